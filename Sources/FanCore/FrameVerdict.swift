@@ -1,0 +1,19 @@
+/// What happened to frames at an overlay's classifiers since they were attached.
+public struct ForwardingCounters: Hashable, Sendable {
+    /// Frames passed, in both directions.
+    public var forwarded: UInt64
+    /// Frames dropped because their source does not belong to the host they came from.
+    public var spoofed: UInt64
+    /// Frames dropped because they go outside the overlay, to this very host, or carry another VNI.
+    public var outside: UInt64
+    /// Frames dropped because they are neither IPv4 nor ARP for IPv4, or are cut short.
+    public var unsupported: UInt64
+
+    /// Collects the four counts.
+    public init(forwarded: UInt64 = 0, spoofed: UInt64 = 0, outside: UInt64 = 0, unsupported: UInt64 = 0) {
+        self.forwarded = forwarded
+        self.spoofed = spoofed
+        self.outside = outside
+        self.unsupported = unsupported
+    }
+}
