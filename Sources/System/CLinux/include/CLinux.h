@@ -1,39 +1,19 @@
 // The few C shims that Swift cannot spell: variadic calls, macros, and errno
-// read beside the call that set it. Every function returns a negative errno on failure.
+// read beside the call that set it. A function that can fail returns a negative errno.
 #pragma once
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE 1
-#endif
-#include <errno.h>
-#include <fcntl.h>
-#include <sched.h>
+#include <stddef.h>
 #include <stdint.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/types.h>
-#include <unistd.h>
 
-static inline int fan_open(const char *path, int flags, mode_t mode) {
-    int fd = open(path, flags | O_CLOEXEC, mode);
-    return fd < 0 ? -errno : fd;
-}
+int fan_open(const char *path, int flags, mode_t mode);
+ssize_t fan_read(int fd, void *buffer, size_t count);
+ssize_t fan_write(int fd, const void *buffer, size_t count);
 
-static inline ssize_t fan_read(int fd, void *buffer, size_t count) {
-    ssize_t n;
-    do { n = read(fd, buffer, count); } while (n < 0 && errno == EINTR);
-    return n < 0 ? -errno : n;
-}
+int fan_setns_network(int fd);
+int fan_unshare_network(void);
+int fan_mount_bind(const char *source, const char *target);
+int fan_unmount_lazily(const char *target);
 
-static inline ssize_t fan_write(int fd, const void *buffer, size_t count) {
-    ssize_t n;
-    do { n = write(fd, buffer, count); } while (n < 0 && errno == EINTR);
-    return n < 0 ? -errno : n;
-}
-
-static inline int fan_setns(int fd, int kind) { return setns(fd, kind) < 0 ? -errno : 0; }
-static inline int fan_unshare(int flags) { return unshare(flags) < 0 ? -errno : 0; }
-static inline int fan_mount(const char *source, const char *target, const char *type, unsigned long flags) {
-    return mount(source, target, type, flags, NULL) < 0 ? -errno : 0;
-}
-static inline int fan_umount(const char *target, int flags) { return umount2(target, flags) < 0 ? -errno : 0; }
+// The symbol of an errno (`EEXIST`) and its untranslated text, or NULL for a number that is none.
+const char *fan_errno_name(int code);
+const char *fan_errno_text(int code);
