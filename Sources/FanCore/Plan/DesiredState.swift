@@ -64,7 +64,7 @@ public struct ObservedState: Hashable, Sendable {
     /// The IPv4 addresses on the bridge.
     public var bridgeAddresses: [InterfaceAddress] = []
     /// The identity of our classifiers on the VXLAN device, by direction.
-    public var classifiers = AttachedClassifiers()
+    public var classifiers = ClassifierIdentities()
     /// The peers that the VXLAN device floods to, ascending.
     public var floodPeers: [IPv4Address] = []
     /// Every other VXLAN device of the host, which may own the UDP port.
@@ -75,7 +75,7 @@ public struct ObservedState: Hashable, Sendable {
 }
 
 /// The identities of our classifiers on a device, from their names in the kernel.
-public struct AttachedClassifiers: Hashable, Sendable {
+public struct ClassifierIdentities: Hashable, Sendable {
     /// The identity of the program on the way in, nil where none of ours is attached.
     public var ingress: String?
     /// The identity of the program on the way out, nil where none of ours is attached.

@@ -96,7 +96,7 @@ extension DesiredState {
             let attached = observed.classifiers
             if attached.ingress != classifiers.identity || attached.egress != classifiers.identity {
                 // A single survivor of an interrupted run is replaced like a full older pair.
-                let replaced = attached == AttachedClassifiers() ? nil : previous?.classifiers
+                let replaced = attached == ClassifierIdentities() ? nil : previous?.classifiers
                 changes.append(.attachClassifiers(classifiers, link: name, replacing: replaced))
             }
         }
