@@ -7,8 +7,8 @@ struct CommandEnvironment: Sendable {
     var output: Output
     /// Looks up an environment variable.
     var variable: @Sendable (String) -> String?
-    /// Finds the underlay that this host is on, and its address there.
-    var localUnderlay: @Sendable () throws(CommandFailure) -> LocalUnderlay
+    /// Reads this host's links, addresses and routes.
+    var hostFacts: @Sendable () throws(CommandFailure) -> HostFacts
 
     /// The process this runs in.
     static let process = CommandEnvironment(
@@ -18,7 +18,7 @@ struct CommandEnvironment: Sendable {
             errorStyle: Style(isTerminal: isatty(STDERR_FILENO) == 1, variable: processVariable)
         ),
         variable: processVariable,
-        localUnderlay: { () throws(CommandFailure) in
+        hostFacts: { () throws(CommandFailure) in
             throw CommandFailure(
                 "cannot tell the underlay here",
                 remedy: "name it with --underlay, such as --underlay 172.31.16.0/20",
@@ -26,14 +26,6 @@ struct CommandEnvironment: Sendable {
             )
         }
     )
-}
-
-/// The underlay that a host is on.
-struct LocalUnderlay: Hashable, Sendable {
-    /// The connected subnet.
-    var prefix: IPv4Prefix
-    /// The host's address in it.
-    var address: IPv4Address
 }
 
 @Sendable private func processVariable(_ name: String) -> String? {

@@ -1,3 +1,4 @@
+internal import FanSystem
 internal import Glibc
 
 /// Runs one command line from words to exit code.
@@ -27,8 +28,7 @@ struct CommandRunner: Sendable {
             code = .usage
         }
         guard let errno = output.sink.failure else { return code }
-        let reason = unsafe String(cString: strerror(errno))
-        output.explain(CommandFailure("write standard output: \(reason)"))
+        output.explain(CommandFailure("write standard output: \(errnoText(errno))"))
         return code == .success ? .problem : code
     }
 
@@ -49,7 +49,7 @@ public enum FanmeshProgram {
     ///
     /// SIGPIPE is ignored from here on, so that a command whose reader has gone still cleans up after itself.
     public static func main() -> Never {
-        unsafe signal(SIGPIPE, SIG_IGN)
+        signal(SIGPIPE, SIG_IGN)
         let runner = CommandRunner(environment: .process)
         exit(runner.run(Array(CommandLine.arguments.dropFirst())).rawValue)
     }

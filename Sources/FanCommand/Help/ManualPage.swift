@@ -6,7 +6,10 @@ struct ManualPage {
     /// The page.
     func render() -> String {
         var page = Roff()
-        page.macro("TH", [root.name.uppercased(), "8", "", "\(root.name) \(ToolVersion.current)", "System Administration"])
+        page.macro(
+            "TH",
+            [root.name.uppercased(), "8", "", "\(root.name) \(ToolVersion.current)", "System Administration"]
+        )
         page.macro("SH", ["NAME"])
         page.text("\(Roff.escape(root.name)) \\- \(Roff.escape(root.summary))")
         page.macro("SH", ["SYNOPSIS"])

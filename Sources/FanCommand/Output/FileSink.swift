@@ -35,7 +35,7 @@ final class FileSink: OutputSink {
     private static func writeAll(_ text: String, to descriptor: Int32) -> Int32 {
         var text = text
         return text.withUTF8 { buffer in
-            var rest = unsafe UnsafeRawBufferPointer(buffer)
+            var rest = UnsafeRawBufferPointer(buffer)
             while unsafe !rest.isEmpty {
                 let count = unsafe fan_write(descriptor, rest.baseAddress, rest.count)
                 if count == -Int(EAGAIN) {

@@ -39,7 +39,9 @@ struct Invocation: Sendable {
     func integer(_ option: CommandOption, in range: ClosedRange<Int>) throws(CommandFailure) -> Int? {
         guard let text = value(option) else { return nil }
         guard let number = Int(text), range.contains(number) else {
-            throw .badInput("--\(option.long): '\(text)' is not a number from \(range.lowerBound) to \(range.upperBound)")
+            throw .badInput(
+                "--\(option.long): '\(text)' is not a number from \(range.lowerBound) to \(range.upperBound)"
+            )
         }
         return number
     }

@@ -5,8 +5,9 @@ enum MapVerb {
     static let underlay = CommandOption.value(
         "underlay",
         short: "u",
-        name: "PREFIX",
-        help: "the underlay; without it, the one this host is on"
+        name: "UNDERLAY",
+        help: "a prefix; or how to find it on this host: auto, an interface, via ADDRESS",
+        default: UnderlaySelector.auto.description
     )
     static let overlay = CommandOption.value(
         "overlay",
@@ -45,33 +46,73 @@ enum MapVerb {
         exitNotes: [
             ExitNote(.success, "mapped"),
             ExitNote(.usage, "malformed, or an address outside both prefixes"),
-            ExitNote(.undetermined, "the underlay is not given and cannot be told"),
+            ExitNote(.undetermined, "the underlay is not given and cannot be found"),
         ],
         handler: run
     )
 
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
         let address = try invocation.argument(address).map(parseAddress)
-        let underlay = try invocation.value(underlay) { try IPv4Prefix(parsing: $0) }
-        let overlay = try invocation.value(overlay) { try IPv4Prefix(parsing: $0) }
-        let rounding = invocation.value(rounding).flatMap(UnderlayRounding.init) ?? .none
-        let local = underlay == nil ? try invocation.environment.localUnderlay() : nil
-        guard let overlay, let underlay = underlay ?? local?.prefix else { return .usage }
+        guard
+            let selector = try invocation.value(underlay, as: { try UnderlaySelector(parsing: $0) }),
+            let overlay = try invocation.value(overlay, as: { try IPv4Prefix(parsing: $0) }),
+            let rounding = invocation.value(rounding).flatMap(UnderlayRounding.init)
+        else { return .usage }
+
+        let underlay: IPv4Prefix
+        var host: IPv4Address?
+        if case .prefix(let prefix) = selector {
+            underlay = rounding.apply(to: prefix)
+        } else {
+            let facts = try invocation.environment.hostFacts()
+            let choice = try choose(selector, facts, overlay, rounding)
+            underlay = choice.prefix
+            host = choice.address
+            invocation.note("underlay \(underlay): \(choice.reason)")
+        }
+        if let address, !overlay.contains(address), !underlay.contains(address) {
+            throw .badInput("address \(address) is outside both underlay \(underlay) and overlay \(overlay)")
+        }
         do throws(FanMappingError) {
-            let mapping = try FanMapping(overlay: overlay, underlay: rounding.apply(to: underlay))
-            // Without an address, a host that knows its underlay shows itself.
-            invocation.show(Report(record: try record(mapping, address ?? local?.address)))
-        } catch .addressOutsideOverlay(let address, let overlay) {
-            let underlay = rounding.apply(to: underlay)
-            throw .badInput("address \(address) is outside both overlay \(overlay) and underlay \(underlay)")
+            let mapping = try FanMapping(overlay: overlay, underlay: underlay)
+            invocation.show(Report(record: try record(mapping, address ?? host)))
+            return .success
         } catch {
+            switch error {
+            case .hostIsNetworkAddress, .hostIsBroadcastAddress:
+                // Some slices are nobody's: say whose address was asked for.
+                guard let address, overlay.contains(address) else { break }
+                throw .badInput("address \(address) belongs to no host: \(error)")
+            default: break
+            }
             throw CommandFailure(error)
         }
-        return .success
+    }
+
+    private static func choose(
+        _ selector: UnderlaySelector,
+        _ facts: HostFacts,
+        _ overlay: IPv4Prefix,
+        _ rounding: UnderlayRounding
+    ) throws(CommandFailure) -> UnderlayChoice {
+        do throws(UnderlayError) {
+            return try facts.chooseUnderlay(selector, overlay: overlay, rounding: rounding)
+        } catch .missingInterface(let name, let existing) {
+            throw .badInput(UnderlayError.missingInterface(name, existing: existing).description)
+        } catch {
+            throw CommandFailure(error.description, exitCode: .undetermined)
+        }
     }
 
     private static func parseAddress(_ text: String) throws(CommandFailure) -> IPv4Address {
-        do {
+        // An underlay host with its prefix length is a natural thing to try; show how it is written here.
+        if let slash = text.firstIndex(of: "/"), let bits = Int(text[text.index(after: slash)...]),
+            (0...32).contains(bits), let address = try? IPv4Address(parsing: text[..<slash])
+        {
+            let prefix = IPv4Prefix(containing: address, prefixBits: bits)
+            throw .badInput("'\(text)' is a prefix, not an address", remedy: "\(address) --underlay \(prefix)")
+        }
+        do throws(FanMappingError) {
             return try IPv4Address(parsing: text)
         } catch {
             throw CommandFailure(error)
@@ -82,9 +123,9 @@ enum MapVerb {
         var fields: [Document.Field] = []
         func add(_ key: String, _ value: Document) { fields.append(Document.Field(key: key, value: value)) }
         add("schema", "fanmesh.map/v1")
-        if let address, !mapping.underlay.contains(address) { add("address", .text(address)) }
         add("underlay", .text(mapping.underlay))
         add("overlay", .text(mapping.overlay))
+        if let address, mapping.overlay.contains(address) { add("address", .text(address)) }
         if let address {
             let host = mapping.underlay.contains(address) ? address : try mapping.host(of: address)
             let slice = try mapping.slice(of: host)
