@@ -1,5 +1,14 @@
 #include "CLinux.h"
 
+#include <linux/capability.h>
+
+int fan_drop_capabilities(void) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3];
+    memset(none, 0, sizeof none);
+    return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
+}
+
 int fan_epoll_wait(int epoll, struct fan_ready *ready, unsigned count, int milliseconds) {
     struct epoll_event events[FAN_BATCH];
     int n = epoll_wait(epoll, events, (int)(count < FAN_BATCH ? count : FAN_BATCH), milliseconds);

@@ -117,6 +117,9 @@ static inline uint64_t fan_monotonic_nanoseconds(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+// Gives up every capability of the calling thread, and of no other.
+int fan_drop_capabilities(void);
+
 enum { FAN_BATCH = 64 };
 
 // One packet inside a shared buffer.
