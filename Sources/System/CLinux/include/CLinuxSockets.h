@@ -1,0 +1,76 @@
+// Sockets, epoll and the monotonic clock for the probe loop. Addresses and ports are in host byte order.
+#pragma once
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include <linux/icmp.h>
+
+struct sockaddr_in fan_sockaddr(uint32_t address, uint16_t port);
+
+int fan_icmp_socket(void);
+
+int fan_tcp_socket(void);
+
+int fan_set_option(int fd, int level, int name, int value);
+
+// Lets through only the ICMP types whose bit is set.
+int fan_icmp_accept(int fd, uint32_t types);
+
+int fan_bind_device(int fd, const char *device);
+
+int fan_bind(int fd, uint32_t address, uint16_t port);
+
+int fan_listen(int fd, int backlog);
+
+int fan_accept(int fd);
+
+int fan_local_port(int fd);
+
+int fan_connect(int fd, uint32_t address, uint16_t port);
+
+// The socket's pending error, cleared by reading it; 0 when there is none.
+int fan_take_error(int fd);
+
+// Drops a TCP connection and leaves the socket fit for another one.
+int fan_disconnect(int fd);
+
+ssize_t fan_stream_send(int fd, const void *buffer, size_t count);
+
+ssize_t fan_stream_receive(int fd, void *buffer, size_t count);
+
+int fan_epoll_create(void);
+
+int fan_epoll_control(int epoll, int operation, int fd, uint32_t events, uint64_t token);
+
+struct fan_ready {
+    uint64_t token;
+    uint32_t events;
+};
+
+uint64_t fan_monotonic_nanoseconds(void);
+
+// Gives up every capability of the calling thread, and of no other.
+int fan_drop_capabilities(void);
+
+enum { FAN_BATCH = 64 };
+
+// One packet inside a shared buffer.
+struct fan_packet {
+    uint32_t address;
+    uint32_t offset;
+    uint32_t length;
+};
+
+// Waits at most `milliseconds`; an interruption counts as nothing ready.
+int fan_epoll_wait(int epoll, struct fan_ready *ready, unsigned count, int milliseconds);
+
+// Sends up to FAN_BATCH packets; the number sent, or the error of the first one.
+int fan_send_packets(int fd, const uint8_t *buffer, const struct fan_packet *packets, unsigned count);
+
+// Receives up to FAN_BATCH packets, each into its own slot; one that does not fit has length 0.
+int fan_receive_packets(int fd, uint8_t *buffer, uint32_t slot, struct fan_packet *packets, unsigned count);
