@@ -123,7 +123,7 @@ extension LinuxKernel {
     private func attach(_ spec: ClassifierSpec, to ifindex: Int) throws(BPFError) {
         let present = try ClassifierKernel.attached(on: ifindex)
         if let ready = loaded.take(), ready.spec == spec, present.programs.isEmpty {
-            try ClassifierKernel.attach(ready, to: ifindex)
+            try ClassifierKernel.attach(ready, to: ifindex, by: .clsact)
         } else {
             // Loaded with its predecessor where there is one, so that the counters go on.
             try ClassifierKernel.attach(LoadedClassifiers(spec, replacing: present), to: ifindex)
