@@ -190,7 +190,10 @@ import Testing
             } else {
                 bytes = models[round % models.count]
                 for _ in 0..<Int.random(in: 1...4, using: &generator) {
-                    bytes[Int.random(in: 0..<bytes.count, using: &generator)] = UInt8.random(in: 0...255, using: &generator)
+                    bytes[Int.random(in: 0..<bytes.count, using: &generator)] = UInt8.random(
+                        in: 0...255,
+                        using: &generator
+                    )
                 }
                 bytes.removeLast(Int.random(in: 0...min(8, bytes.count), using: &generator))
                 if bytes.count > 24 {
