@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 import FanCore
 import Testing
 
@@ -10,7 +11,7 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
     var underlay: EchoOutcome
     var overlay: PathMTUOutcome
     var layers: PeerLayers
-    var verdict: CheckVerdict
+    var verdict: Verdict
     var diagnosis: String
     var remedy: String?
     var isDetermined = true
@@ -244,7 +245,7 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
     }
 
     @Test func worstPeerDecides() {
-        func peer(_ verdict: CheckVerdict) -> PeerResult {
+        func peer(_ verdict: Verdict) -> PeerResult {
             PeerResult(target: Self.target, layers: PeerLayers(), verdict: verdict, diagnosis: "")
         }
         #expect([PeerResult]().verdict == .healthy)

@@ -1,4 +1,6 @@
 import CLinux
+import FanSystem
+import Glibc
 import FanCore
 import Testing
 
@@ -14,7 +16,7 @@ import Testing
         let jobs: [ProbeJob] = [
             .echo(from: source, to: destination), .echo(from: source, to: IPv4Address(127, 0, 0, 78)),
         ]
-        let epoll = OwnedDescriptor(fan_epoll_create())
+        let epoll = Descriptor(adopting: fan_epoll_create())
         var loop = ProbeLoop(jobs: jobs, listeners: [], epoll: epoll)
         for job in 0..<2 { loop.start(job) }
         loop.flush()

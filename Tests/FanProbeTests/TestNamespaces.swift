@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 import Synchronization
 
 /// A command or a thread of a test that failed.
@@ -40,7 +41,7 @@ private final class NamespaceWork: Sendable {
             let namespace = unsafe fan_open("/run/netns/\(name)", O_RDONLY, 0)
             guard namespace >= 0 else { throw TestFailure(description: "no namespace \(name)") }
             defer { close(namespace) }
-            guard fan_setns(namespace, CLONE_NEWNET) == 0 else {
+            guard fan_setns_network(namespace) == 0 else {
                 throw TestFailure(description: "cannot enter namespace \(name)")
             }
             try body()
