@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "CLinuxSpace.h"
+
 int fan_open(const char *path, int flags, mode_t mode);
 ssize_t fan_read(int fd, void *buffer, size_t count);
 ssize_t fan_write(int fd, const void *buffer, size_t count);
