@@ -23,23 +23,33 @@ let package = Package(
         .executableTarget(name: "fanmesh", dependencies: ["FanCommand"], swiftSettings: settings),
         .executableTarget(
             name: "fanmesh-bench",
-            dependencies: ["FanCore", "FanLab", "FanLink", "FanProbe", "CLinux"],
+            dependencies: ["FanCore", "FanLab", "FanLink", "FanProbe", "FanSystem", "CLinux"],
             swiftSettings: settings
         ),
         .target(
             name: "FanCommand",
-            dependencies: ["FanAgent", "FanCore", "FanLab", "FanLink", "FanProbe", "CLinux"],
+            dependencies: ["FanAgent", "FanCore", "FanLab", "FanLink", "FanProbe", "FanSystem", "CLinux"],
             swiftSettings: settings
         ),
-        .target(name: "FanAgent", dependencies: ["FanCore", "FanLink", "CLinux"], swiftSettings: settings),
-        .target(name: "FanLab", dependencies: ["FanCore", "FanLink", "FanProbe", "CLinux"], swiftSettings: settings),
-        .target(name: "FanProbe", dependencies: ["FanCore", "CLinux"], swiftSettings: settings),
+        .target(name: "FanAgent", dependencies: ["FanCore", "FanSystem", "CLinux"], swiftSettings: settings),
+        .target(
+            name: "FanLab",
+            dependencies: ["FanCore", "FanLink", "FanProbe", "FanSystem", "CLinux"],
+            swiftSettings: settings
+        ),
+        .target(name: "FanProbe", dependencies: ["FanCore", "FanSystem", "CLinux"], swiftSettings: settings),
         .target(
             name: "FanLink",
-            dependencies: ["FanCore", "CNetlinkRoute", "CMnl", "CBPF", "CLinux"],
+            dependencies: ["FanCore", "FanSystem", "CNetlinkRoute", "CMnl", "CBPF", "CLinux"],
             swiftSettings: settings
         ),
         .target(name: "FanCore", swiftSettings: settings),
+        .target(
+            name: "FanSystem",
+            dependencies: ["CLinux"],
+            path: "Sources/System/FanSystem",
+            swiftSettings: settings
+        ),
         .target(name: "CLinux", path: "Sources/System/CLinux"),
         .systemLibrary(
             name: "CNetlinkRoute",

@@ -21,7 +21,7 @@ public struct HostFacts: Equatable, Sendable {
 }
 
 /// One link.
-public struct LinkFacts: Equatable, Sendable {
+public struct LinkFacts: Hashable, Sendable {
     /// The interface index.
     public var index: Int
     /// The interface name.
@@ -62,7 +62,7 @@ public struct LinkFacts: Equatable, Sendable {
 }
 
 /// The attributes of a VXLAN device that matter here.
-public struct VXLANFacts: Equatable, Sendable {
+public struct VXLANFacts: Hashable, Sendable {
     /// The VNI; 0 on a device in external mode.
     public var vni: UInt32
     /// The UDP destination port.

@@ -1,4 +1,4 @@
-internal import CLinux
+internal import FanSystem
 
 /// A kernel operation that failed: what was tried, on what, and what the kernel said.
 public struct NetlinkError: Error, Equatable, Sendable, CustomStringConvertible {
@@ -24,14 +24,4 @@ public struct NetlinkError: Error, Equatable, Sendable, CustomStringConvertible 
         let cause = kernelMessage.map { "\($0): " } ?? ""
         return "\(operation) '\(object)': \(cause)\(errnoText(code))"
     }
-}
-
-/// The text and symbol of an errno: `file exists (EEXIST)`.
-///
-/// - Parameter code: the errno, positive.
-public func errnoText(_ code: Int32) -> String {
-    let text = unsafe fan_errno_text(code).map { unsafe String(cString: $0) } ?? "unknown error"
-    let name = unsafe fan_errno_name(code).map { unsafe String(cString: $0) } ?? "\(code)"
-    let lowered = text.prefix(1).lowercased() + text.dropFirst()
-    return "\(lowered) (\(name))"
 }

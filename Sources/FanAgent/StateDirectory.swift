@@ -1,0 +1,138 @@
+public import FanCore
+public import FanSystem
+internal import Glibc
+
+/// The directory in which a node keeps its identity and its networks.
+///
+/// Layout: `node-id` holds the identity, `networks/NAME` a record per network, `lock` serialises changes.
+public struct StateDirectory: Sendable {
+    /// Where it is.
+    public let path: String
+
+    /// Names a state directory; nothing is made yet.
+    public init(path: String) {
+        self.path = path
+    }
+
+    private var identityPath: String { "\(path)/node-id" }
+    private var networksPath: String { "\(path)/networks" }
+    private func recordPath(_ network: String) -> String { "\(networksPath)/\(network)" }
+
+    /// This node's identity, nil when it has none yet.
+    ///
+    /// - Throws: ``StateError``, ``FileError``.
+    public func nodeIdentity() throws -> String? {
+        guard let text = try File.read(identityPath) else { return nil }
+        let identity = text.hasSuffix("\n") ? String(text.dropLast()) : text
+        guard Self.isIdentity(identity) else { throw StateError.badIdentity(path: identityPath, found: identity) }
+        return identity
+    }
+
+    /// Makes a new identity without keeping it: 32 random hexadecimal digits.
+    public static func newIdentity() -> String {
+        var generator = SystemRandomNumberGenerator()
+        return (0..<32).map { _ in String(Int.random(in: 0..<16, using: &generator), radix: 16) }.joined()
+    }
+
+    /// Keeps this node's identity.
+    ///
+    /// - Throws: ``FileError``.
+    public func save(identity: String) throws(FileError) {
+        try File.makeDirectory(path)
+        try File.replace(identityPath, with: identity + "\n")
+    }
+
+    /// Forgets this node's identity.
+    ///
+    /// - Throws: ``FileError``.
+    public func removeIdentity() throws(FileError) {
+        try File.remove(identityPath)
+    }
+
+    /// Reads a network's record, nil when there is none.
+    ///
+    /// - Throws: ``StateError``, ``FileError``.
+    public func network(_ name: String) throws -> NetworkSpec? {
+        let path = recordPath(name)
+        guard let text = try File.read(path) else { return nil }
+        do throws(NetworkRecordError) {
+            return try NetworkRecord.decode(text)
+        } catch {
+            throw StateError.badRecord(path: path, error)
+        }
+    }
+
+    /// The names of the networks that have a record, in order.
+    public func networkNames() -> [String] {
+        guard let directory = unsafe opendir(networksPath) else { return [] }
+        defer { unsafe closedir(directory) }
+        var names: [String] = []
+        while let entry = unsafe readdir(directory) {
+            let name = unsafe withUnsafeBytes(of: entry.pointee.d_name) { bytes in
+                unsafe String(decoding: unsafe bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            do throws(NetworkSpecError) {
+                try NetworkSpec.check(name: name)
+                names.append(name)
+            } catch {
+                // `.`, `..` and half-written files are no networks.
+                continue
+            }
+        }
+        return names.sorted()
+    }
+
+    /// Keeps a network's record.
+    ///
+    /// - Throws: ``FileError``.
+    public func save(_ spec: NetworkSpec) throws(FileError) {
+        try File.makeDirectory(networksPath)
+        try File.replace(recordPath(spec.name), with: NetworkRecord.encode(spec))
+    }
+
+    /// Forgets a network.
+    ///
+    /// - Throws: ``FileError``.
+    public func remove(network: String) throws(FileError) {
+        try File.remove(recordPath(network))
+    }
+
+    /// Waits for the lock that serialises changes; it is held until the returned descriptor is closed.
+    ///
+    /// - Throws: ``FileError``.
+    public func lock() throws(FileError) -> Descriptor {
+        try File.makeDirectory(path)
+        let descriptor = try Descriptor(opening: "\(path)/lock", flags: O_RDWR | O_CREAT, mode: 0o600)
+        while flock(descriptor.number, LOCK_EX) != 0 {
+            guard errno == EINTR else { throw FileError(operation: "lock", path: "\(path)/lock", code: errno) }
+        }
+        return descriptor
+    }
+
+    private static func isIdentity(_ text: String) -> Bool {
+        text.utf8.count == 32
+            && text.utf8.allSatisfy { byte in
+                (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+                    || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains(byte)
+            }
+    }
+}
+
+/// A state file that cannot be understood.
+public enum StateError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// The identity is no identity.
+    case badIdentity(path: String, found: String)
+    /// The record is no record.
+    case badRecord(path: String, NetworkRecordError)
+
+    /// What is wrong and what to do about it, in one line.
+    public var description: String {
+        switch self {
+        case .badIdentity(let path, let found):
+            "'\(path)' holds '\(found.prefix(40))', not an identity of 32 hexadecimal digits; "
+                + "restore it from a backup, or remove it and the devices it named ('ip link delete …')"
+        case .badRecord(let path, let cause):
+            "'\(path)' cannot be read: \(cause); remove the file and run 'fanmesh up' again"
+        }
+    }
+}

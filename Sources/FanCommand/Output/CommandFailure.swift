@@ -1,0 +1,27 @@
+internal import FanCore
+
+/// Why a command ends without doing its work: what happened, what to do next, and the exit code.
+struct CommandFailure: Error, Equatable, Sendable {
+    /// What was tried and what happened: lower case, no full stop.
+    var message: String
+    /// What to do next, nil when the message says it already.
+    var remedy: String?
+    /// The exit code.
+    var exitCode: ExitCode
+
+    init(_ message: String, remedy: String? = nil, exitCode: ExitCode = .problem) {
+        self.message = message
+        self.remedy = remedy
+        self.exitCode = exitCode
+    }
+
+    /// An input that cannot be used; ends with ``ExitCode/usage``.
+    static func badInput(_ message: String, remedy: String? = nil) -> CommandFailure {
+        CommandFailure(message, remedy: remedy, exitCode: .usage)
+    }
+
+    /// An address or prefix that cannot be used.
+    init(_ error: FanMappingError) {
+        self = .badInput(error.description)
+    }
+}

@@ -1,0 +1,78 @@
+/// Where a command's text goes: standard output for results, standard error for everything else.
+struct Output: Sendable {
+    /// The two streams.
+    let sink: any OutputSink
+    /// The style of standard output.
+    let style: Style
+    /// The style of standard error.
+    let errorStyle: Style
+
+    init(sink: any OutputSink, style: Style = .plain, errorStyle: Style = .plain) {
+        self.sink = sink
+        self.style = style
+        self.errorStyle = errorStyle
+    }
+
+    /// Writes text to standard output as it is.
+    func write(_ text: String) { sink.write(text, to: .output) }
+
+    /// Writes a line to standard output.
+    func print(_ line: String) { sink.write(line + "\n", to: .output) }
+
+    /// Writes a line to standard error.
+    func note(_ line: String) { sink.write(line + "\n", to: .error) }
+
+    /// Says on standard error why a command failed, and what to do next.
+    ///
+    /// Control characters are shown escaped, because the message may quote what a peer or a file said.
+    func explain(_ failure: CommandFailure) {
+        note("\(errorStyle.apply(.failure, to: "Error:")) \(failure.message.escapingControls())")
+        if let remedy = failure.remedy { note("Fix: \(remedy.escapingControls())") }
+    }
+
+    /// Whether the reader of standard output has gone, so that a command which repeats itself can stop.
+    var isClosed: Bool { sink.isClosed }
+}
+
+/// One of the two streams.
+enum OutputStream: Hashable, Sendable {
+    case output
+    case error
+}
+
+/// The seam under ``Output``: file descriptors, or a buffer in tests.
+protocol OutputSink: Sendable {
+    /// Writes all of the text, or remembers why it could not.
+    func write(_ text: String, to stream: OutputStream)
+    /// Whether the reader of standard output has gone.
+    var isClosed: Bool { get }
+    /// The errno for which standard output was lost, other than a reader that has gone.
+    var failure: Int32? { get }
+}
+
+extension String {
+    /// The text with control characters and bidirectional overrides written as `\u{1b}`, so that it cannot steer a
+    /// terminal.
+    func escapingControls(keepingNewlines: Bool = false) -> String {
+        guard unicodeScalars.contains(where: { $0.steersTerminal }) else { return self }
+        var text = ""
+        for scalar in unicodeScalars {
+            if scalar.steersTerminal && !(keepingNewlines && scalar == "\n") {
+                text += scalar == "\n" ? "\\n" : scalar == "\t" ? "\\t" : "\\u{\(String(scalar.value, radix: 16))}"
+            } else {
+                text.unicodeScalars.append(scalar)
+            }
+        }
+        return text
+    }
+}
+
+extension Unicode.Scalar {
+    /// Whether the scalar moves the cursor, starts an escape sequence or reorders text.
+    var steersTerminal: Bool {
+        switch value {
+        case 0..<0x20, 0x7f..<0xa0, 0x2028...0x202e, 0x2066...0x2069: true
+        default: false
+        }
+    }
+}

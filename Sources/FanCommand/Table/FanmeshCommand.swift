@@ -1,0 +1,25 @@
+extension Command {
+    /// The whole command line.
+    static let fanmesh = Command(
+        group: "fanmesh",
+        summary: "FAN overlay networks: every host owns a slice of one big overlay, by arithmetic alone",
+        discussion: [
+            "A host's underlay address decides its slice of the overlay, so hosts and the guests behind them reach "
+                + "each other without a lookup and without per-peer state."
+        ],
+        options: GlobalOptions.all,
+        examples: [
+            Example(
+                "fanmesh map 172.31.21.5 --underlay 172.31.16.0/20",
+                "the slice that a host owns"
+            )
+        ],
+        exitNotes: ExitCode.allCases.map { ExitNote($0) },
+        subcommands: [
+            MapVerb.command,
+            CompletionVerb.command,
+            ManualVerb.command,
+            HelpVerb.command,
+        ]
+    )
+}

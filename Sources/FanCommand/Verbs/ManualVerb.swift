@@ -1,0 +1,17 @@
+/// `fanmesh manual`: the manual page on standard output.
+enum ManualVerb {
+    static let command = Command(
+        "manual",
+        summary: "print the manual page",
+        examples: [
+            Example("fanmesh manual | man -l -", "read it"),
+            Example("fanmesh manual > /usr/local/share/man/man8/fanmesh.8", "install it"),
+        ],
+        handler: run
+    )
+
+    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+        invocation.output.write(ManualPage(root: invocation.root).render())
+        return .success
+    }
+}

@@ -1,0 +1,112 @@
+/// One step from what is to what shall be.
+///
+/// The text form is stable: it stands in logs, in the output of `up --dry-run` and in tests.
+public enum Change: Hashable, Sendable {
+    /// Create the bridge. Its MTU is set by a later step on purpose, to a value that differs from this one: only a
+    /// bridge whose MTU was changed keeps it when a port with a smaller one joins.
+    case addBridge(name: String, mac: MACAddress, mtuBytes: Int)
+    /// Create the VXLAN device as a port of the bridge. It is down, so nothing passes yet.
+    case addVXLAN(name: String, mac: MACAddress, mtuBytes: Int, VXLANFacts, bridge: String)
+    /// Delete our VXLAN device; `restore` is what it was, for the way back.
+    case deleteVXLAN(name: String, restore: DesiredState?)
+    /// Delete our bridge.
+    case deleteBridge(name: String)
+    /// Turn IPv6 off on a device of ours.
+    case disableIPv6(link: String)
+    /// Set the MTU.
+    case setMTU(link: String, from: Int, to: Int)
+    /// Make the device a port of the bridge.
+    case setMaster(link: String, bridge: String)
+    /// Add an address to the bridge.
+    case addAddress(InterfaceAddress, link: String)
+    /// Remove an address from the bridge.
+    case removeAddress(InterfaceAddress, link: String)
+    /// Attach both classifiers, replacing older ones of ours without a gap.
+    case attachClassifiers(ClassifierSpec, link: String, replacing: ClassifierSpec?)
+    /// Let the VXLAN device flood to a peer.
+    case addFloodPeer(IPv4Address, link: String)
+    /// Stop flooding to a peer.
+    case removeFloodPeer(IPv4Address, link: String)
+    /// Bring a device up.
+    case setUp(link: String)
+    /// Take a device down.
+    case setDown(link: String)
+    /// Detach both classifiers.
+    case detachClassifiers(link: String)
+
+    /// What kind of step it is: `add`, `set`, `attach`, `detach` or `delete`.
+    public var action: String {
+        String(description.prefix { $0 != " " })
+    }
+
+    /// The object that changes.
+    public var object: String {
+        switch self {
+        case .addBridge(let name, _, _), .addVXLAN(let name, _, _, _, _), .deleteVXLAN(let name, _),
+            .deleteBridge(let name):
+            name
+        case .disableIPv6(let link), .setMTU(let link, _, _), .setMaster(let link, _), .addAddress(_, let link),
+            .removeAddress(_, let link), .attachClassifiers(_, let link, _), .addFloodPeer(_, let link),
+            .removeFloodPeer(_, let link), .setUp(let link), .setDown(let link), .detachClassifiers(let link):
+            link
+        }
+    }
+
+    /// The steps that take this one back, in order.
+    public var undo: [Change] {
+        switch self {
+        case .addBridge(let name, _, _): [.deleteBridge(name: name)]
+        case .addVXLAN(let name, _, _, _, _): [.deleteVXLAN(name: name, restore: nil)]
+        case .deleteVXLAN(_, let restore): restore?.changesForNewVXLAN ?? []
+        // Leaving IPv6 off on a device of ours harms nothing, and a created device goes altogether.
+        case .deleteBridge, .disableIPv6, .setMaster: []
+        case .setMTU(let link, let from, let to): [.setMTU(link: link, from: to, to: from)]
+        case .addAddress(let address, let link): [.removeAddress(address, link: link)]
+        case .removeAddress(let address, let link): [.addAddress(address, link: link)]
+        case .attachClassifiers(let spec, let link, let replaced):
+            replaced.map { [.attachClassifiers($0, link: link, replacing: spec)] } ?? [.detachClassifiers(link: link)]
+        case .addFloodPeer(let peer, let link): [.removeFloodPeer(peer, link: link)]
+        case .removeFloodPeer(let peer, let link): [.addFloodPeer(peer, link: link)]
+        case .setUp(let link): [.setDown(link: link)]
+        case .setDown(let link): [.setUp(link: link)]
+        case .detachClassifiers: []
+        }
+    }
+}
+
+extension Change: CustomStringConvertible {
+    /// One line, in the words of `ip`.
+    public var description: String {
+        switch self {
+        case .addBridge(let name, let mac, let mtu):
+            "add bridge \(name) address \(mac) mtu \(mtu)"
+        case .addVXLAN(let name, let mac, let mtu, let vxlan, let bridge):
+            "add vxlan \(name) address \(mac) mtu \(mtu) \(vxlan) master \(bridge)"
+        case .deleteVXLAN(let name, _): "delete vxlan \(name)"
+        case .deleteBridge(let name): "delete bridge \(name)"
+        case .disableIPv6(let link): "set \(link) ipv6 off"
+        case .setMTU(let link, let from, let to): "set \(link) mtu \(to) (was \(from))"
+        case .setMaster(let link, let bridge): "set \(link) master \(bridge)"
+        case .addAddress(let address, let link): "add address \(address) dev \(link)"
+        case .removeAddress(let address, let link): "delete address \(address) dev \(link)"
+        case .attachClassifiers(let spec, let link, let replaced):
+            "attach classifiers \(spec.identity) dev \(link): overlay \(spec.mapping.overlay) underlay "
+                + "\(spec.mapping.underlay) host \(spec.host) vni \(spec.vni)"
+                + (replaced.map { " (replacing \($0.identity))" } ?? "")
+        case .addFloodPeer(let peer, let link): "add fdb 00:00:00:00:00:00 dev \(link) dst \(peer)"
+        case .removeFloodPeer(let peer, let link): "delete fdb 00:00:00:00:00:00 dev \(link) dst \(peer)"
+        case .setUp(let link): "set \(link) up"
+        case .setDown(let link): "set \(link) down"
+        case .detachClassifiers(let link): "detach classifiers dev \(link)"
+        }
+    }
+}
+
+extension VXLANFacts: CustomStringConvertible {
+    /// The attributes in the words of `ip`.
+    public var description: String {
+        isExternal
+            ? "external dstport \(port)"
+            : "id \(vni) dstport \(port)" + (local.map { " local \($0)" } ?? "")
+    }
+}

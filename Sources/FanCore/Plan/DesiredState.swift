@@ -1,0 +1,89 @@
+/// The kernel objects that a network shall consist of on this host.
+public struct DesiredState: Hashable, Sendable {
+    /// The network these objects belong to.
+    public var spec: NetworkSpec
+    /// The bridge's Ethernet address, derived from the node's identity.
+    public var bridgeMAC: MACAddress
+    /// The VXLAN device's Ethernet address, derived from the node's identity.
+    public var vxlanMAC: MACAddress
+    /// The bridge's IPv4 address.
+    public var bridgeAddress: InterfaceAddress
+
+    /// Works out the objects of a network.
+    ///
+    /// - Parameters:
+    ///   - spec: the network.
+    ///   - nodeIdentity: this node's generated identity.
+    /// - Throws: ``FanMappingError`` when the host is not in the underlay.
+    public init(_ spec: NetworkSpec, nodeIdentity: String) throws(FanMappingError) {
+        self.spec = spec
+        self.bridgeMAC = .derived(node: nodeIdentity, device: spec.bridgeName)
+        self.vxlanMAC = .derived(node: nodeIdentity, device: spec.vxlanName)
+        self.bridgeAddress = try spec.mapping.slice(of: spec.host).bridgeAddress
+    }
+
+    /// What the VXLAN device shall be.
+    public var vxlan: VXLANFacts {
+        switch spec.forwarder {
+        case .ebpf: VXLANFacts(vni: 0, port: spec.port, isExternal: true, learns: false)
+        case .fdb: VXLANFacts(vni: spec.vni, port: spec.port, isExternal: false, learns: true, local: spec.host)
+        }
+    }
+
+    /// The classifiers that shall be attached, nil for the fdb forwarder.
+    public var classifiers: ClassifierSpec? {
+        spec.forwarder == .ebpf ? ClassifierSpec(mapping: spec.mapping, host: spec.host, vni: spec.vni) : nil
+    }
+
+    /// The peers that the VXLAN device shall flood to.
+    public var floodPeers: [IPv4Address] {
+        spec.forwarder == .fdb ? spec.peers.sorted() : []
+    }
+}
+
+/// The kernel objects that exist under a network's names.
+public struct ObservedState: Hashable, Sendable {
+    /// One of our two devices.
+    public struct Device: Hashable, Sendable {
+        /// The link itself.
+        public var link: LinkFacts
+        /// Whether IPv6 is off on it.
+        public var ipv6Disabled: Bool
+
+        /// Describes one device.
+        public init(link: LinkFacts, ipv6Disabled: Bool) {
+            self.link = link
+            self.ipv6Disabled = ipv6Disabled
+        }
+    }
+
+    /// The device with the bridge's name.
+    public var bridge: Device?
+    /// The device with the VXLAN device's name.
+    public var vxlan: Device?
+    /// The IPv4 addresses on the bridge.
+    public var bridgeAddresses: [InterfaceAddress] = []
+    /// The identity of our classifiers on the VXLAN device, by direction.
+    public var classifiers = ClassifierIdentities()
+    /// The peers that the VXLAN device floods to, ascending.
+    public var floodPeers: [IPv4Address] = []
+    /// Every other VXLAN device of the host, which may own the UDP port.
+    public var otherVXLANs: [LinkFacts] = []
+
+    /// Starts with nothing there.
+    public init() {}
+}
+
+/// The identities of our classifiers on a device, from their names in the kernel.
+public struct ClassifierIdentities: Hashable, Sendable {
+    /// The identity of the program on the way in, nil where none of ours is attached.
+    public var ingress: String?
+    /// The identity of the program on the way out, nil where none of ours is attached.
+    public var egress: String?
+
+    /// Names what is attached.
+    public init(ingress: String? = nil, egress: String? = nil) {
+        self.ingress = ingress
+        self.egress = egress
+    }
+}

@@ -1,0 +1,131 @@
+/// The data plane that forwards an overlay.
+public enum ForwarderKind: String, CaseIterable, Sendable {
+    /// Stateless, by two generated classifiers on an external VXLAN device.
+    case ebpf
+    /// A fixed-VNI VXLAN device with one flood entry per peer, for kernels without eBPF.
+    case fdb
+}
+
+/// What one host's overlay shall be, with every choice made.
+public struct NetworkSpec: Hashable, Sendable {
+    /// The longest network name: device names hold 15 bytes and ours end in `-vx`.
+    public static let maximumNameBytes = 12
+    /// The UDP port that FAN bridges use.
+    public static let defaultPort: UInt16 = 8472
+    /// What VXLAN over IPv4 adds to each frame, in bytes.
+    public static let encapsulationBytes = 50
+
+    /// The network's name, which is also its bridge's.
+    public var name: String
+    /// The overlay and the underlay.
+    public var mapping: FanMapping
+    /// This host's underlay address.
+    public var host: IPv4Address
+    /// How frames are forwarded.
+    public var forwarder: ForwarderKind
+    /// The VXLAN network identifier.
+    public var vni: UInt32
+    /// The UDP destination port.
+    public var port: UInt16
+    /// The MTU of the bridge and the VXLAN device, in bytes.
+    public var mtuBytes: Int
+    /// The known peers' underlay addresses.
+    public var peers: [IPv4Address]
+
+    /// Describes one host's overlay.
+    public init(
+        name: String,
+        mapping: FanMapping,
+        host: IPv4Address,
+        forwarder: ForwarderKind,
+        vni: UInt32,
+        port: UInt16 = Self.defaultPort,
+        mtuBytes: Int,
+        peers: [IPv4Address] = []
+    ) {
+        self.name = name
+        self.mapping = mapping
+        self.host = host
+        self.forwarder = forwarder
+        self.vni = vni
+        self.port = port
+        self.mtuBytes = mtuBytes
+        self.peers = peers
+    }
+
+    /// The bridge's name.
+    public var bridgeName: String { name }
+    /// The VXLAN device's name.
+    public var vxlanName: String { Self.vxlanName(of: name) }
+    /// The name of a network's VXLAN device.
+    public static func vxlanName(of network: String) -> String { network + "-vx" }
+
+    /// Checks a network name: a DNS label of at most ``maximumNameBytes`` bytes.
+    ///
+    /// - Parameter name: what the operator wrote.
+    /// - Throws: ``NetworkSpecError/badName(_:)`` or ``NetworkSpecError/nameTooLong(_:)``.
+    public static func check(name: String) throws(NetworkSpecError) {
+        let allowed = name.utf8.allSatisfy { byte in
+            (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
+                || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || byte == UInt8(ascii: "-")
+        }
+        guard allowed, !name.isEmpty, name.first != "-", name.last != "-" else { throw .badName(name) }
+        guard name.utf8.count <= maximumNameBytes else { throw .nameTooLong(name) }
+    }
+
+    /// Checks the values that the types do not.
+    ///
+    /// - Parameter underlayMTU: the MTU of the underlay's link, in bytes.
+    /// - Throws: ``NetworkSpecError`` or ``FanMappingError`` wrapped in it.
+    public func validate(underlayMTU: Int) throws(NetworkSpecError) {
+        try Self.check(name: name)
+        guard (1...0xff_ffff).contains(vni) else { throw .badVNI(vni) }
+        guard port > 0 else { throw .badPort(Int(port)) }
+        let highest = underlayMTU - Self.encapsulationBytes
+        guard mtuBytes >= 68, mtuBytes <= highest else {
+            throw .badMTU(mtuBytes, underlayMTU: underlayMTU, highest: highest)
+        }
+        for peer in peers {
+            do throws(FanMappingError) { _ = try mapping.slice(of: peer) } catch { throw .badPeer(peer, error) }
+            guard peer != host else { throw .peerIsThisHost(peer) }
+        }
+    }
+}
+
+/// Why a network cannot be made as asked.
+public enum NetworkSpecError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// The network's name is no DNS label.
+    case badName(String)
+    /// The network's name leaves no room for `-vx` in a device name.
+    case nameTooLong(String)
+    /// The VNI does not fit in 24 bits, or is 0.
+    case badVNI(UInt32)
+    /// The port is no UDP port.
+    case badPort(Int)
+    /// The MTU does not fit into the underlay.
+    case badMTU(Int, underlayMTU: Int, highest: Int)
+    /// The peer is not a host of the underlay.
+    case badPeer(IPv4Address, FanMappingError)
+    /// The peer is this host.
+    case peerIsThisHost(IPv4Address)
+
+    /// What is wrong and what to do about it, in one line.
+    public var description: String {
+        switch self {
+        case .badName(let name):
+            "'\(name)' is not a network name; use a-z, 0-9 and -, not at either end"
+        case .nameTooLong(let name):
+            "network name '\(name)' is too long: \(name.utf8.count) bytes, at most \(NetworkSpec.maximumNameBytes)"
+        case .badVNI(let vni):
+            "VNI \(vni) is out of range; use 1 to 16777215, or --vni where the overlay's own would be 0"
+        case .badPort(let port):
+            "port \(port) is out of range; use 1 to 65535"
+        case .badMTU(let mtu, let underlay, let highest):
+            "MTU \(mtu) does not fit: the underlay's MTU is \(underlay), which leaves 68 to \(highest)"
+        case .badPeer(let peer, let cause):
+            "peer \(peer) cannot be reached by this overlay: \(cause)"
+        case .peerIsThisHost(let peer):
+            "peer \(peer) is this host itself"
+        }
+    }
+}

@@ -1,0 +1,273 @@
+/// How the operator names the underlay.
+public enum UnderlaySelector: Hashable, Sendable, CustomStringConvertible {
+    /// The connected IPv4 subnet of the default route.
+    case auto
+    /// The subnet of this interface.
+    case interface(String)
+    /// This prefix; the host's address is the one inside it.
+    case prefix(IPv4Prefix)
+    /// The subnet through which this address is reached.
+    case via(IPv4Address)
+
+    /// Parses `auto`, an interface name, a prefix, or `via ADDRESS`.
+    ///
+    /// - Parameter text: what the operator wrote.
+    /// - Throws: ``FanMappingError`` for a malformed prefix or address.
+    public init(parsing text: String) throws(FanMappingError) {
+        if text == "auto" {
+            self = .auto
+        } else if text.hasPrefix("via ") || text.hasPrefix("via:") {
+            self = .via(try IPv4Address(parsing: text.dropFirst(4)))
+        } else if text.contains("/") {
+            self = .prefix(try IPv4Prefix(parsing: text))
+        } else if (try? IPv4Address(parsing: text)) != nil {
+            throw .malformedPrefix(text)
+        } else {
+            self = .interface(text)
+        }
+    }
+
+    /// The text that parses to this selector.
+    public var description: String {
+        switch self {
+        case .auto: "auto"
+        case .interface(let name): name
+        case .prefix(let prefix): prefix.description
+        case .via(let address): "via \(address)"
+        }
+    }
+}
+
+/// How the prefix of a found underlay becomes the underlay of the mapping.
+public enum UnderlayRounding: String, CaseIterable, Sendable {
+    /// Exactly the prefix that the host has.
+    case none
+    /// As LXD and MicroCloud do: /17 to /23 becomes /16, /25 to /31 becomes /24.
+    case lxd
+
+    /// Widens a prefix.
+    public func apply(to prefix: IPv4Prefix) -> IPv4Prefix {
+        switch self {
+        case .none: prefix
+        case .lxd:
+            switch prefix.prefixBits {
+            case 17...23: IPv4Prefix(containing: prefix.network, prefixBits: 16)
+            case 25...31: IPv4Prefix(containing: prefix.network, prefixBits: 24)
+            default: prefix
+            }
+        }
+    }
+}
+
+/// The underlay that was chosen on this host, and why.
+public struct UnderlayChoice: Hashable, Sendable {
+    /// The underlay prefix of the mapping.
+    public var prefix: IPv4Prefix
+    /// This host's address in it.
+    public var address: IPv4Address
+    /// The link that carries the address.
+    public var link: String
+    /// That link's MTU in bytes.
+    public var mtuBytes: Int
+    /// Why this one, in a few words.
+    public var reason: String
+    /// The addresses that were passed over, each with the reason.
+    public var skipped: [String]
+}
+
+/// Why no underlay could be chosen.
+public enum UnderlayError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// There is no default route.
+    case noDefaultRoute
+    /// There is no such interface.
+    case missingInterface(String, existing: [String])
+    /// No route leads to the address.
+    case unreachable(IPv4Address)
+    /// The link carries no address that can serve.
+    case noUsableAddress(link: String, skipped: [String])
+    /// No address of this host lies in the prefix.
+    case noAddressIn(IPv4Prefix, skipped: [String], addresses: [String])
+    /// Several addresses of this host lie in the prefix.
+    case ambiguous(IPv4Prefix, [String])
+
+    /// What is wrong and what to do about it, in one line.
+    public var description: String {
+        switch self {
+        case .noDefaultRoute:
+            "there is no default route to choose the underlay by; name it with --underlay INTERFACE or PREFIX"
+        case .missingInterface(let name, let existing):
+            "there is no interface '\(name)'; this host has \(existing.joined(separator: ", "))"
+        case .unreachable(let address):
+            "no route leads to \(address); name the underlay with --underlay INTERFACE or PREFIX"
+        case .noUsableAddress(let link, let skipped):
+            "interface '\(link)' has no IPv4 address that can be an underlay"
+                + (skipped.isEmpty ? "" : " (\(skipped.joined(separator: "; ")))")
+        case .noAddressIn(let prefix, let skipped, let addresses):
+            "no address of this host lies in underlay \(prefix)"
+                + (skipped.isEmpty ? "" : " (\(skipped.joined(separator: "; ")))")
+                + (addresses.isEmpty ? "" : "; it has \(addresses.joined(separator: ", "))")
+        case .ambiguous(let prefix, let addresses):
+            "several addresses of this host lie in underlay \(prefix): \(addresses.joined(separator: ", ")); "
+                + "name the interface with --underlay INTERFACE"
+        }
+    }
+}
+
+extension HostFacts {
+    /// Chooses the underlay and this host's address in it.
+    ///
+    /// Every address is considered; /32, secondary, loopback and overlay addresses are passed over, each with its
+    /// reason in ``UnderlayChoice/skipped``.
+    ///
+    /// - Parameters:
+    ///   - selector: how the operator names the underlay.
+    ///   - overlay: the overlay, whose own addresses cannot be an underlay.
+    ///   - rounding: how the found prefix is widened.
+    /// - Throws: ``UnderlayError``.
+    public func chooseUnderlay(
+        _ selector: UnderlaySelector,
+        overlay: IPv4Prefix,
+        rounding: UnderlayRounding = .none
+    ) throws(UnderlayError) -> UnderlayChoice {
+        switch selector {
+        case .auto:
+            let candidates = routes.filter { $0.destination.prefixBits == 0 && $0.linkIndex != nil }
+            guard let route = candidates.min(by: { $0.metric < $1.metric }), let index = route.linkIndex else {
+                throw .noDefaultRoute
+            }
+            let name = link(index: index)?.name ?? "index \(index)"
+            let via = route.gateway.map { " via \($0)" } ?? ""
+            return try choose(
+                onLink: index,
+                name: name,
+                near: route.gateway,
+                preferring: route.preferredSource,
+                reason: "the default route leaves by \(name)\(via)",
+                overlay: overlay,
+                rounding: rounding
+            )
+        case .interface(let name):
+            guard let link = link(named: name) else {
+                throw .missingInterface(name, existing: links.map(\.name))
+            }
+            return try choose(
+                onLink: link.index,
+                name: name,
+                near: nil,
+                preferring: nil,
+                reason: "interface \(name) was named",
+                overlay: overlay,
+                rounding: rounding
+            )
+        case .via(let address):
+            let matching = routes.filter { $0.linkIndex != nil && $0.destination.contains(address) }
+            let best = matching.min {
+                ($1.destination.prefixBits, $0.metric) < ($0.destination.prefixBits, $1.metric)
+            }
+            guard let route = best, let index = route.linkIndex else { throw .unreachable(address) }
+            let name = link(index: index)?.name ?? "index \(index)"
+            return try choose(
+                onLink: index,
+                name: name,
+                near: route.gateway ?? address,
+                preferring: route.preferredSource,
+                reason: "\(address) is reached by \(name)",
+                overlay: overlay,
+                rounding: rounding
+            )
+        case .prefix(let prefix):
+            return try choose(inPrefix: prefix, overlay: overlay, rounding: rounding)
+        }
+    }
+
+    private func choose(
+        onLink index: Int,
+        name: String,
+        near neighbour: IPv4Address?,
+        preferring source: IPv4Address?,
+        reason: String,
+        overlay: IPv4Prefix,
+        rounding: UnderlayRounding
+    ) throws(UnderlayError) -> UnderlayChoice {
+        var skipped: [String] = []
+        let usable = usableAddresses(onLink: index, overlay: overlay, skipped: &skipped)
+        let best =
+            usable.first { $0.address.address == source }
+            ?? usable.first { candidate in neighbour.map { candidate.address.prefix.contains($0) } ?? false }
+            ?? usable.first
+        guard let best else { throw .noUsableAddress(link: name, skipped: skipped) }
+        for other in usable where other != best {
+            skipped.append("\(other.address) on \(name): another address of the same interface")
+        }
+        return UnderlayChoice(
+            prefix: rounding.apply(to: best.address.prefix),
+            address: best.address.address,
+            link: name,
+            mtuBytes: link(index: index)?.mtuBytes ?? 1500,
+            reason: reason,
+            skipped: skipped
+        )
+    }
+
+    private func choose(
+        inPrefix prefix: IPv4Prefix,
+        overlay: IPv4Prefix,
+        rounding: UnderlayRounding
+    ) throws(UnderlayError) -> UnderlayChoice {
+        let underlay = rounding.apply(to: prefix)
+        var skipped: [String] = []
+        var usable: [AddressFacts] = []
+        for address in addresses where underlay.contains(address.address.address) {
+            if let reason = reasonToSkip(address, overlay: overlay) {
+                skipped.append(reason)
+            } else {
+                usable.append(address)
+            }
+        }
+        // An address carried with the named prefix itself goes before one of a larger or smaller subnet.
+        let exact = usable.filter { $0.address.prefixBits == prefix.prefixBits }
+        let candidates = exact.isEmpty ? usable : exact
+        guard let best = candidates.first else {
+            throw .noAddressIn(underlay, skipped: skipped, addresses: addresses.map(\.address.description))
+        }
+        guard candidates.count == 1 else { throw .ambiguous(underlay, candidates.map(describe)) }
+        let link = link(index: best.linkIndex)
+        return UnderlayChoice(
+            prefix: underlay,
+            address: best.address.address,
+            link: link?.name ?? "index \(best.linkIndex)",
+            mtuBytes: link?.mtuBytes ?? 1500,
+            reason: "\(describe(best)) lies in \(underlay)",
+            skipped: skipped
+        )
+    }
+
+    private func usableAddresses(
+        onLink index: Int,
+        overlay: IPv4Prefix,
+        skipped: inout [String]
+    ) -> [AddressFacts] {
+        var usable: [AddressFacts] = []
+        for address in addresses where address.linkIndex == index {
+            if let reason = reasonToSkip(address, overlay: overlay) {
+                skipped.append(reason)
+            } else {
+                usable.append(address)
+            }
+        }
+        return usable
+    }
+
+    private func reasonToSkip(_ facts: AddressFacts, overlay: IPv4Prefix) -> String? {
+        let text = describe(facts)
+        if facts.address.prefixBits == 32 { return "\(text): a /32 has no subnet" }
+        if facts.isSecondary { return "\(text): a secondary address" }
+        if facts.address.address.rawValue >> 24 == 127 { return "\(text): loopback" }
+        if overlay.contains(facts.address.address) { return "\(text): an address of overlay \(overlay)" }
+        return nil
+    }
+
+    private func describe(_ facts: AddressFacts) -> String {
+        "\(facts.address) on \(link(index: facts.linkIndex)?.name ?? "index \(facts.linkIndex)")"
+    }
+}

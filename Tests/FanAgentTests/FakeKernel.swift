@@ -1,0 +1,156 @@
+import FanCore
+import Testing
+
+/// A kernel in memory that can be told to fail at a step, and whose state is rendered as text.
+final class FakeKernel: OverlayKernel {
+    struct Refusal: Error, CustomStringConvertible {
+        var description: String
+    }
+
+    var facts = HostFacts()
+    var ipv6Disabled: Set<String> = []
+    var attached: [String: ClassifierIdentities] = [:]
+    var flood: [String: Set<IPv4Address>] = [:]
+    var applied: [String] = []
+    var failAt: Int?
+    /// A step that is accepted and does nothing.
+    var ignoring: ((Change) -> Bool)?
+    var loadRefusal: String?
+    private var nextIndex = 100
+
+    init(underlay: String = "172.31.21.5/20", mtuBytes: Int = 1500) throws {
+        let address = try parse(underlay)
+        facts.links = [
+            LinkFacts(index: 1, name: "lo", mtuBytes: 65536),
+            LinkFacts(index: 2, name: "eth0", mac: MACAddress(rawValue: 0x5254_0000_0001), mtuBytes: mtuBytes),
+        ]
+        facts.addresses = [
+            AddressFacts(linkIndex: 1, address: InterfaceAddress(IPv4Address(127, 0, 0, 1), prefixBits: 8)),
+            AddressFacts(linkIndex: 2, address: address),
+        ]
+        facts.routes = [
+            RouteFacts(
+                destination: IPv4Prefix(containing: IPv4Address(rawValue: 0), prefixBits: 0),
+                gateway: address.prefix.network.advanced(by: 1),
+                linkIndex: 2
+            ),
+            RouteFacts(destination: address.prefix, linkIndex: 2, preferredSource: address.address),
+        ]
+    }
+
+    func hostFacts() throws -> HostFacts { facts }
+
+    func observe(network: String, facts: HostFacts) throws -> ObservedState {
+        var observed = ObservedState()
+        observed.bridge = device(network)
+        observed.vxlan = device(NetworkSpec.vxlanName(of: network))
+        if let bridge = observed.bridge {
+            observed.bridgeAddresses = facts.addresses.filter { $0.linkIndex == bridge.link.index }.map(\.address)
+        }
+        if let vxlan = observed.vxlan {
+            observed.classifiers = attached[vxlan.link.name] ?? ClassifierIdentities()
+            observed.floodPeers = (flood[vxlan.link.name] ?? []).sorted()
+        }
+        observed.otherVXLANs = facts.links.filter { $0.vxlan != nil && $0.name != observed.vxlan?.link.name }
+        return observed
+    }
+
+    private func device(_ name: String) -> ObservedState.Device? {
+        facts.link(named: name).map { ObservedState.Device(link: $0, ipv6Disabled: ipv6Disabled.contains(name)) }
+    }
+
+    func prepare(_ classifiers: ClassifierSpec) throws {
+        if let loadRefusal { throw Refusal(description: loadRefusal) }
+    }
+
+    func counters(network: String) throws -> ForwardingCounters? { nil }
+    func sysctl(_ name: String) throws -> String? { nil }
+
+    func apply(_ change: Change) throws {
+        if let failAt, applied.count == failAt {
+            self.failAt = nil
+            throw Refusal(description: "injected at step \(failAt)")
+        }
+        applied.append(change.description)
+        if ignoring?(change) == true { return }
+        try perform(change)
+    }
+
+    private func perform(_ change: Change) throws {
+        switch change {
+        case .addBridge(let name, let mac, let mtu):
+            try add(LinkFacts(index: nextIndex, name: name, kind: "bridge", mac: mac, mtuBytes: mtu, isUp: false))
+        case .addVXLAN(let name, let mac, let mtu, let vxlan, let bridge):
+            let master = try position(bridge)
+            try add(
+                LinkFacts(
+                    index: nextIndex,
+                    name: name,
+                    kind: "vxlan",
+                    mac: mac,
+                    mtuBytes: mtu,
+                    isUp: false,
+                    masterIndex: facts.links[master].index,
+                    vxlan: vxlan
+                )
+            )
+        case .deleteVXLAN(let name, _), .deleteBridge(let name):
+            let link = facts.links.remove(at: try position(name))
+            facts.addresses.removeAll { $0.linkIndex == link.index }
+            for index in facts.links.indices where facts.links[index].masterIndex == link.index {
+                facts.links[index].masterIndex = nil
+            }
+            ipv6Disabled.remove(name)
+            attached[name] = nil
+            flood[name] = nil
+        case .disableIPv6(let link): ipv6Disabled.insert(link)
+        case .setMTU(let link, _, let mtu): facts.links[try position(link)].mtuBytes = mtu
+        case .setMaster(let link, let bridge):
+            facts.links[try position(link)].masterIndex = facts.links[try position(bridge)].index
+        case .addAddress(let address, let link):
+            facts.addresses.append(AddressFacts(linkIndex: facts.links[try position(link)].index, address: address))
+        case .removeAddress(let address, let link):
+            let index = facts.links[try position(link)].index
+            facts.addresses.removeAll { $0.linkIndex == index && $0.address == address }
+        case .attachClassifiers(let spec, let link, _):
+            attached[link] = ClassifierIdentities(ingress: spec.identity, egress: spec.identity)
+        case .detachClassifiers(let link): attached[link] = nil
+        case .addFloodPeer(let peer, let link): flood[link, default: []].insert(peer)
+        case .removeFloodPeer(let peer, let link): flood[link, default: []].remove(peer)
+        case .setUp(let link): facts.links[try position(link)].isUp = true
+        case .setDown(let link): facts.links[try position(link)].isUp = false
+        }
+    }
+
+    private func add(_ link: LinkFacts) throws {
+        guard facts.link(named: link.name) == nil else { throw Refusal(description: "\(link.name) exists") }
+        facts.links.append(link)
+        nextIndex += 1
+    }
+
+    private func position(_ name: String) throws -> Int {
+        guard let position = facts.links.firstIndex(where: { $0.name == name }) else {
+            throw Refusal(description: "no device \(name)")
+        }
+        return position
+    }
+
+    /// The whole state as text, without interface indexes, which differ after a rollback.
+    var text: String {
+        facts.links.map { link in
+            let master = link.masterIndex.flatMap { facts.link(index: $0)?.name } ?? "-"
+            let addresses = facts.addresses.filter { $0.linkIndex == link.index }.map(\.address.description)
+            let programs = attached[link.name].map { "\($0.ingress ?? "-")/\($0.egress ?? "-")" } ?? "-"
+            let peers = (flood[link.name] ?? []).sorted().map(\.description)
+            return "\(link.name) \(link.whatItIs) mtu \(link.mtuBytes) \(link.isUp ? "up" : "down") master \(master)"
+                + " addresses \(addresses) ipv6 \(ipv6Disabled.contains(link.name) ? "off" : "on")"
+                + " programs \(programs) flood \(peers)"
+        }.sorted().joined(separator: "\n")
+    }
+}
+
+/// Parses `A.B.C.D/N` with host bits.
+func parse(_ text: String) throws -> InterfaceAddress {
+    let parts = text.split(separator: "/")
+    return InterfaceAddress(try IPv4Address(parsing: parts[0]), prefixBits: try #require(Int(parts[1])))
+}

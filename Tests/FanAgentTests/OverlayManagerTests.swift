@@ -1,0 +1,245 @@
+import FanAgent
+import FanCore
+import Foundation
+import Testing
+
+@Suite struct OverlayManagerTests {
+    /// A manager over a fake kernel and a state directory of its own, removed at the end.
+    final class Bench {
+        let kernel: FakeKernel
+        let path: String
+        let manager: OverlayManager
+        let state: StateDirectory
+
+        init(_ kernel: FakeKernel) throws {
+            self.kernel = kernel
+            path = NSTemporaryDirectory() + "fanmesh-test-\(UUID().uuidString)"
+            state = StateDirectory(path: path)
+            manager = OverlayManager(kernel: kernel, state: state)
+            try state.save(identity: String(repeating: "a", count: 32))
+        }
+
+        deinit { try? FileManager.default.removeItem(atPath: path) }
+    }
+
+    static func request(_ edit: (inout UpRequest) -> Void = { _ in }) throws -> UpRequest {
+        var request = UpRequest(overlay: try IPv4Prefix(parsing: "240.0.0.0/8"))
+        edit(&request)
+        return request
+    }
+
+    @Test func coldPlanAsText() throws {
+        let bench = try Bench(FakeKernel())
+        let outcome = try bench.manager.up(Self.request(), dryRun: true)
+        let bridge = MACAddress.derived(node: String(repeating: "a", count: 32), device: "fan0")
+        let vxlan = MACAddress.derived(node: String(repeating: "a", count: 32), device: "fan0-vx")
+        let classifier = ClassifierSpec(mapping: outcome.spec.mapping, host: outcome.spec.host, vni: 15_728_640)
+        #expect(
+            outcome.changes.map(\.description) == [
+                "add bridge fan0 address \(bridge) mtu 1449",
+                "set fan0 ipv6 off",
+                "set fan0 mtu 1450 (was 1449)",
+                "add address 240.80.80.1/8 dev fan0",
+                "add vxlan fan0-vx address \(vxlan) mtu 1450 external dstport 8472 master fan0",
+                "set fan0-vx ipv6 off",
+                "attach classifiers \(classifier.identity) dev fan0-vx: overlay 240.0.0.0/8 underlay 172.31.16.0/20 "
+                    + "host 172.31.21.5 vni 15728640",
+                "set fan0-vx up",
+                "set fan0 up",
+            ]
+        )
+        #expect(bench.kernel.applied.isEmpty)
+        #expect(try bench.state.network("fan0") == nil)
+    }
+
+    @Test func secondUpChangesNothing() throws {
+        let bench = try Bench(FakeKernel())
+        _ = try bench.manager.up(Self.request())
+        let before = bench.kernel.text
+        let steps = bench.kernel.applied.count
+        let again = try bench.manager.up(Self.request())
+        #expect(again.changes.isEmpty)
+        #expect(bench.kernel.applied.count == steps)
+        #expect(bench.kernel.text == before)
+    }
+
+    static let variants: [@Sendable (inout UpRequest) -> Void] = [
+        { _ in },
+        { request in
+            request.forwarder = .fdb
+            request.peers = [IPv4Address(172, 31, 17, 6), IPv4Address(172, 31, 18, 7)]
+        },
+    ]
+
+    @Test(arguments: variants.indices) func failureAtEachStepIsTakenBack(variant: Int) throws {
+        let steps = try Bench(FakeKernel()).manager.up(Self.request(Self.variants[variant])).changes.count
+        #expect(steps >= 9)
+        for step in 0..<steps {
+            let bench = try Bench(FakeKernel())
+            let before = bench.kernel.text
+            bench.kernel.failAt = step
+            #expect(throws: OverlayError.self) { try bench.manager.up(Self.request(Self.variants[variant])) }
+            #expect(bench.kernel.text == before, "step \(step)")
+            #expect(try bench.state.network("fan0") == nil)
+            #expect(try bench.manager.up(Self.request(Self.variants[variant])).changes.count == steps)
+        }
+    }
+
+    @Test func failureWhileChangingGoesBackToWhatWas() throws {
+        let edit: (inout UpRequest) -> Void = { request in
+            request.forwarder = .fdb
+            request.port = 8473
+            request.mtuBytes = 1400
+            request.peers = [IPv4Address(172, 31, 17, 6)]
+        }
+        let cold = try Bench(FakeKernel())
+        _ = try cold.manager.up(Self.request())
+        let steps = try cold.manager.up(Self.request(edit)).changes
+        #expect(steps.contains { $0.description == "delete vxlan fan0-vx" })
+        for step in steps.indices {
+            let bench = try Bench(FakeKernel())
+            _ = try bench.manager.up(Self.request())
+            let before = bench.kernel.text
+            bench.kernel.failAt = bench.kernel.applied.count + step
+            #expect(throws: OverlayError.self) { try bench.manager.up(Self.request(edit)) }
+            #expect(bench.kernel.text == before, "step \(step)")
+            #expect(try bench.manager.up(Self.request()).changes.isEmpty)
+        }
+    }
+
+    @Test func acceptedButLostStepIsNoticed() throws {
+        let bench = try Bench(FakeKernel())
+        let before = bench.kernel.text
+        bench.kernel.ignoring = { change in
+            if case .setMTU(_, _, 1450) = change { true } else { false }
+        }
+        let error = #expect(throws: OverlayError.self) { try bench.manager.up(Self.request()) }
+        #expect(error?.description.contains("did not last: set fan0 mtu 1450") == true)
+        #expect(bench.kernel.text == before)
+    }
+
+    @Test func peersComeAndGoAlone() throws {
+        let first = IPv4Address(172, 31, 17, 6)
+        let second = IPv4Address(172, 31, 18, 7)
+        let bench = try Bench(FakeKernel())
+        _ = try bench.manager.up(
+            Self.request { request in
+                request.forwarder = .fdb
+                request.peers = [first]
+            }
+        )
+        let outcome = try bench.manager.up(
+            Self.request { request in
+                request.forwarder = .fdb
+                request.peers = [second]
+            }
+        )
+        #expect(
+            outcome.changes.map(\.description) == [
+                "add fdb 00:00:00:00:00:00 dev fan0-vx dst \(second)",
+                "delete fdb 00:00:00:00:00:00 dev fan0-vx dst \(first)",
+            ]
+        )
+    }
+
+    @Test func autoFallsBackAndSaysWhy() throws {
+        let bench = try Bench(FakeKernel())
+        bench.kernel.loadRefusal = "load program: operation not permitted (EPERM)"
+        let outcome = try bench.manager.up(Self.request())
+        #expect(outcome.spec.forwarder == .fdb)
+        #expect(outcome.forwarderReason == "fell back from ebpf: load program: operation not permitted (EPERM)")
+        #expect(throws: OverlayError.self) { try bench.manager.up(Self.request { $0.forwarder = .ebpf }) }
+    }
+
+    @Test func newHostAddressMovesTheSlice() throws {
+        let bench = try Bench(FakeKernel())
+        _ = try bench.manager.up(Self.request())
+        let host = try parse("172.31.22.9/20")
+        bench.kernel.facts.addresses[1].address = host
+        bench.kernel.facts.routes[1].preferredSource = host.address
+        let status = try bench.manager.status(of: #require(try bench.state.network("fan0")))
+        #expect(status.verdict == .error)
+        #expect(status.warnings.map(\.code) == ["underlay-address-gone"])
+        let moved = try bench.manager.up(Self.request()).changes.map(\.description)
+        #expect(moved.count == 3)
+        #expect(moved.contains("delete address 240.80.80.1/8 dev fan0"))
+        #expect(moved.contains("add address 240.96.144.1/8 dev fan0"))
+    }
+
+    @Test func foreignDevicesAreRefusedAndLeft() throws {
+        let foreign = [
+            LinkFacts(index: 50, name: "fan0", kind: "bridge", mac: MACAddress(rawValue: 0x1234)),
+            LinkFacts(index: 50, name: "fan0", kind: "dummy", mac: MACAddress(rawValue: 0x1234)),
+            LinkFacts(
+                index: 50,
+                name: "fan0-vx",
+                kind: "vxlan",
+                mac: MACAddress(rawValue: 0x1234),
+                vxlan: VXLANFacts(vni: 42, port: 4789, isExternal: false, learns: true)
+            ),
+            LinkFacts(
+                index: 50,
+                name: "fan0-vx",
+                kind: "vxlan",
+                mac: MACAddress.derived(node: String(repeating: "a", count: 32), device: "fan0-vx"),
+                vxlan: VXLANFacts(vni: 42, port: 4789, isExternal: false, learns: true)
+            ),
+            LinkFacts(
+                index: 50,
+                name: "other",
+                kind: "vxlan",
+                vxlan: VXLANFacts(vni: 7, port: 8472, isExternal: false, learns: true)
+            ),
+        ]
+        for link in foreign {
+            let bench = try Bench(FakeKernel())
+            bench.kernel.facts.links.append(link)
+            let before = bench.kernel.text
+            let error = #expect(throws: OverlayError.self) { try bench.manager.up(Self.request()) }
+            let text = try #require(error?.description)
+            #expect(text.contains("'\(link.name)'"))
+            #expect(text.contains(link.whatItIs))
+            #expect(bench.kernel.text == before)
+            #expect(bench.kernel.applied.isEmpty)
+        }
+    }
+
+    @Test func downRemovesAllAndMayBeRepeated() throws {
+        let bench = try Bench(FakeKernel())
+        let before = bench.kernel.text
+        _ = try bench.manager.up(Self.request())
+        #expect(try bench.manager.down(network: "fan0").map(\.description) == ["delete vxlan fan0-vx", "delete bridge fan0"])
+        #expect(bench.kernel.text == before)
+        #expect(try bench.manager.down(network: "fan0").isEmpty)
+        #expect(bench.manager.networkNames().isEmpty)
+    }
+
+    @Test func driftIsReportedAndMended() throws {
+        let bench = try Bench(FakeKernel())
+        _ = try bench.manager.up(Self.request())
+        let before = bench.kernel.text
+        bench.kernel.attached["fan0-vx"]?.ingress = nil
+        let spec = try #require(try bench.state.network("fan0"))
+        #expect(try bench.manager.status(of: spec).warnings.map(\.code) == ["overlay-out-of-shape"])
+        #expect(try bench.manager.up(Self.request()).changes.count == 1)
+        #expect(bench.kernel.text == before)
+        #expect(try bench.manager.status(of: spec).verdict == .healthy)
+    }
+
+    @Test func recordsRoundTripAndRefuseDamage() throws {
+        let bench = try Bench(FakeKernel())
+        let spec = try bench.manager.up(Self.request { $0.peers = [IPv4Address(172, 31, 17, 6)] }).spec
+        let text = NetworkRecord.encode(spec)
+        #expect(try NetworkRecord.decode(text) == spec)
+        let lines = text.split(separator: "\n")
+        for index in lines.indices where index > 0 {
+            var without = lines
+            without.remove(at: index)
+            #expect(throws: NetworkRecordError.self) { try NetworkRecord.decode(without.joined(separator: "\n")) }
+            var twice = lines
+            twice.insert(lines[index], at: index)
+            #expect(throws: NetworkRecordError.self) { try NetworkRecord.decode(twice.joined(separator: "\n")) }
+        }
+        #expect(throws: NetworkRecordError.self) { try NetworkRecord.decode(text + "extra=1\n") }
+    }
+}
