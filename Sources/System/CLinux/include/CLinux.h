@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "CLinuxSockets.h"
 #include "CLinuxSpace.h"
 
 int fan_open(const char *path, int flags, mode_t mode);

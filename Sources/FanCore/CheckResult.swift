@@ -1,0 +1,131 @@
+/// What checking one layer towards a peer gave.
+public enum LayerResult: String, Hashable, Sendable, CaseIterable {
+    /// It works.
+    case ok
+    /// It was tried and does not work.
+    case fail
+    /// It was not tried, since it could not have said anything.
+    case skipped
+    /// It could not be determined.
+    case unknown
+}
+
+/// The layers between this host and a peer, from the wire up.
+public struct PeerLayers: Hashable, Sendable {
+    /// Plain IP to the peer's underlay address.
+    public var underlay: LayerResult
+    /// The overlay, up to the peer's bridge address.
+    public var vxlan: LayerResult
+    /// TCP over the overlay.
+    public var tcp: LayerResult
+    /// Whether packets of the overlay's whole MTU pass.
+    public var mtu: LayerResult
+    /// Whether checksums survive the way.
+    public var checksum: LayerResult
+
+    /// Collects the layers' results; what is not given was skipped.
+    public init(
+        underlay: LayerResult = .skipped,
+        vxlan: LayerResult = .skipped,
+        tcp: LayerResult = .skipped,
+        mtu: LayerResult = .skipped,
+        checksum: LayerResult = .skipped
+    ) {
+        self.underlay = underlay
+        self.vxlan = vxlan
+        self.tcp = tcp
+        self.mtu = mtu
+        self.checksum = checksum
+    }
+}
+
+/// The judgement over a peer, or over a whole check.
+public enum CheckVerdict: String, Hashable, Comparable, Sendable, CaseIterable {
+    /// Nothing is wrong.
+    case healthy
+    /// Traffic passes, yet something deserves a look.
+    case warning
+    /// Traffic does not pass, or nothing could be determined.
+    case error
+
+    private var rank: Int {
+        switch self {
+        case .healthy: 0
+        case .warning: 1
+        case .error: 2
+        }
+    }
+
+    /// Orders verdicts by how bad they are.
+    public static func < (lhs: CheckVerdict, rhs: CheckVerdict) -> Bool { lhs.rank < rhs.rank }
+}
+
+/// A peer to check.
+public struct PeerTarget: Hashable, Sendable {
+    /// What the peer is called in results.
+    public var name: String
+    /// The peer's own address.
+    public var underlayAddress: IPv4Address
+    /// The address of the peer's overlay bridge.
+    public var overlayAddress: IPv4Address
+
+    /// Names a peer and its two addresses.
+    public init(name: String, underlayAddress: IPv4Address, overlayAddress: IPv4Address) {
+        self.name = name
+        self.underlayAddress = underlayAddress
+        self.overlayAddress = overlayAddress
+    }
+}
+
+/// What a check found out about one peer.
+public struct PeerResult: Hashable, Sendable {
+    /// The peer that was checked.
+    public var target: PeerTarget
+    /// The result of each layer.
+    public var layers: PeerLayers
+    /// How bad it is.
+    public var verdict: CheckVerdict
+    /// The round-trip time, over the overlay where that answered, else over the underlay.
+    public var roundTrip: Duration?
+    /// The largest IP packet, in bytes, that is known to pass over the overlay unfragmented.
+    public var pathMTUBytes: Int?
+    /// What is so, in one sentence.
+    public var diagnosis: String
+    /// What to do about it, nil when nothing is to be done.
+    public var remedy: String?
+
+    /// Collects what a check found out.
+    public init(
+        target: PeerTarget,
+        layers: PeerLayers,
+        verdict: CheckVerdict,
+        roundTrip: Duration? = nil,
+        pathMTUBytes: Int? = nil,
+        diagnosis: String,
+        remedy: String? = nil
+    ) {
+        self.target = target
+        self.layers = layers
+        self.verdict = verdict
+        self.roundTrip = roundTrip
+        self.pathMTUBytes = pathMTUBytes
+        self.diagnosis = diagnosis
+        self.remedy = remedy
+    }
+
+    /// Whether the check found out anything about the peer: false when this host itself stood in the way.
+    public var isDetermined: Bool {
+        layers.underlay == .ok || layers.underlay == .fail || layers.vxlan == .ok || layers.vxlan == .fail
+    }
+
+    /// The round-trip time in milliseconds.
+    public var roundTripMilliseconds: Double? {
+        guard let (seconds, attoseconds) = roundTrip?.components else { return nil }
+        return Double(seconds) * 1e3 + Double(attoseconds) / 1e15
+    }
+}
+
+extension Sequence<PeerResult> {
+    /// The worst verdict among the peers; no peers are healthy.
+    public var verdict: CheckVerdict { lazy.map(\.verdict).max() ?? .healthy }
+}

@@ -1,0 +1,176 @@
+internal import FanCore
+
+/// Turns what the probes found out about a peer into a judgement, a sentence and a remedy.
+struct PeerDiagnosis {
+    var check: PeerCheck
+    var target: PeerTarget
+    var underlay: EchoOutcome
+    var overlay: PathMTUOutcome
+
+    private typealias Finding = (verdict: CheckVerdict, diagnosis: String, remedy: String?)
+
+    var result: PeerResult {
+        let finding = self.finding
+        return PeerResult(
+            target: target,
+            layers: PeerLayers(
+                underlay: underlay.layer,
+                vxlan: overlay.echo.layer,
+                mtu: mtuLayer
+            ),
+            verdict: finding.verdict,
+            roundTrip: overlay.echo.roundTrip ?? underlay.roundTrip,
+            pathMTUBytes: overlay.pathMTUBytes,
+            diagnosis: finding.diagnosis,
+            remedy: finding.remedy
+        )
+    }
+
+    private var mtuLayer: LayerResult {
+        guard overlay.echo.roundTrip != nil else { return .skipped }
+        guard let bytes = overlay.pathMTUBytes else { return .unknown }
+        if bytes >= check.overlayMTUBytes { return .ok }
+        return overlay.isExact ? .fail : .unknown
+    }
+
+    private var finding: Finding {
+        switch (underlay, overlay.echo) {
+        case (_, .answered):
+            reachable
+        case (.failed(.cancelled), _), (_, .failed(.cancelled)):
+            (.error, "the check was interrupted before \(target.name) had answered", "run the check again")
+        case (_, .failed(.local(let error))):
+            overlayNotSent(error)
+        case (.failed(.local(let error)), .failed):
+            underlayNotSent(error)
+        case (.answered, .failed(let failure)):
+            overlayBroken(failure)
+        case (.failed(let failure), .failed):
+            hostSilent(failure)
+        }
+    }
+
+    /// The overlay works; what remains are its MTU and the underlay's silence.
+    private var reachable: Finding {
+        let bytes = overlay.pathMTUBytes ?? 0
+        switch mtuLayer {
+        case .fail:
+            return (
+                .error,
+                "path MTU \(bytes) is below the overlay's \(check.overlayMTUBytes): larger packets are lost",
+                "set the MTU of every underlay link to at least \(check.overlayMTUBytes + 50), "
+                    + "or on every host run: fanmesh up --mtu \(bytes)"
+            )
+        case .unknown:
+            return (
+                .warning,
+                "packets of \(bytes) bytes pass over the overlay, the full \(check.overlayMTUBytes) did not in time",
+                "run the check again with a longer --timeout"
+            )
+        case .ok, .skipped:
+            break
+        }
+        switch underlay {
+        case .answered(_, let attempt) where attempt > 1:
+            return (.warning, "reachable, but \(attempt - 1) of \(attempt) underlay pings were lost", nil)
+        case .answered:
+            if case .answered(_, let attempt) = overlay.echo, attempt > 1 {
+                return (.warning, "reachable, but \(attempt - 1) of \(attempt) overlay pings were lost", nil)
+            }
+            return (.healthy, "reachable, full-size packets pass", nil)
+        case .failed(.local(let error)):
+            return (
+                .warning,
+                "the overlay works, but this host could not ping \(target.underlayAddress): \(error)",
+                localRemedy(error, destination: target.underlayAddress)
+            )
+        case .failed:
+            return (
+                .warning,
+                "the underlay does not answer ping, the overlay works: ICMP is probably filtered; harmless",
+                "to silence this, allow ICMP echo to \(target.underlayAddress)"
+            )
+        }
+    }
+
+    private func overlayNotSent(_ error: SystemError) -> Finding {
+        let remedy: String
+        if error.isMissingAddress || error.isNoRoute {
+            let what =
+                error.isMissingAddress
+                ? "this host does not have its overlay address \(check.overlayAddress)"
+                : "this host has no route to \(target.overlayAddress)"
+            return (.error, "\(what): the overlay is not up here", "run: fanmesh up")
+        } else {
+            remedy = localRemedy(error, destination: target.overlayAddress)
+        }
+        return (.error, "this host could not send to \(target.overlayAddress): \(error)", remedy)
+    }
+
+    private func underlayNotSent(_ error: SystemError) -> Finding {
+        let what =
+            error.isMissingAddress
+            ? "this host no longer has its underlay address \(check.underlayAddress)"
+            : "this host could not send to \(target.underlayAddress): \(error)"
+        return (.error, what, localRemedy(error, destination: target.underlayAddress))
+    }
+
+    private func localRemedy(_ error: SystemError, destination: IPv4Address) -> String {
+        if error.isMissingAddress {
+            "look for the host's present address with: ip -4 address; then run fanmesh up for it"
+        } else if error.isPermission {
+            "allow outgoing ICMP in this host's firewall; see: nft list ruleset"
+        } else {
+            "see: ip route get \(destination)"
+        }
+    }
+
+    private func overlayBroken(_ failure: EchoFailure) -> Finding {
+        let from = check.underlay.map { "from \($0) " } ?? ""
+        let remedy =
+            "allow UDP \(check.port) \(from)in both directions; on \(target.name) run: fanmesh status"
+        if case .rejected(let rejection) = failure, rejection.reporter != check.overlayAddress {
+            return (.error, "the host answers, but not over the overlay: \(rejection)", remedy)
+        }
+        return (
+            .error,
+            "UDP \(check.port) is probably blocked between \(check.underlayAddress) and \(target.underlayAddress), "
+                + "or fanmesh is not running there or has other overlay or underlay settings",
+            remedy
+        )
+    }
+
+    private func hostSilent(_ failure: EchoFailure) -> Finding {
+        let address = target.underlayAddress
+        guard case .rejected(let rejection) = failure else {
+            return (
+                .error,
+                "no answer from the host itself: is \(address) up, and is it on the same network?",
+                "start \(target.name) or mend its network; from here try: ip neigh show to \(address)"
+            )
+        }
+        if rejection.reporter == check.underlayAddress {
+            return (
+                .error,
+                "nobody answers ARP for \(address): the host is down or not on this network",
+                "start \(target.name), or correct its address in the list of peers"
+            )
+        }
+        let remedy =
+            rejection.reason == .prohibited
+            ? "allow traffic from \(check.underlayAddress) to \(address) on \(rejection.reporter)"
+            : "mend the route to \(address) on \(rejection.reporter)"
+        return (.error, "no way to the host itself: \(rejection)", remedy)
+    }
+}
+
+extension EchoOutcome {
+    /// The layer's result; what this host itself prevented is unknown, not failed.
+    var layer: LayerResult {
+        switch self {
+        case .answered: .ok
+        case .failed(.noReply), .failed(.rejected): .fail
+        case .failed(.local), .failed(.cancelled): .unknown
+        }
+    }
+}

@@ -1,0 +1,129 @@
+internal import CLinux
+internal import FanCore
+
+extension ProbeLoop {
+    /// Sends what is queued, as much as the pacing allows, the sources by turns.
+    mutating func flush() {
+        for index in sources.indices where !sources[index].queue.isEmpty {
+            while !sources[index].queue.isEmpty {
+                let allowance = pacer.available(now: fan_monotonic_nanoseconds())
+                guard allowance > 0 else { return }
+                guard send(source: index, limit: min(allowance, Self.batch)) else { break }
+            }
+        }
+    }
+
+    /// Sends one batch of a source; false when its socket takes no more for now.
+    private mutating func send(source index: Int, limit: Int) -> Bool {
+        var packets: [fan_packet] = []
+        var owners: [QueuedEcho] = []
+        /// How many queue entries lead up to and include each packet.
+        var consumed: [Int] = []
+        var seen = 0
+        var offset = 0
+        let time = fan_monotonic_nanoseconds()
+        while packets.count < limit, seen < sources[index].queue.count {
+            let entry = sources[index].queue[seen]
+            seen += 1
+            guard jobs[entry.job].isActive else { continue }
+            let attempt = jobs[entry.job].sent.count
+            jobs[entry.job].sent.append(SentEcho(bytes: entry.bytes, time: time))
+            let packet = EchoPacket(
+                identifier: identifier,
+                sequence: jobs[entry.job].sequence,
+                token: jobs[entry.job].token,
+                job: UInt32(truncatingIfNeeded: entry.job),
+                attempt: UInt32(truncatingIfNeeded: attempt)
+            )
+            var buffer = sendBuffer.mutableSpan
+            let length = packet.write(to: &buffer, at: offset, ipBytes: entry.bytes)
+            packets.append(
+                fan_packet(
+                    address: jobs[entry.job].destination.rawValue,
+                    offset: UInt32(offset),
+                    length: UInt32(length)
+                )
+            )
+            owners.append(entry)
+            consumed.append(seen)
+            offset += length
+        }
+        guard !packets.isEmpty else {
+            sources[index].queue.removeFirst(seen)
+            return true
+        }
+        let socket = sources[index].source.icmp.number
+        let result = Int(unsafe fan_send_packets(socket, sendBuffer, packets, UInt32(packets.count)))
+        let sent = max(0, result)
+        // What did not leave stays queued and was not an attempt.
+        for entry in owners[sent...].reversed() { jobs[entry.job].sent.removeLast() }
+        pacer.spend(sent)
+        if sent > 0 {
+            sources[index].queue.removeFirst(sent == packets.count ? seen : consumed[sent - 1])
+            return true
+        }
+        let error = SystemError(errno: Int32(-result))
+        if error.isTransient {
+            pacer.exhaust(now: fan_monotonic_nanoseconds())
+            return false
+        }
+        sources[index].queue.removeFirst(consumed[0])
+        deliver(.sendFailed(error, bytes: owners[0].bytes), to: owners[0].job)
+        return true
+    }
+
+    /// Reads what has come for a source.
+    mutating func receive(source index: Int) {
+        let socket = sources[index].source.icmp.number
+        let limit = receiveBuffer.count / slotBytes
+        var packets = Array(repeating: fan_packet(), count: min(limit, Self.batch))
+        while true {
+            let count = Int(
+                unsafe fan_receive_packets(
+                    socket,
+                    &receiveBuffer,
+                    UInt32(slotBytes),
+                    &packets,
+                    UInt32(packets.count)
+                )
+            )
+            let time = fan_monotonic_nanoseconds()
+            // An empty socket, or an error of the socket's that concerns no packet: the timers decide.
+            guard count > 0 else { return }
+            for packet in packets[..<count] {
+                let start = Int(packet.offset)
+                let message = ICMPMessage(packet: receiveBuffer.span.extracting(start..<start + Int(packet.length)))
+                if let message { take(message, source: index, time: time) }
+            }
+            if count < packets.count { return }
+        }
+    }
+
+    /// Passes a message to the probe that it belongs to, if it belongs to any.
+    mutating func take(_ message: ICMPMessage, source index: Int, time: UInt64) {
+        switch message {
+        case .echoReply(let reply):
+            let job = Int(reply.job)
+            let attempt = Int(reply.attempt)
+            guard reply.identifier == identifier, job < jobs.count, jobs[job].isActive, jobs[job].source == index,
+                reply.token == jobs[job].token, reply.sequence == jobs[job].sequence,
+                reply.source == jobs[job].destination, attempt < jobs[job].sent.count,
+                !jobs[job].sent[attempt].isAnswered, reply.ipBytes == jobs[job].sent[attempt].bytes
+            else { return }
+            jobs[job].sent[attempt].isAnswered = true
+            let roundTrip = Duration.nanoseconds(Int64(time - jobs[job].sent[attempt].time))
+            deliver(.reply(bytes: reply.ipBytes, attempt: attempt + 1, roundTrip: roundTrip), to: job)
+        case .error(let rejection, let quoted):
+            guard quoted.identifier == identifier else { return }
+            let candidates = stride(from: Int(quoted.sequence), to: sources[index].jobs.count, by: 1 << 16)
+            for job in candidates.lazy.map({ [list = sources[index].jobs] in list[$0] }) {
+                guard jobs[job].isActive, jobs[job].destination == quoted.destination,
+                    quoted.token == nil || quoted.token == jobs[job].token,
+                    jobs[job].sent.contains(where: { $0.bytes == quoted.ipBytes && !$0.isAnswered })
+                else { continue }
+                deliver(.rejected(rejection, bytes: quoted.ipBytes), to: job)
+                return
+            }
+        }
+    }
+}
