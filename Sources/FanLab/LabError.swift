@@ -1,5 +1,6 @@
 public import FanCore
 public import FanLink
+internal import FanSystem
 
 /// Why a lab, a namespace or a process in one failed.
 public enum LabError: Error, Equatable, Sendable, CustomStringConvertible {

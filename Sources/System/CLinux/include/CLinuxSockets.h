@@ -51,11 +51,7 @@ static inline int fan_bind(int fd, uint32_t address, uint16_t port) {
 
 static inline int fan_listen(int fd, int backlog) { return listen(fd, backlog) < 0 ? -errno : 0; }
 
-static inline int fan_accept(int fd) {
-    int it;
-    do { it = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK); } while (it < 0 && errno == EINTR);
-    return it < 0 ? -errno : it;
-}
+int fan_accept(int fd);
 
 static inline int fan_local_port(int fd) {
     struct sockaddr_in it;
