@@ -1,4 +1,5 @@
 internal import FanCore
+internal import FanLink
 internal import Glibc
 
 /// The world that commands work in; tests put another one in its place.
@@ -7,8 +8,15 @@ struct CommandEnvironment: Sendable {
     var output: Output
     /// Looks up an environment variable.
     var variable: @Sendable (String) -> String?
+    /// Opens the kernel of the calling thread's network namespace.
+    var kernel: @Sendable () throws -> any OverlayKernel
+
     /// Reads this host's links, addresses and routes.
-    var hostFacts: @Sendable () throws(CommandFailure) -> HostFacts
+    func hostFacts() throws(CommandFailure) -> HostFacts {
+        do { return try kernel().hostFacts() } catch {
+            throw CommandFailure("cannot read this host's network: \(error)", exitCode: .undetermined)
+        }
+    }
 
     /// The process this runs in.
     static let process = CommandEnvironment(
@@ -18,13 +26,7 @@ struct CommandEnvironment: Sendable {
             errorStyle: Style(isTerminal: isatty(STDERR_FILENO) == 1, variable: processVariable)
         ),
         variable: processVariable,
-        hostFacts: { () throws(CommandFailure) in
-            throw CommandFailure(
-                "cannot tell the underlay here",
-                remedy: "name it with --underlay, such as --underlay 172.31.16.0/20",
-                exitCode: .undetermined
-            )
-        }
+        kernel: { try LinuxKernel() }
     )
 }
 

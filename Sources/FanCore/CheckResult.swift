@@ -39,27 +39,6 @@ public struct PeerLayers: Hashable, Sendable {
     }
 }
 
-/// The judgement over a peer, or over a whole check.
-public enum CheckVerdict: String, Hashable, Comparable, Sendable, CaseIterable {
-    /// Nothing is wrong.
-    case healthy
-    /// Traffic passes, yet something deserves a look.
-    case warning
-    /// Traffic does not pass, or nothing could be determined.
-    case error
-
-    private var rank: Int {
-        switch self {
-        case .healthy: 0
-        case .warning: 1
-        case .error: 2
-        }
-    }
-
-    /// Orders verdicts by how bad they are.
-    public static func < (lhs: CheckVerdict, rhs: CheckVerdict) -> Bool { lhs.rank < rhs.rank }
-}
-
 /// A peer to check.
 public struct PeerTarget: Hashable, Sendable {
     /// What the peer is called in results.
@@ -84,7 +63,7 @@ public struct PeerResult: Hashable, Sendable {
     /// The result of each layer.
     public var layers: PeerLayers
     /// How bad it is.
-    public var verdict: CheckVerdict
+    public var verdict: Verdict
     /// The round-trip time, over the overlay where that answered, else over the underlay.
     public var roundTrip: Duration?
     /// The largest IP packet, in bytes, that is known to pass over the overlay unfragmented.
@@ -98,7 +77,7 @@ public struct PeerResult: Hashable, Sendable {
     public init(
         target: PeerTarget,
         layers: PeerLayers,
-        verdict: CheckVerdict,
+        verdict: Verdict,
         roundTrip: Duration? = nil,
         pathMTUBytes: Int? = nil,
         diagnosis: String,
@@ -127,5 +106,5 @@ public struct PeerResult: Hashable, Sendable {
 
 extension Sequence<PeerResult> {
     /// The worst verdict among the peers; no peers are healthy.
-    public var verdict: CheckVerdict { lazy.map(\.verdict).max() ?? .healthy }
+    public var verdict: Verdict { lazy.map(\.verdict).max() ?? .healthy }
 }

@@ -1,4 +1,6 @@
 internal import CLinux
+internal import FanSystem
+internal import Glibc
 
 /// Sends back what TCP probes send.
 struct EchoServer {
@@ -23,7 +25,7 @@ struct EchoServer {
         let accepted = fan_accept(listeners[index].descriptor.number)
         // The connection may be gone again, or descriptors scarce: the prober's own timeout tells.
         guard accepted >= 0 else { return }
-        let connection = EchoConnection(OwnedDescriptor(accepted))
+        let connection = EchoConnection(Descriptor(adopting: accepted))
         let slot: Int
         if let reused = free.popLast() {
             slot = reused
@@ -58,12 +60,12 @@ struct EchoServer {
 
 /// One accepted connection. It reads no more until what it read has been sent back, so its memory is bounded.
 final class EchoConnection {
-    let descriptor: OwnedDescriptor
+    let descriptor: Descriptor
     private var buffer = [UInt8](repeating: 0, count: StreamPattern.chunkBytes)
     private var filled = 0
     private var written = 0
 
-    init(_ descriptor: consuming OwnedDescriptor) {
+    init(_ descriptor: consuming Descriptor) {
         self.descriptor = descriptor
     }
 

@@ -7,7 +7,7 @@ struct PeerDiagnosis {
     var underlay: EchoOutcome
     var overlay: PathMTUOutcome
 
-    private typealias Finding = (verdict: CheckVerdict, diagnosis: String, remedy: String?)
+    private typealias Finding = (verdict: Verdict, diagnosis: String, remedy: String?)
 
     var result: PeerResult {
         let finding = self.finding

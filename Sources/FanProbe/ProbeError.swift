@@ -1,4 +1,6 @@
 internal import CLinux
+internal import FanSystem
+internal import Glibc
 
 /// Why a probe could not be set up on this host.
 public struct ProbeError: Error, Hashable, Sendable, CustomStringConvertible {
@@ -51,10 +53,5 @@ public struct SystemError: Hashable, Sendable, CustomStringConvertible {
     var isTransient: Bool { errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM }
 
     /// The kernel's text and the constant's name.
-    public var description: String {
-        guard let text = unsafe strerrordesc_np(errno), let name = unsafe strerrorname_np(errno) else {
-            return "error \(errno)"
-        }
-        return unsafe "\(String(cString: text).lowercased()) (\(String(cString: name)))"
-    }
+    public var description: String { errnoText(errno) }
 }

@@ -1,4 +1,6 @@
 internal import CLinux
+internal import FanSystem
+internal import Glibc
 public import FanCore
 
 /// A TCP port that sends back what it receives, while a probe loop that was given it runs.
@@ -7,7 +9,7 @@ public import FanCore
 public final class ProbeListener: Sendable {
     /// The port, also when the kernel chose it.
     public let port: UInt16
-    let descriptor: OwnedDescriptor
+    let descriptor: Descriptor
 
     /// Opens a port in the current thread's network namespace.
     ///
@@ -17,7 +19,7 @@ public final class ProbeListener: Sendable {
     ///   - device: the only interface to be reached by.
     /// - Throws: ``ProbeError`` with what was being opened or bound.
     public init(address: IPv4Address? = nil, port: UInt16 = 0, device: String? = nil) throws(ProbeError) {
-        let descriptor = OwnedDescriptor(try ProbeError.check(fan_tcp_socket(), "open", "a TCP socket"))
+        let descriptor = Descriptor(adopting: try ProbeError.check(fan_tcp_socket(), "open", "a TCP socket"))
         let name = "TCP \(address?.description ?? "*"):\(port)"
         try ProbeError.check(fan_set_option(descriptor.number, SOL_SOCKET, SO_REUSEADDR, 1), "set up", name)
         try ProbeSource.bind(descriptor.number, address: nil, device: device)

@@ -1,4 +1,5 @@
 internal import CLinux
+internal import FanSystem
 internal import FanCore
 
 extension ProbeLoop {

@@ -1,4 +1,6 @@
 internal import CLinux
+internal import FanSystem
+internal import Glibc
 internal import FanCore
 
 /// The bytes that TCP probes send: a function of the probe's token and the position, so no two probes send the same.

@@ -1,4 +1,6 @@
 internal import CLinux
+internal import FanSystem
+internal import Glibc
 
 /// Runs any number of probes at once, on the calling thread.
 public enum ProbeEngine {
@@ -18,7 +20,7 @@ public enum ProbeEngine {
         listeners: [ProbeListener] = [],
         isCancelled: () -> Bool = { false }
     ) throws(ProbeError) -> [ProbeOutcome] {
-        let epoll = OwnedDescriptor(try ProbeError.check(fan_epoll_create(), "create", "an epoll set"))
+        let epoll = Descriptor(adopting: try ProbeError.check(fan_epoll_create(), "create", "an epoll set"))
         var loop = ProbeLoop(jobs: jobs, listeners: listeners, epoll: epoll)
         return try loop.run(isCancelled: isCancelled)
     }
@@ -30,7 +32,7 @@ struct ProbeLoop: ~Copyable {
     static let window = 4096
     static let batch = Int(FAN_BATCH)
 
-    let epoll: OwnedDescriptor
+    let epoll: Descriptor
     let began: UInt64
     let identifier: UInt16
     let slotBytes: Int
@@ -46,7 +48,7 @@ struct ProbeLoop: ~Copyable {
     var receiveBuffer: [UInt8]
     var actions: [ProbeAction] = []
 
-    init(jobs list: [ProbeJob], listeners: [ProbeListener], epoll: consuming OwnedDescriptor) {
+    init(jobs list: [ProbeJob], listeners: [ProbeListener], epoll: consuming Descriptor) {
         self.epoll = epoll
         let now = fan_monotonic_nanoseconds()
         identifier = UInt16.random(in: .min ... .max)

@@ -1,4 +1,6 @@
 internal import CLinux
+internal import FanSystem
+internal import Glibc
 public import FanCore
 
 /// Where probes leave from: sockets bound to an address, a device or neither.
@@ -12,7 +14,7 @@ public final class ProbeSource: Sendable {
     public let address: IPv4Address?
     /// The only device that probes leave and answers enter by, nil for any.
     public let device: String?
-    let icmp: OwnedDescriptor
+    let icmp: Descriptor
     let streams: [StreamSocket]
 
     /// Opens the sockets in the current thread's network namespace.
@@ -30,8 +32,9 @@ public final class ProbeSource: Sendable {
         device: String? = nil,
         tcpConnections: Int = 0
     ) throws(ProbeError) {
-        let icmp = OwnedDescriptor(
-            try ProbeError.check(fan_icmp_socket(), "open", "a raw ICMP socket")
+        let icmp = Descriptor(
+            adopting:
+                try ProbeError.check(fan_icmp_socket(), "open", "a raw ICMP socket")
         )
         try Self.bind(icmp.number, address: address, device: device)
         // Don't-fragment on everything, and no size limit but the device's own: sizes are what is being measured.
@@ -40,7 +43,8 @@ public final class ProbeSource: Sendable {
             "set",
             "path MTU probing on a raw ICMP socket"
         )
-        let types: UInt32 = 1 << UInt32(ICMP_ECHOREPLY) | 1 << UInt32(ICMP_DEST_UNREACH) | 1 << UInt32(ICMP_TIME_EXCEEDED)
+        let types: UInt32 =
+            1 << UInt32(ICMP_ECHOREPLY) | 1 << UInt32(ICMP_DEST_UNREACH) | 1 << UInt32(ICMP_TIME_EXCEEDED)
         try ProbeError.check(fan_icmp_accept(icmp.number, types), "filter", "a raw ICMP socket")
         Self.growBuffers(icmp.number)
         var streams: [StreamSocket] = []
@@ -76,10 +80,10 @@ public final class ProbeSource: Sendable {
 
 /// A TCP socket that serves one probe after the other.
 final class StreamSocket: Sendable {
-    let descriptor: OwnedDescriptor
+    let descriptor: Descriptor
 
     init(address: IPv4Address?, device: String?) throws(ProbeError) {
-        let descriptor = OwnedDescriptor(try ProbeError.check(fan_tcp_socket(), "open", "a TCP socket"))
+        let descriptor = Descriptor(adopting: try ProbeError.check(fan_tcp_socket(), "open", "a TCP socket"))
         // The port is chosen when connecting, so that it need not be unique among all destinations.
         try ProbeError.check(
             fan_set_option(descriptor.number, Int32(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT, 1),

@@ -7,6 +7,105 @@
 
 #include <linux/capability.h>
 
+struct sockaddr_in fan_sockaddr(uint32_t address, uint16_t port) {
+    struct sockaddr_in it;
+    memset(&it, 0, sizeof it);
+    it.sin_family = AF_INET;
+    it.sin_addr.s_addr = htonl(address);
+    it.sin_port = htons(port);
+    return it;
+}
+
+int fan_icmp_socket(void) {
+    int fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_ICMP);
+    return fd < 0 ? -errno : fd;
+}
+
+int fan_tcp_socket(void) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
+    return fd < 0 ? -errno : fd;
+}
+
+int fan_set_option(int fd, int level, int name, int value) {
+    return setsockopt(fd, level, name, &value, sizeof value) < 0 ? -errno : 0;
+}
+
+int fan_icmp_accept(int fd, uint32_t types) {
+    struct icmp_filter filter = {.data = ~types};
+    return setsockopt(fd, SOL_RAW, ICMP_FILTER, &filter, sizeof filter) < 0 ? -errno : 0;
+}
+
+int fan_bind_device(int fd, const char *device) {
+    return setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device) + 1) < 0 ? -errno : 0;
+}
+
+int fan_bind(int fd, uint32_t address, uint16_t port) {
+    struct sockaddr_in it = fan_sockaddr(address, port);
+    return bind(fd, (const struct sockaddr *)&it, sizeof it) < 0 ? -errno : 0;
+}
+
+int fan_listen(int fd, int backlog) { return listen(fd, backlog) < 0 ? -errno : 0; }
+
+int fan_accept(int fd) {
+    int it;
+    do { it = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK); } while (it < 0 && errno == EINTR);
+    return it < 0 ? -errno : it;
+}
+
+int fan_local_port(int fd) {
+    struct sockaddr_in it;
+    socklen_t size = sizeof it;
+    return getsockname(fd, (struct sockaddr *)&it, &size) < 0 ? -errno : ntohs(it.sin_port);
+}
+
+int fan_connect(int fd, uint32_t address, uint16_t port) {
+    struct sockaddr_in it = fan_sockaddr(address, port);
+    return connect(fd, (const struct sockaddr *)&it, sizeof it) < 0 ? -errno : 0;
+}
+
+int fan_take_error(int fd) {
+    int error = 0;
+    socklen_t size = sizeof error;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 ? -errno : -error;
+}
+
+int fan_disconnect(int fd) {
+    struct sockaddr it;
+    memset(&it, 0, sizeof it);
+    it.sa_family = AF_UNSPEC;
+    if (connect(fd, &it, sizeof it) < 0) return -errno;
+    (void)fan_take_error(fd);
+    return 0;
+}
+
+ssize_t fan_stream_send(int fd, const void *buffer, size_t count) {
+    ssize_t n;
+    do { n = send(fd, buffer, count, MSG_NOSIGNAL | MSG_DONTWAIT); } while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+ssize_t fan_stream_receive(int fd, void *buffer, size_t count) {
+    ssize_t n;
+    do { n = recv(fd, buffer, count, MSG_DONTWAIT); } while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+int fan_epoll_create(void) {
+    int fd = epoll_create1(EPOLL_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+int fan_epoll_control(int epoll, int operation, int fd, uint32_t events, uint64_t token) {
+    struct epoll_event event = {.events = events, .data = {.u64 = token}};
+    return epoll_ctl(epoll, operation, fd, &event) < 0 ? -errno : 0;
+}
+
+uint64_t fan_monotonic_nanoseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 int fan_drop_capabilities(void) {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3];

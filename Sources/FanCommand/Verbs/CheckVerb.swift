@@ -1,0 +1,222 @@
+internal import FanAgent
+internal import FanCore
+internal import FanLink
+internal import FanProbe
+
+/// `fanmesh check`: whether this host and its peers can really reach each other, and what to do when not.
+enum CheckVerb {
+    static let peer = CommandArgument(
+        "PEER",
+        .variadic,
+        help: "a peer's underlay or overlay address; without any, the peers of 'fanmesh up --peer'"
+    )
+    static let timeout = CommandOption.value(
+        "timeout",
+        name: "DURATION",
+        help: "how long a peer may take to answer",
+        default: "2s"
+    )
+    static let watch = CommandOption.flag("watch", help: "check again every 5 s and whenever the host's network changes")
+
+    static let command = Command(
+        "check",
+        summary: "find out what is broken between this host and its peers, and how to mend it",
+        discussion: [
+            "Checks this host first. Then, for all peers at once: ping over the underlay, ping over the overlay, and "
+                + "the largest packet that passes the overlay unfragmented.",
+            "Layers that are not probed yet (tcp, checksum) are shown as skipped.",
+        ],
+        options: [NetworkOptions.network, timeout, watch],
+        arguments: [peer],
+        examples: [
+            Example("fanmesh check 172.31.17.6", "one peer, by its underlay address"),
+            Example("fanmesh check 240.17.6.1 --timeout 5s", "by an overlay address that lives on it"),
+            Example("fanmesh check --watch", "all known peers, again and again"),
+        ],
+        exitNotes: [
+            ExitNote(.success, "all is reachable, perhaps with warnings"),
+            ExitNote(.problem, "something is broken; each line says what and how to mend it"),
+            ExitNote(.undetermined, "this host could not probe"),
+        ],
+        handler: run
+    )
+
+    /// How long `--watch` waits for something to happen.
+    private static let watchInterval = Duration.seconds(5)
+
+    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+        let network = try NetworkOptions.networkName(invocation)
+        let timeout = try invocation.duration(timeout) ?? .seconds(2)
+        let manager = try invocation.overlayManager()
+        guard invocation.flag(watch) else { return try check(invocation, manager, network, timeout) }
+        var last = ExitCode.success
+        do {
+            var monitor = try EventMonitor()
+            while !invocation.output.isClosed {
+                do throws(CommandFailure) {
+                    last = try check(invocation, manager, network, timeout)
+                } catch {
+                    invocation.output.explain(error)
+                    last = error.exitCode
+                }
+                if try !monitor.next(within: watchInterval).isEmpty {
+                    // A change comes as a burst: let it end.
+                    while try !monitor.next(within: .milliseconds(200)).isEmpty {}
+                }
+            }
+        } catch { throw CommandFailure(operation: error) }
+        return last
+    }
+
+    private static func check(
+        _ invocation: Invocation,
+        _ manager: OverlayManager,
+        _ network: String,
+        _ timeout: Duration
+    ) throws(CommandFailure) -> ExitCode {
+        let checks: [HostCheck]
+        let results: [PeerResult]
+        do {
+            guard let spec = try manager.record(of: network) else {
+                throw CommandFailure("overlay '\(network)' is not up on this host", remedy: "run: fanmesh up")
+            }
+            let targets = try self.targets(invocation.arguments(peer), spec)
+            checks = try manager.hostChecks(of: spec)
+            results = try probe(spec, targets, timeout)
+        } catch {
+            var failure = CommandFailure(operation: error)
+            if !(error is CommandFailure) { failure.exitCode = .undetermined }
+            throw failure
+        }
+        let verdict = max(checks.map(\.verdict).max() ?? .healthy, results.map(\.verdict).max() ?? .healthy)
+        invocation.show(report(verdict, checks, results))
+        if !results.isEmpty, !results.contains(where: \.isDetermined), checks.allSatisfy({ $0.result != .fail }) {
+            return .undetermined
+        }
+        return verdict == .error ? .problem : .success
+    }
+
+    private static func targets(
+        _ words: [String],
+        _ spec: NetworkSpec
+    ) throws(CommandFailure) -> [PeerTarget] {
+        let mapping = spec.mapping
+        do throws(FanMappingError) {
+            guard !words.isEmpty else { return try spec.peers.map { peer throws(FanMappingError) in try target(peer, peer.description, mapping) } }
+            var targets: [PeerTarget] = []
+            for word in words {
+                let address = try IPv4Address(parsing: word)
+                guard mapping.underlay.contains(address) || mapping.overlay.contains(address) else {
+                    throw CommandFailure.badInput(
+                        "peer \(address) is in neither underlay \(mapping.underlay) nor overlay \(mapping.overlay)"
+                    )
+                }
+                let host = mapping.overlay.contains(address) ? try mapping.host(of: address) : address
+                guard host != spec.host else { throw CommandFailure.badInput("peer \(word) is this host itself") }
+                targets.append(try target(host, word, mapping))
+            }
+            return targets
+        } catch let error as FanMappingError { throw CommandFailure(error) }
+    }
+
+    private static func target(
+        _ host: IPv4Address,
+        _ name: String,
+        _ mapping: FanMapping
+    ) throws(FanMappingError) -> PeerTarget {
+        PeerTarget(
+            name: name,
+            underlayAddress: host,
+            overlayAddress: try mapping.slice(of: host).bridgeAddress.address
+        )
+    }
+
+    private static func probe(
+        _ spec: NetworkSpec,
+        _ targets: [PeerTarget],
+        _ timeout: Duration
+    ) throws -> [PeerResult] {
+        guard !targets.isEmpty else { return [] }
+        let check = PeerCheck(
+            underlayAddress: spec.host,
+            overlayAddress: try spec.mapping.slice(of: spec.host).bridgeAddress.address,
+            underlay: spec.mapping.underlay,
+            overlayMTUBytes: spec.mtuBytes,
+            port: spec.port,
+            timeout: timeout
+        )
+        return try check.checkPeers(targets)
+    }
+
+    // MARK: - Rendering
+
+    private static func report(_ verdict: Verdict, _ checks: [HostCheck], _ results: [PeerResult]) -> Report {
+        let hostDocuments: [Document] = checks.map { check in
+            [
+                "check": .string(check.check),
+                "result": .string(check.result.rawValue),
+                "detail": .string(check.detail),
+                "remedy": .string(check.remedy),
+            ]
+        }
+        let peerDocuments = results.map(document)
+        let document: Document = [
+            "schema": "fanmesh.check/v1",
+            "verdict": .string(verdict.rawValue),
+            "host": .array(hostDocuments),
+            "peers": .array(peerDocuments),
+        ]
+        let columns = ["name", "layers.underlay", "layers.vxlan", "layers.mtu", "rtt_ms", "path_mtu", "diagnosis"]
+        let titles = ["PEER", "UNDERLAY", "VXLAN", "MTU", "RTT MS", "PATH MTU", "DIAGNOSIS"]
+        let table = Table(
+            zip(columns, titles).map { path, title in
+                Table.Column(path, title: title, alignment: path == "rtt_ms" || path == "path_mtu" ? .right : .left)
+            },
+            peerDocuments
+        )
+        let hostTable = Table(["check", "result", "detail"].map { Table.Column($0) }, hostDocuments)
+        var sections: [Report.Section] = [
+            .lines([Report.Line(verdict.rawValue.uppercased(), mark: Mark(result: verdict.rawValue))]),
+            .table(hostTable),
+        ]
+        if !results.isEmpty { sections.append(.table(table)) }
+        var fixes = checks.filter { !$0.remedy.isEmpty }.map { Report.Line("fix \($0.check): \($0.remedy)") }
+        fixes += results.compactMap { result in
+            result.remedy.map { Report.Line("fix \(result.target.name): \($0)") }
+        }
+        if results.isEmpty { fixes.append(Report.Line("no peer was checked: name one, or 'fanmesh up --peer ADDRESS'")) }
+        if !fixes.isEmpty { sections.append(.lines(fixes)) }
+        return Report(document, sections: sections, rows: results.isEmpty ? hostTable : table)
+    }
+
+    private static func document(_ result: PeerResult) -> Document {
+        let milliseconds = result.roundTrip.map { Double(Int($0 / .microseconds(1))) / 1000 }
+        return [
+            "name": .string(result.target.name),
+            "underlay_address": .text(result.target.underlayAddress),
+            "overlay_address": .text(result.target.overlayAddress),
+            "layers": [
+                "underlay": .string(result.layers.underlay.rawValue),
+                "vxlan": .string(result.layers.vxlan.rawValue),
+                "tcp": .string(result.layers.tcp.rawValue),
+                "mtu": .string(result.layers.mtu.rawValue),
+                "checksum": .string(result.layers.checksum.rawValue),
+            ],
+            "rtt_ms": milliseconds.map { .real($0) } ?? .null,
+            "path_mtu": .number(result.pathMTUBytes),
+            "diagnosis": .string(result.diagnosis),
+            "remedy": .string(result.remedy ?? ""),
+        ]
+    }
+}
+
+extension HostCheck {
+    /// How bad the result is.
+    var verdict: Verdict {
+        switch result {
+        case .ok, .skipped: .healthy
+        case .warning, .unknown: .warning
+        case .fail: .error
+        }
+    }
+}

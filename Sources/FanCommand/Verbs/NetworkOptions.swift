@@ -1,0 +1,88 @@
+internal import FanAgent
+internal import FanCore
+
+/// The options that say what an overlay shall be; `up` and the lab share them.
+enum NetworkOptions {
+    static let network = CommandOption.value(
+        "network",
+        short: "n",
+        name: "NAME",
+        help: "the network's name, which is its bridge's",
+        default: "fan0"
+    )
+    static let forwarder = CommandOption.value(
+        "forwarder",
+        name: "KIND",
+        help: "ebpf: stateless; fdb: an entry per peer; auto: ebpf where it loads",
+        choices: ["auto"] + ForwarderKind.allCases.map(\.rawValue),
+        default: "auto"
+    )
+    static let peer = CommandOption.value(
+        "peer",
+        short: "p",
+        name: "ADDRESS",
+        help: "a peer's underlay address; ebpf only checks it, fdb needs it to reach the peer",
+        isRepeatable: true
+    )
+    static let port = CommandOption.value(
+        "port",
+        name: "PORT",
+        help: "the UDP port, the same on every host",
+        default: String(NetworkSpec.defaultPort)
+    )
+    static let mtu = CommandOption.value(
+        "mtu",
+        name: "BYTES",
+        help: "the overlay's MTU; without it the underlay's less \(NetworkSpec.encapsulationBytes)"
+    )
+    static let vni = CommandOption.value(
+        "vni",
+        name: "NUMBER",
+        help: "the VXLAN network identifier, the same on every host; without it the overlay's own"
+    )
+
+    static let all = [
+        network, MapVerb.underlay, MapVerb.overlay, MapVerb.rounding, forwarder, peer, port, mtu, vni,
+    ]
+
+    /// Reads the options into a request.
+    static func request(_ invocation: Invocation) throws(CommandFailure) -> UpRequest {
+        guard
+            let overlay = try invocation.value(MapVerb.overlay, as: { try IPv4Prefix(parsing: $0) }),
+            let underlay = try invocation.value(MapVerb.underlay, as: { try UnderlaySelector(parsing: $0) })
+        else { throw .badInput("an overlay and an underlay are needed") }
+        var request = UpRequest(overlay: overlay)
+        request.underlay = underlay
+        request.network = try networkName(invocation)
+        request.rounding = invocation.value(MapVerb.rounding).flatMap(UnderlayRounding.init) ?? .none
+        request.forwarder = invocation.value(forwarder).flatMap(ForwarderKind.init)
+        request.port = UInt16(try invocation.integer(port, in: 1...65535) ?? Int(NetworkSpec.defaultPort))
+        request.mtuBytes = try invocation.integer(mtu, in: 68...65535)
+        request.vni = try invocation.integer(vni, in: 1...0xff_ffff).map(UInt32.init)
+        for text in invocation.values(peer) {
+            do throws(FanMappingError) {
+                let address = try IPv4Address(parsing: text)
+                if !request.peers.contains(address) { request.peers.append(address) }
+            } catch { throw .badInput("--peer: \(error)") }
+        }
+        return request
+    }
+
+    /// Reads and checks the network's name.
+    static func networkName(_ invocation: Invocation) throws(CommandFailure) -> String {
+        let name = invocation.value(network) ?? "fan0"
+        do throws(NetworkSpecError) {
+            try NetworkSpec.check(name: name)
+        } catch { throw .badInput("--network: \(error)") }
+        return name
+    }
+}
+
+extension Invocation {
+    /// The manager of this host's overlays, over the real kernel and the state directory.
+    func overlayManager() throws(CommandFailure) -> OverlayManager {
+        do {
+            return OverlayManager(kernel: try environment.kernel(), state: StateDirectory(path: stateDirectory))
+        } catch { throw CommandFailure(operation: error) }
+    }
+}

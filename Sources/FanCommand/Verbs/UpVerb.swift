@@ -1,0 +1,118 @@
+internal import FanAgent
+internal import FanCore
+
+/// `fanmesh up`: one host's overlay, without a cluster.
+enum UpVerb {
+    static let dryRun = CommandOption.flag("dry-run", help: "print the steps and take none")
+
+    static let command = Command(
+        "up",
+        summary: "bring this host's overlay up, or mend it",
+        discussion: [
+            "Makes the bridge, its VXLAN port and the forwarder what the options say. What is already right is left "
+                + "alone; when a step fails, everything this run did is taken back.",
+            "The options are the whole truth: a peer or setting that is left out is removed.",
+        ],
+        options: NetworkOptions.all + [dryRun],
+        examples: [
+            Example("fanmesh up", "the underlay of the default route in overlay 240.0.0.0/8"),
+            Example("fanmesh up --underlay eth1 --dry-run", "the steps it would take on another interface"),
+            Example("fanmesh up --forwarder fdb -p 172.31.17.6 -p 172.31.18.7", "without eBPF, for two peers"),
+        ],
+        exitNotes: [
+            ExitNote(.success, "the overlay is up and verified"),
+            ExitNote(.problem, "it could not be brought up; nothing was changed"),
+            ExitNote(.usage, "the options make no overlay on this host"),
+        ],
+        handler: run
+    )
+
+    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+        let request = try NetworkOptions.request(invocation)
+        let isDryRun = invocation.flag(dryRun)
+        let manager = try invocation.overlayManager()
+        let outcome: UpOutcome
+        do { outcome = try manager.up(request, dryRun: isDryRun) } catch { throw CommandFailure(operation: error) }
+        invocation.show(report(outcome, isDryRun: isDryRun))
+        return .success
+    }
+
+    private static func report(_ outcome: UpOutcome, isDryRun: Bool) -> Report {
+        let spec = outcome.spec
+        let slice = try? spec.mapping.slice(of: spec.host)
+        let document: Document = [
+            "schema": "fanmesh.plan/v1",
+            "network": .string(spec.name),
+            "underlay": .text(spec.mapping.underlay),
+            "underlay_address": .text(spec.host),
+            "underlay_reason": .string(outcome.underlay.reason),
+            "underlay_skipped": .array(outcome.underlay.skipped.map { .string($0) }),
+            "overlay": .text(spec.mapping.overlay),
+            "slice": .text(slice?.prefix),
+            "forwarder": .string(spec.forwarder.rawValue),
+            "forwarder_reason": .string(outcome.forwarderReason),
+            "vni": .number(spec.vni),
+            "port": .number(spec.port),
+            "mtu": .number(spec.mtuBytes),
+            "applied": .bool(!isDryRun),
+            "changes": .array(outcome.changes.map(document)),
+        ]
+        var lines = [
+            Report.Line(
+                "\(spec.name): \(slice?.prefix.description ?? "-") of \(spec.mapping.overlay), mtu \(spec.mtuBytes)"
+            ),
+            Report.Line("underlay \(spec.mapping.underlay), this host \(spec.host): \(outcome.underlay.reason)"),
+        ]
+        lines += outcome.underlay.skipped.map { Report.Line("  passed over \($0)") }
+        lines.append(Report.Line("forwarder \(spec.forwarder.rawValue): \(outcome.forwarderReason)"))
+        if outcome.changes.isEmpty {
+            lines.append(Report.Line("already right, nothing to change", mark: .ok))
+        } else {
+            let count = "\(outcome.changes.count) step\(outcome.changes.count == 1 ? "" : "s")"
+            let example = outcome.identityIsNew ? "; the device addresses are examples until the first real run" : ""
+            lines.append(Report.Line(isDryRun ? "would take \(count)\(example):" : "took \(count), verified:"))
+            lines += outcome.changes.map { Report.Line("  \($0)") }
+        }
+        let rows = Table(["action", "object", "text"].map { Table.Column($0) }, outcome.changes.map(self.document))
+        return Report(document, sections: [.lines(lines)], rows: rows)
+    }
+
+    static func document(_ change: Change) -> Document {
+        ["action": .string(change.action), "object": .string(change.object), "text": .text(change)]
+    }
+}
+
+/// `fanmesh down`: removes an overlay from this host.
+enum DownVerb {
+    static let command = Command(
+        "down",
+        summary: "remove this host's overlay",
+        discussion: ["Removes the bridge, its VXLAN port and the record; guests lose the overlay. It may be repeated."],
+        options: [NetworkOptions.network],
+        examples: [Example("fanmesh down", "remove fan0")],
+        exitNotes: [
+            ExitNote(.success, "nothing of it is left"),
+            ExitNote(.problem, "a device has our name but is not ours, or could not be removed"),
+        ],
+        handler: run
+    )
+
+    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+        let network = try NetworkOptions.networkName(invocation)
+        let changes: [Change]
+        do { changes = try invocation.overlayManager().down(network: network) } catch {
+            throw CommandFailure(operation: error)
+        }
+        let document: Document = [
+            "schema": "fanmesh.plan/v1",
+            "network": .string(network),
+            "applied": true,
+            "changes": .array(changes.map(UpVerb.document)),
+        ]
+        var lines = [Report.Line(changes.isEmpty ? "\(network) is not up, nothing to remove" : "\(network) removed:")]
+        lines += changes.map { Report.Line("  \($0)") }
+        let rows = Table(["action", "object", "text"].map { Table.Column($0) }, changes.map(UpVerb.document))
+        invocation.show(Report(document, sections: [.lines(lines)], rows: rows))
+        return .success
+    }
+}
