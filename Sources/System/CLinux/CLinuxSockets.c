@@ -113,12 +113,6 @@ int fan_drop_capabilities(void) {
     return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
 }
 
-int fan_accept(int fd) {
-    int it;
-    do { it = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK); } while (it < 0 && errno == EINTR);
-    return it < 0 ? -errno : it;
-}
-
 int fan_epoll_wait(int epoll, struct fan_ready *ready, unsigned count, int milliseconds) {
     struct epoll_event events[FAN_BATCH];
     int n = epoll_wait(epoll, events, (int)(count < FAN_BATCH ? count : FAN_BATCH), milliseconds);

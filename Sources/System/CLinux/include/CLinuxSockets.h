@@ -1,7 +1,6 @@
 // Sockets, epoll and the monotonic clock for the probe loop. Addresses and ports are in host byte order.
 #pragma once
 #include <arpa/inet.h>
-#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
