@@ -1,5 +1,6 @@
 public import FanCore
 public import FanLink
+public import FanProbe
 internal import FanSystem
 
 /// Why a lab, a namespace or a process in one failed.
@@ -42,6 +43,8 @@ public enum LabError: Error, Equatable, Sendable, CustomStringConvertible {
     case overlay(node: String, command: String, result: ProcessResult)
     /// The overlay's bridge is missing on a node, so guests have nothing to attach to.
     case noBridge(node: String, bridge: String)
+    /// The sockets of a check could not be used.
+    case probe(ProbeError, endpoint: String)
     /// A signal asked to stop.
     case interrupted(signal: Int32)
 
@@ -78,6 +81,7 @@ public enum LabError: Error, Equatable, Sendable, CustomStringConvertible {
         case .overlay(let node, let command, let result):
             "\(node): '\(command)' \(result.explanation)"
         case .noBridge(let node, let bridge): "\(node) has no bridge '\(bridge)'; bring the overlay up first"
+        case .probe(let error, let endpoint): "\(endpoint): \(error)"
         case .interrupted(let signal): "interrupted by signal \(signal)"
         }
     }

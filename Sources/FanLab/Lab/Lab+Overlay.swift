@@ -8,6 +8,8 @@ public struct OverlayStart: Hashable, Sendable {
     public var executable: String
     /// The value of `--underlay`; nil for the lab's own prefix.
     public var underlay: String?
+    /// Whether every node is told all others with `--peer`, which the fdb forwarder needs.
+    public var namesPeers: Bool
     /// Further arguments of `fanmesh up`.
     public var arguments: [String]
     /// When a node that is not up is given up.
@@ -17,11 +19,13 @@ public struct OverlayStart: Hashable, Sendable {
     public init(
         executable: String = OverlayStart.thisExecutable,
         underlay: String? = nil,
+        namesPeers: Bool = false,
         arguments: [String] = [],
         timeout: Duration = .seconds(30)
     ) {
         self.executable = executable
         self.underlay = underlay
+        self.namesPeers = namesPeers
         self.arguments = arguments
         self.timeout = timeout
     }
@@ -47,11 +51,14 @@ extension LabNode {
     }
 
     /// The command that brings the overlay up on this node.
-    func upCommand(_ start: OverlayStart) -> [String] {
+    func upCommand(_ start: OverlayStart, peers: [LabNode]) -> [String] {
         var arguments = ["up"]
         if plan.network != "fan0" { arguments += ["--network", plan.network] }
         arguments += ["--underlay", start.underlay ?? "\(plan.mapping.underlay)"]
         arguments += ["--overlay", "\(plan.mapping.overlay)"]
+        if start.namesPeers {
+            arguments += peers.filter { $0.number != number }.flatMap { ["--peer", "\($0.address)"] }
+        }
         return fanmesh(start.executable, arguments + start.arguments)
     }
 }
@@ -67,9 +74,10 @@ extension Lab {
     @discardableResult
     public func startOverlay(_ start: OverlayStart) throws(LabError) -> [ProcessResult] {
         try Self.requireExecutable(start.executable)
+        let nodes = nodes
         let jobs = nodes.map { node in
             ProcessBatch.Job(
-                ProcessRequest(node.upCommand(start), timeout: start.timeout),
+                ProcessRequest(node.upCommand(start, peers: nodes), timeout: start.timeout),
                 in: node.namespace
             )
         }

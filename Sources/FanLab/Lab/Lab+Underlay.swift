@@ -1,6 +1,7 @@
 internal import CLinux
 internal import FanCore
 internal import FanLink
+internal import FanSystem
 internal import Glibc
 
 extension Lab {
@@ -53,12 +54,12 @@ extension Lab {
                     node.name,
                     peer: device,
                     mtuBytes: plan.mtuBytes,
-                    peerNamespace: far.raw,
+                    peerNamespace: far.number,
                     masterIndex: bridgeIndex
                 )
                 try socket.linkSet(node.name, up: true)
             }
-            try require(fan_setns_network(far.raw), "enter network namespace", node.namespace.name)
+            try require(fan_setns_network(far.number), "enter network namespace", node.namespace.name)
             try node.namespace.kernel { () throws(NetlinkError) in
                 var own = try RouteSocket()
                 try own.configure(device, address: node.interfaceAddress, gateway: plan.gateway.address)
@@ -101,12 +102,12 @@ extension Lab {
                     guest.port,
                     peer: device,
                     mtuBytes: bridge.mtuBytes,
-                    peerNamespace: far.raw,
+                    peerNamespace: far.number,
                     masterIndex: bridge.index
                 )
                 try socket.linkSet(guest.port, up: true)
             }
-            try require(fan_setns_network(far.raw), "enter network namespace", guest.namespace.name)
+            try require(fan_setns_network(far.number), "enter network namespace", guest.namespace.name)
             try guest.namespace.kernel { () throws(NetlinkError) in
                 var own = try RouteSocket()
                 let gateway = node.slice.bridgeAddress.address

@@ -1,4 +1,5 @@
 internal import CLinux
+internal import FanSystem
 internal import Glibc
 
 /// The right to make, change or remove the lab of one name, held as a lock on the lab's directory.
@@ -55,12 +56,12 @@ struct LabClaim: ~Copyable {
         let opened = unsafe fan_open(path, O_RDONLY | O_DIRECTORY, 0)
         guard opened != -ENOENT else { return nil }
         let directory = try Descriptor(opened, "open", path)
-        let result = fan_lock_now(directory.raw)
+        let result = fan_lock_now(directory.number)
         guard result != -EWOULDBLOCK else {
             throw .running(name: name, owner: record(of: name).flatMap { $0.isOwnerAlive ? $0.owner : nil })
         }
         try require(result, "lock", path)
-        guard unsafe fan_names(path, directory.raw) == 1 else { return nil }
+        guard unsafe fan_names(path, directory.number) == 1 else { return nil }
         return LabClaim(name: name, directory: directory)
     }
 
@@ -69,14 +70,14 @@ struct LabClaim: ~Copyable {
 
     /// What is written down about a lab.
     static func record(of name: String) -> LabRecord? {
-        Files.text(at: recordPath(name)).flatMap(LabRecord.init(parsing:))
+        ((try? File.read(recordPath(name))) ?? nil).flatMap(LabRecord.init(parsing:))
     }
 
     /// Replaces what is written down; a reader sees the old text or the new one.
     func write(_ record: LabRecord) throws(LabError) {
-        let path = Self.recordPath(name)
-        try Files.write(record.text, to: path + ".new", flags: O_WRONLY | O_CREAT | O_TRUNC)
-        try require(unsafe fan_rename(path + ".new", path), "write", path)
+        try file { () throws(FileError) in
+            try File.replace(Self.recordPath(name), with: record.text, mode: 0o644)
+        }
     }
 
     /// Removes every namespace and file of a lab of this name, whatever state it is in; the claim stays.

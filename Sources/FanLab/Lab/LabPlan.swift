@@ -80,6 +80,8 @@ public struct LabPlan: Hashable, Sendable {
         guard isValid else { throw .invalidName(name) }
     }
 
+    /// The overlay's MTU: an IPv4, a UDP, a VXLAN and an Ethernet header less than the underlay's.
+    public var overlayMTUBytes: Int { mtuBytes - 50 }
     /// The lab's directory.
     public var directory: String { "\(Self.directory)/\(name)" }
     /// The namespace that holds the underlay's bridge.

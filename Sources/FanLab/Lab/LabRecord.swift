@@ -1,4 +1,5 @@
 internal import FanCore
+internal import FanSystem
 internal import Glibc
 
 /// What is written down about a lab, for other processes.
@@ -61,7 +62,7 @@ struct LabRecord: Equatable, Sendable {
     static func startTime(of process: Int32) -> UInt64? {
         // The command name, in parentheses, may hold spaces and parentheses; field 22 is the 20th after it.
         guard
-            let stat = Files.text(at: "/proc/\(process)/stat"),
+            let stat = (try? File.read("/proc/\(process)/stat")) ?? nil,
             let end = stat.lastIndex(of: ")")
         else { return nil }
         let fields = stat[stat.index(after: end)...].split(separator: " ")

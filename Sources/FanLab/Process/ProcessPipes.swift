@@ -1,4 +1,5 @@
 internal import CLinux
+internal import FanSystem
 internal import Glibc
 
 /// Both ends of a pipe.
@@ -16,8 +17,8 @@ struct PipeEnds: ~Copyable {
     /// Writes what fits into an empty pipe.
     borrowing func fill(with bytes: [UInt8]) throws(LabError) {
         guard !bytes.isEmpty else { return }
-        try require(fan_set_nonblocking(writing.raw), "prepare", "pipe")
-        let count = unsafe fan_write(writing.raw, bytes, bytes.count)
+        try require(fan_set_nonblocking(writing.number), "prepare", "pipe")
+        let count = unsafe fan_write(writing.number, bytes, bytes.count)
         guard count == bytes.count else {
             throw .system(operation: "write", object: "standard input of \(bytes.count) bytes", code: EFBIG)
         }
@@ -37,8 +38,8 @@ struct OutputPipe: ~Copyable {
     private(set) var isTruncated = false
 
     init(_ descriptor: consuming Descriptor, limit: Int) {
-        _ = fan_set_nonblocking(descriptor.raw)
-        raw = descriptor.raw
+        _ = fan_set_nonblocking(descriptor.number)
+        raw = descriptor.number
         self.descriptor = consume descriptor
         self.limit = limit
     }

@@ -1,4 +1,5 @@
 internal import CLinux
+internal import FanSystem
 internal import Glibc
 
 /// A child process, optionally inside a network namespace, in its own process group.
@@ -31,7 +32,7 @@ public final class RunningProcess {
         let output = try PipeEnds()
         let errors = try PipeEnds()
         try input.fill(with: request.input)
-        let ends = (input.reading.raw, output.writing.raw, errors.writing.raw)
+        let ends = (input.reading.number, output.writing.number, errors.writing.number)
         let pid =
             if let namespace {
                 try onDedicatedThread { () -> Result<Int32, LabError> in
@@ -125,7 +126,7 @@ public final class RunningProcess {
     ) throws(LabError) {
         try interruption?.check()
         let running = processes.filter(\.isRunning)
-        var descriptors = running.flatMap { [$0.descriptor.raw, $0.output.raw, $0.errorOutput.raw] }
+        var descriptors = running.flatMap { [$0.descriptor.number, $0.output.raw, $0.errorOutput.raw] }
         if let interruption { descriptors.append(interruption.descriptor) }
         let deadline = (running.compactMap(\.deadline) + (end.map { [$0] } ?? [])).min()
         var ready = [UInt8](repeating: 0, count: descriptors.count)

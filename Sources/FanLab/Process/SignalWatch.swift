@@ -39,4 +39,13 @@ public final class SignalWatch: Sendable {
     public func check() throws(LabError) {
         if let signal { throw .interrupted(signal: signal) }
     }
+
+    /// Ends this process by a signal, as if it had not been watched; for after the clean-up.
+    ///
+    /// A shell shows it as 128 and the signal's number: 130 for SIGINT, 143 for SIGTERM.
+    ///
+    /// - Parameter number: the signal.
+    public static func endProcess(bySignal number: Int32) {
+        _ = fan_end_by_signal(number)
+    }
 }

@@ -1,23 +1,21 @@
 internal import CLinux
+internal import FanSystem
 internal import Glibc
 
-/// An open file descriptor, closed when it goes.
-struct Descriptor: ~Copyable {
-    let raw: Int32
-
+extension Descriptor {
     /// Adopts the result of a shim: a descriptor, or a negative errno.
     init(_ result: Int32, _ operation: String, _ object: String) throws(LabError) {
         guard result >= 0 else { throw .system(operation: operation, object: object, code: -result) }
-        raw = result
+        self.init(adopting: result)
     }
+}
 
-    /// Adopts an open descriptor.
-    init(adopting raw: Int32) {
-        self.raw = raw
-    }
-
-    deinit {
-        close(raw)
+/// Runs a file operation, turning its error into one of ours.
+func file<R>(_ body: () throws(FileError) -> R) throws(LabError) -> R {
+    do throws(FileError) {
+        return try body()
+    } catch {
+        throw .system(operation: error.operation, object: error.path, code: error.code)
     }
 }
 
@@ -33,25 +31,8 @@ func require(
     }
 }
 
-/// Files and directories of labs.
+/// Directories of labs.
 enum Files {
-    static func write(_ text: String, to path: String, flags: Int32 = O_WRONLY) throws(LabError) {
-        let file = try unsafe Descriptor(fan_open(path, flags, 0o644), "open", path)
-        let bytes = Array(text.utf8)
-        let count = unsafe fan_write(file.raw, bytes, bytes.count)
-        guard count == bytes.count else {
-            throw .system(operation: "write", object: path, code: count < 0 ? Int32(-count) : EIO)
-        }
-    }
-
-    /// The first 64 KiB of a file, nil where it cannot be read.
-    static func text(at path: String) -> String? {
-        guard let file = try? unsafe Descriptor(fan_open(path, O_RDONLY, 0), "open", path) else { return nil }
-        var bytes = [UInt8](repeating: 0, count: 64 << 10)
-        let count = unsafe fan_read(file.raw, &bytes, bytes.count)
-        return count < 0 ? nil : String(decoding: bytes.prefix(count), as: UTF8.self)
-    }
-
     /// The names in a directory; none where it cannot be read.
     static func names(in path: String) -> [String] {
         guard let directory = unsafe opendir(path) else { return [] }

@@ -1,6 +1,7 @@
 internal import CLinux
 internal import FanCore
 internal import FanLink
+internal import FanSystem
 internal import Glibc
 
 /// A named network namespace, the same as `ip netns` knows it: a bind mount in `/run/netns`.
@@ -61,7 +62,9 @@ public struct NetworkNamespace: Hashable, Sendable, CustomStringConvertible {
             for scope in ["all", "default"] {
                 let switchFile = "/proc/sys/net/ipv6/conf/\(scope)/disable_ipv6"
                 // Absent on a kernel without IPv6, which is just as silent.
-                if unsafe access(switchFile, F_OK) == 0 { try Files.write("1", to: switchFile) }
+                if unsafe access(switchFile, F_OK) == 0 {
+                    try file { () throws(FileError) in try File.write("1", to: switchFile) }
+                }
             }
             try kernel { () throws(NetlinkError) in
                 var socket = try RouteSocket()
@@ -99,7 +102,7 @@ public struct NetworkNamespace: Hashable, Sendable, CustomStringConvertible {
     /// Requires: CAP_SYS_ADMIN. Idempotent: yes. Undo: none; use a thread that ends afterwards.
     func enterOnThisThread() throws(LabError) {
         let namespace = try open()
-        try require(fan_setns_network(namespace.raw), "enter network namespace", name)
+        try require(fan_setns_network(namespace.number), "enter network namespace", name)
     }
 
     /// Runs a closure on a thread of its own that is inside the namespace, and waits for it.

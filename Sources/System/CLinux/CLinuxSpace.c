@@ -12,6 +12,7 @@
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/pidfd.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -42,7 +43,6 @@ int fan_space_file(const char *path) {
 
 int fan_directory_create(const char *path, mode_t mode) { return mkdir(path, mode) < 0 ? -errno : 0; }
 int fan_remove(const char *path) { return remove(path) < 0 ? -errno : 0; }
-int fan_rename(const char *from, const char *to) { return rename(from, to) < 0 ? -errno : 0; }
 int fan_lock_now(int fd) { return flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0; }
 
 static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *position) {
@@ -64,6 +64,14 @@ int fan_executable(const char *path) {
     struct stat status;
     if (access(path, X_OK) < 0 || stat(path, &status) < 0) return -errno;
     return S_ISREG(status.st_mode) ? 0 : -EACCES;
+}
+
+void fan_raise_descriptor_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    // Refused means that the old limit stays, and opening one descriptor too many says so.
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0) return;
 }
 
 int fan_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC) < 0 ? -errno : 0; }
@@ -108,6 +116,8 @@ pid_t fan_spawn(const char *file, char *const arguments[], char *const environme
 }
 
 int fan_execute(const char *file, char *const arguments[], char *const environment[]) {
+    // What this process ignores, the program would ignore too.
+    signal(SIGPIPE, SIG_DFL);
     execvpe(file, arguments, environment);
     return -errno;
 }
@@ -160,6 +170,11 @@ void fan_signals_unwatch(void) {
     close(signal_pipe[0]);
     close(signal_pipe[1]);
     signal_pipe[0] = signal_pipe[1] = -1;
+}
+
+int fan_end_by_signal(int number) {
+    signal(number, SIG_DFL);
+    return kill(getpid(), number) < 0 ? -errno : 0;
 }
 
 int fan_poll_readable(const int *descriptors, unsigned char *ready, int count, int timeout_ms) {

@@ -15,11 +15,12 @@ int fan_remove(const char *path);
 int fan_remove_tree(const char *path);
 // 0 when the path names a file that may be executed.
 int fan_executable(const char *path);
-int fan_rename(const char *from, const char *to);
 int fan_lock_now(int fd);
 // 1 when the path still names what the descriptor has open, else 0.
 int fan_names(const char *path, int fd);
 
+// Allows as many open descriptors as the hard limit does.
+void fan_raise_descriptor_limit(void);
 int fan_pipe(int ends[2]);
 int fan_set_nonblocking(int fd);
 // Starts a program found on PATH, in its own process group, with default signals; a descriptor of -1 is /dev/null.
@@ -40,6 +41,8 @@ int fan_exit_signal(int status); // 0 when it exited
 int fan_signals_watch(void);
 // Puts back what those signals did before.
 void fan_signals_unwatch(void);
+// Ends this process by a signal, so that who waits for it can tell.
+int fan_end_by_signal(int number);
 
 // Polls up to `count` descriptors for reading; `ready[i]` becomes 1 where there is data or an end.
 // A timeout of -1 waits for ever. Returns how many are ready; 0 on a timeout or an interruption.
