@@ -72,7 +72,7 @@ let package = Package(
         .testTarget(name: "FanCoreTests", dependencies: ["FanCore"], swiftSettings: settings),
         .testTarget(
             name: "FanLinkTests",
-            dependencies: ["FanCore", "FanLink", "FanLab", "CLinux"],
+            dependencies: ["FanCore", "FanLink", "FanLab", "FanSystem", "CBPF", "CLinux"],
             swiftSettings: settings
         ),
         .testTarget(

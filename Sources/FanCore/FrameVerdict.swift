@@ -2,9 +2,10 @@
 public struct ForwardingCounters: Hashable, Sendable {
     /// Frames passed, in both directions.
     public var forwarded: UInt64
-    /// Frames dropped because their source does not belong to the host they came from.
+    /// Frames dropped because their source does not belong to the host they came from, or because they carry another
+    /// network's VNI.
     public var spoofed: UInt64
-    /// Frames dropped because they go outside the overlay, to this very host, or carry another VNI.
+    /// Frames dropped because they go outside the overlay, or to this very host.
     public var outside: UInt64
     /// Frames dropped because they are neither IPv4 nor ARP for IPv4, or are cut short.
     public var unsupported: UInt64

@@ -17,6 +17,10 @@ extension Command {
         exitNotes: ExitCode.allCases.map { ExitNote($0) },
         subcommands: [
             MapVerb.command,
+            UpVerb.command,
+            DownVerb.command,
+            StatusVerb.command,
+            CheckVerb.command,
             CompletionVerb.command,
             ManualVerb.command,
             HelpVerb.command,

@@ -100,35 +100,33 @@ enum CheckVerb {
         _ words: [String],
         _ spec: NetworkSpec
     ) throws(CommandFailure) -> [PeerTarget] {
-        let mapping = spec.mapping
-        do throws(FanMappingError) {
-            guard !words.isEmpty else { return try spec.peers.map { peer throws(FanMappingError) in try target(peer, peer.description, mapping) } }
-            var targets: [PeerTarget] = []
-            for word in words {
-                let address = try IPv4Address(parsing: word)
-                guard mapping.underlay.contains(address) || mapping.overlay.contains(address) else {
-                    throw CommandFailure.badInput(
-                        "peer \(address) is in neither underlay \(mapping.underlay) nor overlay \(mapping.overlay)"
-                    )
-                }
-                let host = mapping.overlay.contains(address) ? try mapping.host(of: address) : address
-                guard host != spec.host else { throw CommandFailure.badInput("peer \(word) is this host itself") }
-                targets.append(try target(host, word, mapping))
+        guard !words.isEmpty else {
+            return try spec.peers.map { peer throws(CommandFailure) in
+                try target(peer.description, address: peer, spec)
             }
-            return targets
-        } catch let error as FanMappingError { throw CommandFailure(error) }
+        }
+        return try words.map { word throws(CommandFailure) in
+            let address: IPv4Address
+            do throws(FanMappingError) { address = try IPv4Address(parsing: word) } catch { throw CommandFailure(error) }
+            return try target(word, address: address, spec)
+        }
     }
 
     private static func target(
-        _ host: IPv4Address,
         _ name: String,
-        _ mapping: FanMapping
-    ) throws(FanMappingError) -> PeerTarget {
-        PeerTarget(
-            name: name,
-            underlayAddress: host,
-            overlayAddress: try mapping.slice(of: host).bridgeAddress.address
-        )
+        address: IPv4Address,
+        _ spec: NetworkSpec
+    ) throws(CommandFailure) -> PeerTarget {
+        let mapping = spec.mapping
+        guard mapping.underlay.contains(address) || mapping.overlay.contains(address) else {
+            throw .badInput("peer \(address) is in neither underlay \(mapping.underlay) nor overlay \(mapping.overlay)")
+        }
+        let slice: FanSlice
+        do throws(FanMappingError) {
+            slice = try mapping.slice(of: mapping.overlay.contains(address) ? mapping.host(of: address) : address)
+        } catch { throw CommandFailure(error) }
+        guard slice.host != spec.host else { throw .badInput("peer \(name) is this host itself") }
+        return PeerTarget(name: name, underlayAddress: slice.host, overlayAddress: slice.bridgeAddress.address)
     }
 
     private static func probe(

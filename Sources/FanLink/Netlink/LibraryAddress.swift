@@ -28,7 +28,9 @@ enum LibraryAddress {
 
     /// The IPv4 address and prefix length in a libnl address, nil for another family.
     static func ipv4(_ address: OpaquePointer?) -> InterfaceAddress? {
-        guard let address = unsafe address, unsafe nl_addr_get_family(address) == AF_INET_FAMILY else { return nil }
+        // Addresses in flood entries carry the family of the entry.
+        guard let address = unsafe address, unsafe [AF_INET_FAMILY, AF_BRIDGE].contains(nl_addr_get_family(address))
+        else { return nil }
         let bits = unsafe Int(nl_addr_get_prefixlen(address))
         guard let bytes = unsafe bytes(of: address), bytes.count == 4 else {
             // A zero-length address is how libnl spells the default destination.

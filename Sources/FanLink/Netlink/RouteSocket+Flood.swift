@@ -88,12 +88,18 @@ extension Message {
         guard let made = unsafe rtnl_neigh_alloc() else {
             throw NetlinkError(operation: operation, object: object, code: ENOMEM)
         }
+        // The peer comes first: libnl refuses an IPv4 address on a neighbour that is already of the bridge family.
+        var result: Int32 = 0
+        unsafe LibraryAddress.with(peer) { result = unsafe rtnl_neigh_set_dst(made, $0) }
+        guard result >= 0 else {
+            unsafe rtnl_neigh_put(made)
+            throw NetlinkError(operation: operation, object: object, code: errnoOf(libraryError: result))
+        }
         unsafe rtnl_neigh_set_family(made, Int32(PF_BRIDGE))
         unsafe rtnl_neigh_set_ifindex(made, Int32(linkIndex))
         unsafe rtnl_neigh_set_flags(made, UInt32(NTF_SELF))
         unsafe rtnl_neigh_set_state(made, NUD_PERMANENT | NUD_NOARP)
         unsafe LibraryAddress.with(MACAddress(rawValue: 0)) { unsafe rtnl_neigh_set_lladdr(made, $0) }
-        unsafe LibraryAddress.with(peer) { _ = unsafe rtnl_neigh_set_dst(made, $0) }
         unsafe pointer = made
     }
 

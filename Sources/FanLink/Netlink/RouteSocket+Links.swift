@@ -204,8 +204,11 @@ extension RouteSocket {
         _ name: String,
         _ edit: (OpaquePointer) -> Void
     ) throws(NetlinkError) {
+        // libnl addresses a change by index alone.
+        let index = unsafe if_nametoindex(name)
+        guard index > 0 else { throw NetlinkError(operation: operation, object: name, code: errno) }
         let original = try LinkDraft(operation, name)
-        unsafe rtnl_link_set_name(original.pointer, name)
+        unsafe rtnl_link_set_ifindex(original.pointer, Int32(index))
         let changes = try LinkDraft(operation, name)
         unsafe edit(changes.pointer)
         let message = try unsafe Message.made(operation, name) {
