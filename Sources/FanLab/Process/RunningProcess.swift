@@ -80,9 +80,6 @@ public final class RunningProcess {
     /// Whether it has not ended, as far as was seen while waiting.
     public var isRunning: Bool { result == nil }
 
-    /// What it wrote to its standard output so far, as far as was seen while waiting.
-    public var outputSoFar: String { output.text }
-
     /// Sends a signal to the process and the children in its group.
     ///
     /// - Parameter number: the signal.
@@ -103,16 +100,20 @@ public final class RunningProcess {
         }
     }
 
-    /// Reads its outputs until it has ended, or a time has passed, or `condition` holds for its standard output.
+    /// Reads its outputs until it has ended, or a time has passed, or `condition` holds.
     ///
+    /// - Parameters:
+    ///   - limit: how long to wait.
+    ///   - condition: gets all that was written so far to the standard output and to the standard error.
     /// - Returns: whether the condition holds.
+    /// - Throws: ``LabError`` when the wait fails.
     public func wait(
         atMost limit: Duration,
-        until condition: (String) -> Bool
+        until condition: (_ output: String, _ errors: String) -> Bool
     ) throws(LabError) -> Bool {
         let end = ContinuousClock.now + limit
-        while !condition(output.text) {
-            guard isRunning, ContinuousClock.now < end else { return condition(output.text) }
+        while !condition(output.text, errorOutput.text) {
+            guard isRunning, ContinuousClock.now < end else { return false }
             try Self.advance([self], interruption: nil, until: end)
         }
         return true
