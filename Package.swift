@@ -40,7 +40,7 @@ let package = Package(
         .target(name: "FanProbe", dependencies: ["FanCore", "FanSystem", "CLinux"], swiftSettings: settings),
         .target(
             name: "FanLink",
-            dependencies: ["FanCore", "FanSystem", "CNetlinkRoute", "CMnl", "CBPF", "CLinux"],
+            dependencies: ["FanCore", "FanSystem", "CNetlinkRoute", "CMnl", "CBPF", "CLinuxNetlink", "CLinux"],
             swiftSettings: settings
         ),
         .target(name: "FanCore", swiftSettings: settings),
@@ -57,6 +57,7 @@ let package = Package(
             pkgConfig: "libnl-route-3.0",
             providers: [.apt(["libnl-route-3-dev"])]
         ),
+        .systemLibrary(name: "CLinuxNetlink", path: "Sources/System/CLinuxNetlink"),
         .systemLibrary(
             name: "CMnl",
             path: "Sources/System/CMnl",

@@ -1,3 +1,4 @@
+internal import CLinuxNetlink
 internal import CMnl
 internal import FanSystem
 internal import Glibc
@@ -28,7 +29,7 @@ public enum NetworkEvent: Hashable, Sendable {
     ///
     /// - Throws: ``NetlinkError``.
     public init() throws(NetlinkError) {
-        guard let opened = unsafe mnl_socket_open2(NETLINK_ROUTE, Int32(SOCK_CLOEXEC.rawValue)) else {
+        guard let opened = unsafe mnl_socket_open2(NETLINK_ROUTE, Int32(FAN_EVENT_SOCKET_FLAGS)) else {
             throw NetlinkError(operation: "open", object: "event socket", code: errno)
         }
         let groups = UInt32(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE)

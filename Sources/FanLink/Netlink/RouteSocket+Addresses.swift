@@ -1,3 +1,4 @@
+internal import CLinuxNetlink
 internal import CNetlinkRoute
 public import FanCore
 internal import Glibc

@@ -1,3 +1,4 @@
+internal import CLinuxNetlink
 internal import CNetlinkRoute
 internal import Glibc
 

@@ -1,3 +1,6 @@
 #pragma once
 #include <libmnl/libmnl.h>
-#include <linux/rtnetlink.h>
+#include <sys/socket.h>
+
+// A copy under a name that only this module can own.
+enum { FAN_EVENT_SOCKET_FLAGS = SOCK_CLOEXEC };

@@ -1,0 +1,132 @@
+public import FanCore
+internal import FanSystem
+internal import Glibc
+
+/// The running kernel, in the network namespace of the thread that made this object.
+///
+/// Not `Sendable`: an instance stays on the thread that made it.
+public final class LinuxKernel: OverlayKernel {
+    private var socket: RouteSocket
+    /// Classifiers that were loaded to try them, for the attachment that follows.
+    private var loaded: LoadedClassifiers?
+
+    /// Opens a route socket.
+    ///
+    /// - Throws: ``NetlinkError``.
+    public init() throws(NetlinkError) {
+        socket = try RouteSocket()
+    }
+
+    /// How many netlink requests were sent so far.
+    public var requestCount: Int { socket.requestCount }
+
+    /// Reads the host's links, addresses and routes. Requires: no privilege.
+    public func hostFacts() throws -> HostFacts {
+        try socket.hostFacts()
+    }
+
+    /// Reads what exists under a network's names. Requires: CAP_BPF to recognise classifiers.
+    public func observe(network: String, facts: HostFacts) throws -> ObservedState {
+        var observed = ObservedState()
+        observed.bridge = try device(network, facts)
+        observed.vxlan = try device(NetworkSpec.vxlanName(of: network), facts)
+        if let bridge = observed.bridge?.link {
+            observed.bridgeAddresses = facts.addresses.filter { $0.linkIndex == bridge.index }.map(\.address)
+        }
+        if let vxlan = observed.vxlan?.link, let attributes = vxlan.vxlan {
+            if attributes.isExternal {
+                let attached = try ClassifierKernel.attached(on: vxlan.index)
+                observed.classifiers = ClassifierIdentities(
+                    ingress: attached.identity(.ingress),
+                    egress: attached.identity(.egress)
+                )
+            } else {
+                observed.floodPeers = try socket.floodPeers(linkIndex: vxlan.index, link: vxlan.name)
+            }
+        }
+        observed.otherVXLANs = facts.links.filter { $0.vxlan != nil && $0.name != observed.vxlan?.link.name }
+        return observed
+    }
+
+    private func device(_ name: String, _ facts: HostFacts) throws(FileError) -> ObservedState.Device? {
+        guard let link = facts.link(named: name) else { return nil }
+        // Where the kernel has no IPv6 the file is missing and there is nothing to turn off.
+        let value = try File.read(Self.ipv6Path(name))
+        return ObservedState.Device(link: link, ipv6Disabled: value.map { $0.hasPrefix("1") } ?? true)
+    }
+
+    private static func ipv6Path(_ link: String) -> String { "/proc/sys/net/ipv6/conf/\(link)/disable_ipv6" }
+
+    /// Does one step. Requires: CAP_NET_ADMIN, and CAP_BPF for classifiers.
+    public func apply(_ change: Change) throws {
+        switch change {
+        case .addBridge(let name, let mac, let mtuBytes):
+            try socket.bridgeAdd(name, mac: mac, mtuBytes: mtuBytes)
+        case .addVXLAN(let name, let mac, let mtuBytes, let vxlan, let bridge):
+            let fixed = vxlan.local.map { VXLANAttributes.Fixed(vni: vxlan.vni, local: $0) }
+            try socket.vxlanAdd(
+                VXLANAttributes(name: name, mac: mac, mtuBytes: mtuBytes, port: vxlan.port, fixed: fixed),
+                masterIndex: index(of: bridge)
+            )
+        case .deleteVXLAN(let name, _), .deleteBridge(let name):
+            try socket.linkDelete(name)
+        case .disableIPv6(let link):
+            let path = Self.ipv6Path(link)
+            if try File.read(path) != nil { try File.write("1", to: path) }
+        case .setMTU(let link, _, let mtuBytes):
+            try socket.linkSetMTU(link, mtuBytes: mtuBytes)
+        case .setMaster(let link, let bridge):
+            try socket.linkSetMaster(link, masterIndex: index(of: bridge))
+        case .addAddress(let address, let link):
+            try socket.addressAdd(address, linkIndex: index(of: link), link: link)
+        case .removeAddress(let address, let link):
+            try socket.addressDelete(address, linkIndex: index(of: link), link: link)
+        case .attachClassifiers(let spec, let link, _):
+            try attach(spec, to: index(of: link))
+        case .detachClassifiers(let link):
+            try ClassifierKernel.detach(from: index(of: link))
+        case .addFloodPeer(let peer, let link):
+            try socket.floodAdd(peer, linkIndex: index(of: link), link: link)
+        case .removeFloodPeer(let peer, let link):
+            try socket.floodDelete(peer, linkIndex: index(of: link), link: link)
+        case .setUp(let link):
+            try socket.linkSet(link, up: true)
+        case .setDown(let link):
+            try socket.linkSet(link, up: false)
+        }
+    }
+
+    private func index(of link: String) throws(NetlinkError) -> Int {
+        let index = unsafe Int(if_nametoindex(link))
+        guard index > 0 else { throw NetlinkError(operation: "find link", object: link, code: errno) }
+        return index
+    }
+
+    /// Reads a sysctl. Requires: no privilege.
+    public func sysctl(_ name: String) throws -> String? {
+        try File.read("/proc/sys/\(name)").map { $0.hasSuffix("\n") ? String($0.dropLast()) : $0 }
+    }
+}
+
+extension LinuxKernel {
+    /// Loads the classifiers of a spec and keeps them for a later attachment. Requires: CAP_BPF and CAP_NET_ADMIN.
+    public func prepare(_ classifiers: ClassifierSpec) throws {
+        loaded = try LoadedClassifiers(classifiers)
+    }
+
+    /// Reads the counters of a network's classifiers. Requires: CAP_SYS_ADMIN.
+    public func counters(network: String) throws -> ForwardingCounters? {
+        let index = unsafe Int(if_nametoindex(NetworkSpec.vxlanName(of: network)))
+        return index > 0 ? try ClassifierKernel.counters(on: index) : nil
+    }
+
+    private func attach(_ spec: ClassifierSpec, to ifindex: Int) throws(BPFError) {
+        let present = try ClassifierKernel.attached(on: ifindex)
+        if let ready = loaded.take(), ready.spec == spec, present.programs.isEmpty {
+            try ClassifierKernel.attach(ready, to: ifindex)
+        } else {
+            // Loaded with its predecessor where there is one, so that the counters go on.
+            try ClassifierKernel.attach(LoadedClassifiers(spec, replacing: present), to: ifindex)
+        }
+    }
+}
