@@ -38,8 +38,12 @@ struct RunningProcessTests {
         #expect(result.elapsed < .seconds(5))
         let child = try #require(Int32(result.output.split(separator: "\n").first ?? ""))
         // It is reaped by init or a reaper of this container, which may take a moment.
-        let state = try? run("sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 10; do kill -0 \(child) 2>/dev/null || exit 0; "
-            + "grep -q 'State:.Z' /proc/\(child)/status && exit 0; sleep 0.05; done; exit 1")
+        let state = try? run(
+            "sh",
+            "-c",
+            "for i in 1 2 3 4 5 6 7 8 9 10; do kill -0 \(child) 2>/dev/null || exit 0; "
+                + "grep -q 'State:.Z' /proc/\(child)/status && exit 0; sleep 0.05; done; exit 1"
+        )
         #expect(state?.isSuccess == true)
         #expect(kill(bystander.id, 0) == 0)
         bystander.signal(SIGTERM)

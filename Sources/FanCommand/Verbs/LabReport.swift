@@ -69,7 +69,10 @@ enum LabReport {
 
     private static func lines(_ result: LabCheckResult, _ times: LabTimes) -> [Report.Line] {
         var lines: [Report.Line] = result.failures.prefix(failureLimit).map { pair in
-            Report.Line("\(pair.from.name) -> \(pair.to.name) (\(pair.to.address)): \(pair.failure ?? "")", mark: .failure)
+            Report.Line(
+                "\(pair.from.name) -> \(pair.to.name) (\(pair.to.address)): \(pair.failure ?? "")",
+                mark: .failure
+            )
         }
         if result.failures.count > failureLimit {
             lines.append(Report.Line("and \(result.failures.count - failureLimit) more", mark: .failure))

@@ -4,12 +4,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <net/if.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/pidfd.h>
 #include <sys/resource.h>
@@ -39,6 +42,13 @@ int fan_space_file(const char *path) {
     if (fd < 0) return -errno;
     close(fd);
     return 0;
+}
+
+int fan_link_index(int fd, const char *name) {
+    struct ifreq request = {0};
+    if (strlen(name) >= sizeof request.ifr_name) return -ENODEV;
+    strcpy(request.ifr_name, name);
+    return ioctl(fd, SIOCGIFINDEX, &request) < 0 ? -errno : request.ifr_ifindex;
 }
 
 int fan_directory_create(const char *path, mode_t mode) { return mkdir(path, mode) < 0 ? -errno : 0; }

@@ -8,6 +8,8 @@
 int fan_space_directory(const char *path);
 // Creates an empty file to bind a namespace onto; -EEXIST where there is one.
 int fan_space_file(const char *path);
+// The index of a link in the network namespace of an open socket, whichever namespace the thread is in by now.
+int fan_link_index(int fd, const char *name);
 int fan_directory_create(const char *path, mode_t mode);
 // Removes a file or an empty directory.
 int fan_remove(const char *path);
