@@ -21,6 +21,7 @@ extension Command {
             DownVerb.command,
             StatusVerb.command,
             CheckVerb.command,
+            LabVerb.command,
             CompletionVerb.command,
             ManualVerb.command,
             HelpVerb.command,

@@ -16,7 +16,10 @@ enum CheckVerb {
         help: "how long a peer may take to answer",
         default: "2s"
     )
-    static let watch = CommandOption.flag("watch", help: "check again every 5 s and whenever the host's network changes")
+    static let watch = CommandOption.flag(
+        "watch",
+        help: "check again every 5 s and whenever the host's network changes"
+    )
 
     static let command = Command(
         "check",
@@ -107,7 +110,9 @@ enum CheckVerb {
         }
         return try words.map { word throws(CommandFailure) in
             let address: IPv4Address
-            do throws(FanMappingError) { address = try IPv4Address(parsing: word) } catch { throw CommandFailure(error) }
+            do throws(FanMappingError) { address = try IPv4Address(parsing: word) } catch {
+                throw CommandFailure(error)
+            }
             return try target(word, address: address, spec)
         }
     }
@@ -182,7 +187,9 @@ enum CheckVerb {
         fixes += results.compactMap { result in
             result.remedy.map { Report.Line("fix \(result.target.name): \($0)") }
         }
-        if results.isEmpty { fixes.append(Report.Line("no peer was checked: name one, or 'fanmesh up --peer ADDRESS'")) }
+        if results.isEmpty {
+            fixes.append(Report.Line("no peer was checked: name one, or 'fanmesh up --peer ADDRESS'"))
+        }
         if !fixes.isEmpty { sections.append(.lines(fixes)) }
         return Report(document, sections: sections, rows: results.isEmpty ? hostTable : table)
     }

@@ -206,10 +206,10 @@ extension RouteSocket {
         _ edit: (OpaquePointer) -> Void
     ) throws(NetlinkError) {
         // libnl addresses a change by index alone.
-        let index = unsafe if_nametoindex(name)
-        guard index > 0 else { throw NetlinkError(operation: operation, object: name, code: errno) }
+        let index = linkIndex(of: name)
+        guard index > 0 else { throw NetlinkError(operation: operation, object: name, code: -index) }
         let original = try LinkDraft(operation, name)
-        unsafe rtnl_link_set_ifindex(original.pointer, Int32(index))
+        unsafe rtnl_link_set_ifindex(original.pointer, index)
         let changes = try LinkDraft(operation, name)
         unsafe edit(changes.pointer)
         let message = try unsafe Message.made(operation, name) {

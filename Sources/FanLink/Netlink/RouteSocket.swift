@@ -1,3 +1,4 @@
+internal import CLinux
 internal import CLinuxNetlink
 internal import CNetlinkRoute
 internal import Glibc
@@ -39,6 +40,11 @@ internal import Glibc
 
     deinit {
         unsafe nl_socket_free(socket)
+    }
+
+    /// The index of a link in this socket's namespace, or a negative errno.
+    func linkIndex(of name: String) -> Int32 {
+        unsafe fan_link_index(nl_socket_get_fd(socket), name)
     }
 
     /// Sends a change and waits for the acknowledgement.

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "CLinuxSockets.h"
+#include "CLinuxSpace.h"
 
 int fan_open(const char *path, int flags, mode_t mode);
 ssize_t fan_read(int fd, void *buffer, size_t count);

@@ -1,0 +1,138 @@
+internal import FanCore
+internal import FanLab
+internal import FanProbe
+
+/// How long the parts of a lab's run took.
+struct LabTimes: Hashable, Sendable {
+    var up: Duration
+    var check: Duration
+    var down: Duration
+}
+
+/// A lab as people and programs see it.
+enum LabReport {
+    /// The widest matrix that is shown; a larger lab shows its nodes and what failed.
+    static let matrixLimit = 16
+    /// How many failures are explained.
+    static let failureLimit = 20
+
+    /// A lab that is up.
+    static func report(_ plan: LabPlan, _ nodes: [LabNode]) -> Report {
+        let document = Document.object(fields(plan, nodes))
+        let table = Table(
+            [Table.Column("name"), Table.Column("address"), Table.Column("slice"), Table.Column("bridge_address")],
+            nodes.map(self.document)
+        )
+        return Report(document, sections: [.table(table)])
+    }
+
+    /// A lab that was checked.
+    static func report(_ plan: LabPlan, _ nodes: [LabNode], _ result: LabCheckResult, _ times: LabTimes) -> Report {
+        let records = result.pairs.map(self.document)
+        let verdict: Verdict = result.isSuccess ? .healthy : .error
+        let fields =
+            [Document.Field(key: "schema", value: "fanmesh.lab/v1")]
+            + [Document.Field(key: "verdict", value: .string(verdict.rawValue))]
+            + self.fields(plan, nodes).dropFirst()
+            + [
+                Document.Field(key: "pairs", value: .number(result.pairs.count)),
+                Document.Field(key: "failed", value: .number(result.failures.count)),
+                Document.Field(key: "icmp_bytes", value: .number(result.echoBytes)),
+                Document.Field(key: "tcp_bytes", value: .number(result.streamBytes)),
+                Document.Field(key: "worst_rtt_ms", value: milliseconds(result.worstRoundTrip)),
+                Document.Field(key: "up_ms", value: milliseconds(times.up)),
+                Document.Field(key: "check_ms", value: milliseconds(times.check)),
+                Document.Field(key: "down_ms", value: milliseconds(times.down)),
+                Document.Field(key: "results", value: .array(records)),
+            ]
+        let columns = ["from", "to", "icmp", "tcp", "rtt_ms", "failure"].map { Table.Column($0) }
+        return Report(
+            .object(fields),
+            sections: matrix(result) + [.lines(lines(result, times))],
+            rows: Table(columns, records)
+        )
+    }
+
+    private static func matrix(_ result: LabCheckResult) -> [Report.Section] {
+        guard result.endpoints.count <= matrixLimit, let header = result.matrix.first else { return [] }
+        // Cells are looked up by position, because two names may hold the same text once dots are split.
+        let columns = header.indices.map { position in
+            Table.Column("c\(position)", title: header[position], alignment: position == 0 ? .left : .right)
+        }
+        let records = result.matrix.dropFirst().map { row in
+            Document.object(
+                row.enumerated().map { Document.Field(key: "c\($0.offset)", value: .string($0.element)) }
+            )
+        }
+        return [.table(Table(columns, records))]
+    }
+
+    private static func lines(_ result: LabCheckResult, _ times: LabTimes) -> [Report.Line] {
+        var lines: [Report.Line] = result.failures.prefix(failureLimit).map { pair in
+            Report.Line(
+                "\(pair.from.name) -> \(pair.to.name) (\(pair.to.address)): \(pair.failure ?? "")",
+                mark: .failure
+            )
+        }
+        if result.failures.count > failureLimit {
+            lines.append(Report.Line("and \(result.failures.count - failureLimit) more", mark: .failure))
+        }
+        let sent = "full-size ICMP (\(result.echoBytes) bytes) and TCP (\(result.streamBytes / 1024) KiB, compared)"
+        let worst = result.worstRoundTrip.map { ", worst round trip \($0.milliseconds) ms" } ?? ""
+        if result.isSuccess {
+            lines.append(Report.Line("healthy: all \(result.pairs.count) pairs, \(sent)\(worst)", mark: .ok))
+        } else {
+            let count = "\(result.failures.count) of \(result.pairs.count) pairs"
+            lines.append(Report.Line("error: \(count) failed, \(sent)\(worst)", mark: .failure))
+        }
+        lines.append(
+            Report.Line(
+                "up in \(times.up.milliseconds) ms, checked in \(times.check.milliseconds) ms, "
+                    + "removed in \(times.down.milliseconds) ms"
+            )
+        )
+        return lines
+    }
+
+    private static func fields(_ plan: LabPlan, _ nodes: [LabNode]) -> [Document.Field] {
+        let document: Document = [
+            "schema": "fanmesh.lab/v1",
+            "name": .string(plan.name),
+            "underlay": .text(plan.mapping.underlay),
+            "overlay": .text(plan.mapping.overlay),
+            "network": .string(plan.network),
+            "mtu": .number(plan.mtuBytes),
+            "nodes": .array(nodes.map(self.document)),
+        ]
+        return document.fields
+    }
+
+    private static func document(_ node: LabNode) -> Document {
+        [
+            "name": .string(node.name),
+            "address": .text(node.address),
+            "slice": .text(node.slice.prefix),
+            "bridge_address": .text(node.slice.bridgeAddress),
+            "guests": .array(
+                node.guests.map { ["name": .string($0.name), "address": .text($0.address)] }
+            ),
+        ]
+    }
+
+    private static func document(_ pair: LabPair) -> Document {
+        [
+            "from": .string(pair.from.name),
+            "to": .string(pair.to.name),
+            "icmp": pair.echoWorks ? "ok" : "fail",
+            "tcp": pair.streamWorks ? "ok" : "fail",
+            "rtt_ms": milliseconds(pair.echo.roundTrip),
+            "failure": .text(pair.failure),
+        ]
+    }
+
+    private static func milliseconds(_ duration: Duration?) -> Document {
+        guard let duration else { return .null }
+        let (seconds, attoseconds) = duration.components
+        return .real(Double(seconds * 1_000_000 + attoseconds / 1_000_000_000_000) / 1000)
+    }
+}

@@ -1,0 +1,203 @@
+internal import FanCore
+internal import FanLab
+
+/// `fanmesh lab`: a cluster of virtual hosts on this machine.
+enum LabVerb {
+    static let command = Command(
+        group: "lab",
+        summary: "run virtual hosts with guests on this machine, and check that all reach each other",
+        discussion: [
+            "Each host is a network namespace on one L2 underlay with no way out of the machine; fanmesh makes an "
+                + "overlay on every host, and each guest is a namespace on the overlay's bridge. Nothing is put into "
+                + "the machine's own network namespace."
+        ],
+        subcommands: [runCommand, upCommand, executeCommand, downCommand]
+    )
+
+    static let runCommand = Command(
+        "run",
+        summary: "bring a lab up, check every pair of hosts and guests, and remove it",
+        discussion: [
+            "Every host and guest sends a full-size ICMP packet and a TCP stream to every other. The matrix shows "
+                + "round-trip times in milliseconds.",
+            "What a crashed run left is removed first. Ctrl-C removes the lab, and fanmesh then ends by that signal.",
+        ],
+        options: LabOptions.all,
+        examples: [
+            Example("fanmesh lab run", "three hosts with two guests each"),
+            Example("fanmesh lab run --nodes 8 --underlay 10.64.0.0/12", "more hosts, small slices"),
+            Example("fanmesh lab run --mtu 9001 --forwarder fdb", "jumbo frames, without eBPF"),
+        ],
+        exitNotes: [
+            ExitNote(.success, "every pair works"),
+            ExitNote(.problem, "a pair does not work, or the lab could not be made"),
+            ExitNote(.usage, "the options make no lab"),
+        ],
+        handler: run
+    )
+
+    static let upCommand = Command(
+        "up",
+        summary: "bring a lab up and leave it, for hands-on use",
+        options: LabOptions.all,
+        examples: [
+            Example("fanmesh lab up --nodes 2", "two hosts"),
+            Example("fanmesh lab exec node1 -- fanmesh status", "look at one of them"),
+        ],
+        exitNotes: [
+            ExitNote(.success, "the lab is up"),
+            ExitNote(.problem, "there is one of this name, or it could not be made; nothing is left"),
+            ExitNote(.usage, "the options make no lab"),
+        ],
+        handler: up
+    )
+
+    static let executeCommand = Command(
+        "exec",
+        summary: "run a command on a host or guest of a lab",
+        discussion: [
+            "The command takes fanmesh's place and its exit code is what the shell sees. FANMESH_STATE_DIR and "
+                + "FANMESH_RUNTIME_DIR are those of the node."
+        ],
+        options: [LabOptions.name],
+        arguments: [LabOptions.place, LabOptions.words],
+        examples: [
+            Example("fanmesh lab exec node1 -- ip address", "on a host"),
+            Example("fanmesh lab exec node1-guest1 -- ping 240.80.80.2", "in a guest"),
+        ],
+        exitNotes: [
+            ExitNote(.problem, "there is no such lab, or the command cannot be run"),
+            ExitNote(.usage, "the lab has no such host or guest"),
+        ],
+        handler: execute
+    )
+
+    static let downCommand = Command(
+        "down",
+        summary: "remove a lab",
+        discussion: ["Removes all of it, whatever state it is in. It may be repeated."],
+        options: [LabOptions.name],
+        examples: [Example("fanmesh lab down", "remove the lab named lab")],
+        exitNotes: [
+            ExitNote(.success, "nothing of it is left"),
+            ExitNote(.problem, "a live process uses it, or it could not be removed"),
+        ],
+        handler: down
+    )
+
+    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+        let (plan, start) = try LabOptions.plan(invocation)
+        return try guarded { (watch) throws(LabError) in
+            let clock = ContinuousClock()
+            let began = clock.now
+            let lab = try make(plan, start, staysUp: false, invocation, watch)
+            let ready = clock.now
+            invocation.note("checking \(lab.endpoints.count) endpoints, each with every other")
+            let result = try lab.check()
+            let checked = clock.now
+            try lab.tearDown()
+            let times = LabTimes(
+                up: began.duration(to: ready),
+                check: ready.duration(to: checked),
+                down: checked.duration(to: clock.now)
+            )
+            invocation.show(LabReport.report(plan, lab.nodes, result, times))
+            return result.isSuccess ? .success : .problem
+        }
+    }
+
+    @Sendable private static func up(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+        let (plan, start) = try LabOptions.plan(invocation)
+        return try guarded { (watch) throws(LabError) in
+            let lab = try make(plan, start, staysUp: true, invocation, watch)
+            let nodes = lab.nodes
+            try lab.keep()
+            invocation.show(LabReport.report(plan, nodes))
+            let name = plan.name == LabOptions.name.defaultValue ? "" : "--name \(plan.name) "
+            invocation.note("look inside: fanmesh lab exec \(name)node1 -- fanmesh status")
+            invocation.note("remove it:   fanmesh lab down \(name)".trimmingTrailingSpaces())
+            return .success
+        }
+    }
+
+    @Sendable private static func execute(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+        let place = invocation.argument(LabOptions.place) ?? ""
+        do throws(LabError) {
+            let target = try LabTarget(place, lab: LabOptions.labName(invocation))
+            try target.namespace.execute(invocation.arguments(LabOptions.words), environment: target.environment)
+        } catch {
+            throw CommandFailure(error)
+        }
+    }
+
+    @Sendable private static func down(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+        let name = LabOptions.labName(invocation)
+        let count: Int
+        do throws(LabError) {
+            count = try Lab.down(name: name)
+        } catch {
+            throw CommandFailure(error)
+        }
+        let text = count == 0 ? "lab \(name) is not up, nothing to remove" : "lab \(name) removed: \(count) namespaces"
+        let document: Document = [
+            "schema": "fanmesh.lab/v1", "name": .string(name), "namespaces_removed": .number(count),
+        ]
+        invocation.show(Report(document, sections: [.lines([Report.Line(text)])]))
+        return .success
+    }
+
+    /// Makes a complete lab, saying what it does.
+    private static func make(
+        _ plan: LabPlan,
+        _ start: OverlayStart,
+        staysUp: Bool,
+        _ invocation: Invocation,
+        _ watch: SignalWatch
+    ) throws(LabError) -> Lab {
+        try Lab.requireExecutable(start.executable)
+        let lab = try Lab(plan, staysUp: staysUp, interruption: watch)
+        invocation.note("making \(count(plan.nodeCount, "host")) on underlay \(plan.mapping.underlay)")
+        try lab.makeHosts()
+        invocation.note("bringing overlay \(plan.mapping.overlay) up on each")
+        try lab.startOverlay(start)
+        invocation.note("making \(count(plan.guestCount, "guest")) behind each")
+        try lab.makeGuests()
+        return lab
+    }
+
+    /// Runs work that a signal stops: when it does, the work has cleaned up, and the process ends by that signal.
+    private static func guarded(
+        _ body: (SignalWatch) throws(LabError) -> ExitCode
+    ) throws(CommandFailure) -> ExitCode {
+        do throws(LabError) {
+            return try body(try SignalWatch())
+        } catch .interrupted(let signal) {
+            SignalWatch.endProcess(bySignal: signal)
+            throw CommandFailure(LabError.interrupted(signal: signal))
+        } catch {
+            throw CommandFailure(error)
+        }
+    }
+
+    private static func count(_ count: Int, _ noun: String) -> String {
+        count == 1 ? "1 \(noun)" : "\(count) \(noun)s"
+    }
+}
+
+extension CommandFailure {
+    /// A lab that could not be made, used or removed.
+    init(_ error: LabError) {
+        switch error {
+        case .invalidName, .nodeCount, .underlayTooSmall, .guestCount, .sliceTooSmall, .mtu, .mapping, .noNode:
+            self = .badInput(error.description)
+        default:
+            self.init(error.description)
+        }
+    }
+}
+
+extension String {
+    fileprivate func trimmingTrailingSpaces() -> String {
+        String(reversed().drop { $0 == " " }.reversed())
+    }
+}

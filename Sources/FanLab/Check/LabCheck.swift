@@ -1,0 +1,125 @@
+internal import CLinux
+public import FanCore
+internal import FanProbe
+
+/// An overlay address of the lab that answers: a node's bridge or a guest.
+public struct LabEndpoint: Hashable, Sendable {
+    /// The name, `node1` or `node1-guest1`.
+    public let name: String
+    /// The overlay address.
+    public let address: IPv4Address
+    /// Where it is.
+    public let namespace: NetworkNamespace
+}
+
+/// What to send between the endpoints of a lab.
+public struct LabCheckSettings: Hashable, Sendable {
+    /// The size of the ICMP packets, which may not be fragmented; nil for the largest that the overlay carries.
+    public var echoBytes: Int?
+    /// How many bytes go to and fro over TCP, each of them compared.
+    public var streamBytes: Int
+    /// When a pair is given up.
+    public var timeout: Duration
+
+    /// Sets sizes and limit.
+    public init(echoBytes: Int? = nil, streamBytes: Int = 64 << 10, timeout: Duration = .seconds(5)) {
+        self.echoBytes = echoBytes
+        self.streamBytes = streamBytes
+        self.timeout = timeout
+    }
+}
+
+extension Lab {
+    /// The bridges of all nodes and all guests, a node before its guests.
+    public var endpoints: [LabEndpoint] {
+        nodes.flatMap { node in
+            let bridge = LabEndpoint(
+                name: node.name,
+                address: node.slice.bridgeAddress.address,
+                namespace: node.namespace
+            )
+            return [bridge]
+                + node.guests.map { LabEndpoint(name: $0.name, address: $0.address.address, namespace: $0.namespace) }
+        }
+    }
+
+    /// Sends ICMP and TCP from every endpoint to every other, all at the same time.
+    ///
+    /// Sockets are opened inside the endpoints' namespaces and used by one loop.
+    ///
+    /// Requires: root. Idempotent: yes; it leaves nothing but neighbour entries.
+    ///
+    /// - Parameter settings: what to send.
+    /// - Returns: an outcome per ordered pair.
+    /// - Throws: ``LabError`` when the sockets cannot be opened, or on an interruption.
+    public func check(_ settings: LabCheckSettings = LabCheckSettings()) throws(LabError) -> LabCheckResult {
+        fan_raise_descriptor_limit()
+        let (endpoints, interruption) = (endpoints, interruption)
+        let echoBytes = settings.echoBytes ?? plan.overlayMTUBytes
+        let started = ContinuousClock.now
+        let outcomes = try onDedicatedThread {
+            Result { () throws(LabError) in
+                try Self.exchange(endpoints, settings, echoBytes, interruption)
+            }
+        }.get()
+        try interruption?.check()
+        var pairs: [LabPair] = []
+        var position = 0
+        for from in endpoints {
+            for to in endpoints where to != from {
+                guard case .echo(let echo) = outcomes[position], case .tcp(let stream) = outcomes[position + 1] else {
+                    preconditionFailure("outcomes come in the order of their jobs")
+                }
+                pairs.append(LabPair(from: from, to: to, echo: echo, stream: stream))
+                position += 2
+            }
+        }
+        return LabCheckResult(
+            endpoints: endpoints,
+            pairs: pairs,
+            echoBytes: echoBytes,
+            streamBytes: settings.streamBytes,
+            elapsed: started.duration(to: .now)
+        )
+    }
+
+    private static func exchange(
+        _ endpoints: [LabEndpoint],
+        _ settings: LabCheckSettings,
+        _ echoBytes: Int,
+        _ interruption: SignalWatch?
+    ) throws(LabError) -> [ProbeOutcome] {
+        // Few enough descriptors for a large lab, enough side by side for a small one.
+        let streams = max(1, min(endpoints.count, 512 / max(1, endpoints.count)))
+        var sources: [ProbeSource] = []
+        var listeners: [ProbeListener] = []
+        for endpoint in endpoints {
+            try endpoint.namespace.enterOnThisThread()
+            do throws(ProbeError) {
+                sources.append(try ProbeSource(address: endpoint.address, tcpConnections: streams))
+                listeners.append(try ProbeListener(address: endpoint.address))
+            } catch {
+                throw .probe(error, endpoint: endpoint.name)
+            }
+        }
+        let echo = EchoSettings(timeout: settings.timeout, packetBytes: echoBytes)
+        let stream = TCPSettings(
+            payloadBytes: settings.streamBytes,
+            connectTimeout: settings.timeout,
+            timeout: settings.timeout * 2
+        )
+        var jobs: [ProbeJob] = []
+        for from in endpoints.indices {
+            for to in endpoints.indices where to != from {
+                let address = endpoints[to].address
+                jobs.append(.echo(from: sources[from], to: address, echo))
+                jobs.append(.tcp(from: sources[from], to: address, port: listeners[to].port, stream))
+            }
+        }
+        do throws(ProbeError) {
+            return try ProbeEngine.run(jobs, listeners: listeners) { interruption?.signal != nil }
+        } catch {
+            throw .probe(error, endpoint: "all endpoints")
+        }
+    }
+}

@@ -1,0 +1,49 @@
+internal import CLinux
+internal import FanSystem
+internal import Glibc
+
+extension Descriptor {
+    /// Adopts the result of a shim: a descriptor, or a negative errno.
+    init(_ result: Int32, _ operation: String, _ object: String) throws(LabError) {
+        guard result >= 0 else { throw .system(operation: operation, object: object, code: -result) }
+        self.init(adopting: result)
+    }
+}
+
+/// Runs a file operation, turning its error into one of ours.
+func file<R>(_ body: () throws(FileError) -> R) throws(LabError) -> R {
+    do throws(FileError) {
+        return try body()
+    } catch {
+        throw .system(operation: error.operation, object: error.path, code: error.code)
+    }
+}
+
+/// Throws where a shim returned a negative errno that is not among those to be ignored.
+func require(
+    _ result: Int32,
+    _ operation: String,
+    _ object: String,
+    ignoring ignored: [Int32] = []
+) throws(LabError) {
+    guard result >= 0 || ignored.contains(-result) else {
+        throw .system(operation: operation, object: object, code: -result)
+    }
+}
+
+/// Directories of labs.
+enum Files {
+    /// The names in a directory; none where it cannot be read.
+    static func names(in path: String) -> [String] {
+        guard let directory = unsafe opendir(path) else { return [] }
+        defer { unsafe closedir(directory) }
+        var names: [String] = []
+        while let entry = unsafe readdir(directory) {
+            let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) {
+                unsafe String(cString: UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self))
+            }
+            if name != "." && name != ".." { names.append(name) }
+        }
+        return names
+    }
+}
