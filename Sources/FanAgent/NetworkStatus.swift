@@ -87,7 +87,8 @@ extension OverlayManager {
                 Warning(
                     code: "identity-gone",
                     severity: .error,
-                    message: "this node's identity is missing from the state directory, so no device can be told to be its own",
+                    message:
+                        "this node's identity is missing from the state directory, so no device can be told to be its own",
                     remedy: "restore '\(state.path)/node-id' from a backup, or remove the devices and run: fanmesh up"
                 )
             )
@@ -183,7 +184,8 @@ extension OverlayManager {
             return Warning(
                 code: "route-overlap",
                 severity: .warning,
-                message: "the route to \(route.destination) by \(name) takes addresses of overlay \(spec.mapping.overlay)",
+                message:
+                    "the route to \(route.destination) by \(name) takes addresses of overlay \(spec.mapping.overlay)",
                 remedy: "remove the route, or use another overlay on every host with --overlay"
             )
         }
@@ -235,7 +237,8 @@ extension OverlayManager {
         }
         // Each peer may take an entry for itself and one for its bridge; the rest of the host needs some too.
         let wanted = UInt64(2 * spec.peers.count + 128)
-        let room = "the table holds \(limit) neighbours; \(spec.peers.count) peers are known, "
+        let room =
+            "the table holds \(limit) neighbours; \(spec.peers.count) peers are known, "
             + "the underlay could hold \(spec.mapping.hostCapacity)"
         return HostCheck(
             check: "neighbours",
