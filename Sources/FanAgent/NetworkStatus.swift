@@ -70,6 +70,7 @@ extension OverlayManager {
     /// Requires: CAP_BPF to look at classifiers.
     ///
     /// - Parameter spec: the network's record.
+    /// - Returns: the comparison, with what to do about each difference.
     /// - Throws: ``StateError``, ``FileError`` and the kernel's errors.
     public func status(of spec: NetworkSpec) throws -> NetworkStatus {
         let facts = try kernel.hostFacts()
@@ -194,6 +195,7 @@ extension OverlayManager {
     /// Checks this host's side of a network, a line per check.
     ///
     /// - Parameter spec: the network's record.
+    /// - Returns: one line per check, in a fixed order.
     /// - Throws: as ``status(of:)``.
     public func hostChecks(of spec: NetworkSpec) throws -> [HostCheck] {
         let status = try status(of: spec)
