@@ -1,3 +1,4 @@
+import FanCore
 import FanLink
 import Glibc
 import Testing
