@@ -84,7 +84,7 @@ let package = Package(
         .testTarget(name: "FanAgentTests", dependencies: ["FanCore", "FanAgent"], swiftSettings: settings),
         .testTarget(
             name: "FanLabTests",
-            dependencies: ["FanCore", "FanLab", "FanLink", "CLinux"],
+            dependencies: ["FanCore", "FanLab", "FanLink", "FanProbe", "CLinux", "fanmesh"],
             swiftSettings: settings
         ),
         .testTarget(

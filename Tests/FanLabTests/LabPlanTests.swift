@@ -6,7 +6,7 @@ import Testing
 struct LabPlanTests {
     @Test(arguments: [
         ("172.31.16.0/20", 200), ("172.31.0.0/16", 500), ("10.10.10.0/24", 253), ("10.96.0.0/12", 1000),
-        ("192.168.7.0/29", 5), ("192.168.7.4/30", 1), ("10.0.0.0/9", 1000),
+        ("192.168.7.0/29", 5), ("192.168.7.4/30", 1), ("10.64.0.0/10", 1000),
     ])
     func hostsAreDistinctUsableAddresses(underlay: String, nodes: Int) throws {
         let plan = try plan("p", underlay: underlay, nodes: nodes, guests: 1)

@@ -49,3 +49,8 @@ func currentNamespace() -> String {
     let count = unsafe readlink("/proc/thread-self/ns/net", &text, text.count)
     return String(decoding: text.prefix(max(0, count)).map(UInt8.init(bitPattern:)), as: UTF8.self)
 }
+
+/// Whether there is a file or directory.
+func fileExists(_ path: String) -> Bool {
+    unsafe access(path, F_OK) == 0
+}

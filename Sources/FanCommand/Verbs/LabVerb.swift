@@ -124,7 +124,10 @@ enum LabVerb {
         let place = invocation.argument(LabOptions.place) ?? ""
         do throws(LabError) {
             let target = try LabTarget(place, lab: LabOptions.labName(invocation))
-            try target.namespace.execute(invocation.arguments(LabOptions.words), environment: target.environment)
+            var words = invocation.arguments(LabOptions.words)
+            // The lab's own fanmesh, installed or not.
+            if words.first == "fanmesh" { words[0] = OverlayStart.thisExecutable }
+            try target.namespace.execute(words, environment: target.environment)
         } catch {
             throw CommandFailure(error)
         }
