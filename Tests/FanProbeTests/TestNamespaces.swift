@@ -81,13 +81,23 @@ func inNamespace<Value: Sendable>(_ name: String, _ body: @escaping @Sendable ()
     return value
 }
 
-/// Namespaces `0..<hosts` on one bridge; host n has 10.77.0.(n+1)/24 and 240.0.0.(n+1)/8 on `eth0`.
+/// Namespaces `0..<hosts` on one bridge that netfilter leaves alone; host n has 10.77.0.(n+1)/24 and 240.0.0.(n+1)/8 on `eth0`.
 final class TestNetwork: Sendable {
     private static let counter = Atomic<Int>(0)
+    /// Removes, once per run, what killed runs left behind: namespaces named after a process that is gone.
+    private static let sweep: Void? = try? shell(
+        """
+        for name in $(ip netns list | grep -o '^fanprobe-[0-9]*-[^ ]*'); do
+            owner=${name#fanprobe-}
+            [ -d /proc/${owner%%-*} ] || ip netns delete $name
+        done
+        """
+    )
     private let prefix: String
     private let hosts: Int
 
     init(hosts: Int) throws {
+        _ = Self.sweep
         let number = Self.counter.add(1, ordering: .relaxed).newValue
         prefix = "fanprobe-\(getpid())-\(number)"
         self.hosts = hosts
@@ -95,6 +105,8 @@ final class TestNetwork: Sendable {
             ip netns add \(prefix)-sw
             ip -n \(prefix)-sw link add br0 type bridge forward_delay 0 mcast_snooping 0
             ip -n \(prefix)-sw link set br0 up
+            nf=net.bridge.bridge-nf-call-iptables
+            [ ! -e /proc/sys/net/bridge ] || ip netns exec \(prefix)-sw sysctl -qw $nf=0
 
             """
         for host in 0..<hosts {
