@@ -60,8 +60,8 @@ struct RunningProcessTests {
 
     @Test func signalsThatThisProcessIgnoresAreNotInherited() throws {
         // fanmesh ignores SIGPIPE; a child that did so too would never notice that its reader has gone.
-        let earlier = unsafe signal(SIGPIPE, SIG_IGN)
-        defer { _ = unsafe signal(SIGPIPE, earlier) }
+        let earlier = signal(SIGPIPE, SIG_IGN)
+        defer { _ = signal(SIGPIPE, earlier) }
         let status = try run("grep", "-E", "^Sig(Ign|Blk)", "/proc/self/status")
         let masks = status.output.split(separator: "\n").compactMap { line in
             line.split(separator: "\t").last.flatMap { UInt64($0, radix: 16) }
