@@ -87,6 +87,11 @@ let package = Package(
             dependencies: ["FanCore", "FanLab", "FanLink", "FanProbe", "CLinux", "fanmesh"],
             swiftSettings: settings
         ),
+        .testTarget(
+            name: "EndToEndTests",
+            dependencies: ["FanCore", "FanLab", "FanLink", "FanProbe", "FanSystem", "CLinux"],
+            swiftSettings: settings
+        ),
         .testTarget(name: "FanCommandTests", dependencies: ["FanCore", "FanCommand"], swiftSettings: settings),
     ]
 )

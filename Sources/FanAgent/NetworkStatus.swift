@@ -70,6 +70,7 @@ extension OverlayManager {
     /// Requires: CAP_BPF to look at classifiers.
     ///
     /// - Parameter spec: the network's record.
+    /// - Returns: the comparison, with what to do about each difference.
     /// - Throws: ``StateError``, ``FileError`` and the kernel's errors.
     public func status(of spec: NetworkSpec) throws -> NetworkStatus {
         let facts = try kernel.hostFacts()
@@ -87,7 +88,8 @@ extension OverlayManager {
                 Warning(
                     code: "identity-gone",
                     severity: .error,
-                    message: "this node's identity is missing from the state directory, so no device can be told to be its own",
+                    message:
+                        "this node's identity is missing from the state directory, so no device can be told to be its own",
                     remedy: "restore '\(state.path)/node-id' from a backup, or remove the devices and run: fanmesh up"
                 )
             )
@@ -183,7 +185,8 @@ extension OverlayManager {
             return Warning(
                 code: "route-overlap",
                 severity: .warning,
-                message: "the route to \(route.destination) by \(name) takes addresses of overlay \(spec.mapping.overlay)",
+                message:
+                    "the route to \(route.destination) by \(name) takes addresses of overlay \(spec.mapping.overlay)",
                 remedy: "remove the route, or use another overlay on every host with --overlay"
             )
         }
@@ -192,6 +195,7 @@ extension OverlayManager {
     /// Checks this host's side of a network, a line per check.
     ///
     /// - Parameter spec: the network's record.
+    /// - Returns: one line per check, in a fixed order.
     /// - Throws: as ``status(of:)``.
     public func hostChecks(of spec: NetworkSpec) throws -> [HostCheck] {
         let status = try status(of: spec)
@@ -235,7 +239,8 @@ extension OverlayManager {
         }
         // Each peer may take an entry for itself and one for its bridge; the rest of the host needs some too.
         let wanted = UInt64(2 * spec.peers.count + 128)
-        let room = "the table holds \(limit) neighbours; \(spec.peers.count) peers are known, "
+        let room =
+            "the table holds \(limit) neighbours; \(spec.peers.count) peers are known, "
             + "the underlay could hold \(spec.mapping.hostCapacity)"
         return HostCheck(
             check: "neighbours",

@@ -43,7 +43,9 @@ public struct MACAddress: Hashable, Sendable, CustomStringConvertible {
     }
 }
 
-/// A 64-bit hash that is the same in every process and version: FNV-1a with a final mix. It is no cryptographic hash.
+/// A 64-bit hash that is the same in every process and version: FNV-1a with a final mix.
+///
+/// It is no cryptographic hash.
 public struct StableHash: Sendable {
     private var state: UInt64 = 0xcbf2_9ce4_8422_2325
 

@@ -20,12 +20,16 @@ public final class LinuxKernel: OverlayKernel {
     /// How many netlink requests were sent so far.
     public var requestCount: Int { socket.requestCount }
 
-    /// Reads the host's links, addresses and routes. Requires: no privilege.
+    /// Reads the host's links, addresses and routes.
+    ///
+    /// Requires: no privilege.
     public func hostFacts() throws -> HostFacts {
         try socket.hostFacts()
     }
 
-    /// Reads what exists under a network's names. Requires: CAP_BPF to recognise classifiers.
+    /// Reads what exists under a network's names.
+    ///
+    /// Requires: CAP_BPF to recognise classifiers.
     public func observe(network: String, facts: HostFacts) throws -> ObservedState {
         var observed = ObservedState()
         observed.bridge = try device(network, facts)
@@ -57,7 +61,9 @@ public final class LinuxKernel: OverlayKernel {
 
     private static func ipv6Path(_ link: String) -> String { "/proc/sys/net/ipv6/conf/\(link)/disable_ipv6" }
 
-    /// Does one step. Requires: CAP_NET_ADMIN, and CAP_BPF for classifiers.
+    /// Does one step.
+    ///
+    /// Requires: CAP_NET_ADMIN, and CAP_BPF for classifiers.
     public func apply(_ change: Change) throws {
         switch change {
         case .addBridge(let name, let mac, let mtuBytes):
@@ -102,19 +108,25 @@ public final class LinuxKernel: OverlayKernel {
         return index
     }
 
-    /// Reads a sysctl. Requires: no privilege.
+    /// Reads a sysctl.
+    ///
+    /// Requires: no privilege.
     public func sysctl(_ name: String) throws -> String? {
         try File.read("/proc/sys/\(name)").map { $0.hasSuffix("\n") ? String($0.dropLast()) : $0 }
     }
 }
 
 extension LinuxKernel {
-    /// Loads the classifiers of a spec and keeps them for a later attachment. Requires: CAP_BPF and CAP_NET_ADMIN.
+    /// Loads the classifiers of a spec and keeps them for a later attachment.
+    ///
+    /// Requires: CAP_BPF and CAP_NET_ADMIN.
     public func prepare(_ classifiers: ClassifierSpec) throws {
         loaded = try LoadedClassifiers(classifiers)
     }
 
-    /// Reads the counters of a network's classifiers. Requires: CAP_SYS_ADMIN.
+    /// Reads the counters of a network's classifiers.
+    ///
+    /// Requires: CAP_SYS_ADMIN.
     public func counters(network: String) throws -> ForwardingCounters? {
         let index = unsafe Int(if_nametoindex(NetworkSpec.vxlanName(of: network)))
         return index > 0 ? try ClassifierKernel.counters(on: index) : nil
@@ -123,7 +135,7 @@ extension LinuxKernel {
     private func attach(_ spec: ClassifierSpec, to ifindex: Int) throws(BPFError) {
         let present = try ClassifierKernel.attached(on: ifindex)
         if let ready = loaded.take(), ready.spec == spec, present.programs.isEmpty {
-            try ClassifierKernel.attach(ready, to: ifindex)
+            try ClassifierKernel.attach(ready, to: ifindex, by: .clsact)
         } else {
             // Loaded with its predecessor where there is one, so that the counters go on.
             try ClassifierKernel.attach(LoadedClassifiers(spec, replacing: present), to: ifindex)

@@ -58,7 +58,9 @@ struct EchoServer {
     }
 }
 
-/// One accepted connection. It reads no more until what it read has been sent back, so its memory is bounded.
+/// One accepted connection.
+///
+/// It reads no more until what it read has been sent back, so its memory is bounded.
 final class EchoConnection {
     let descriptor: Descriptor
     private var buffer = [UInt8](repeating: 0, count: StreamPattern.chunkBytes)

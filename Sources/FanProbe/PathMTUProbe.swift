@@ -20,7 +20,7 @@ public struct PathMTUSettings: Hashable, Sendable {
 ///
 /// The full size comes first and mostly ends it. If it is lost, several sizes are tried in each round, which narrows
 /// 1,400 candidates to one in three rounds. A router's hint, or this host's own refusal, lowers the ceiling at once;
-/// what a hint promises is still tried.
+/// what a hint promises is still tried. A limit that only silence speaks for is tried once more at the end.
 struct PathMTUProbe: ProbeMachine {
     static let sizesPerRound = 16
 
@@ -31,6 +31,10 @@ struct PathMTUProbe: ProbeMachine {
     private var passing: Int
     /// The largest size that may yet pass.
     private var ceiling: Int
+    /// Whether the ceiling rests on silence, which a stalled host can cause as well.
+    private var isCeilingAssumed = false
+    /// Whether such a ceiling is being tried once more.
+    private var isConfirming = false
     private var unanswered: [Int] = []
     private var sendsLeft = 0
     private var interval: Duration = .zero
@@ -91,10 +95,9 @@ struct PathMTUProbe: ProbeMachine {
         passing = bytes
         // An answer that was thought lost came late: what was concluded from its absence no longer holds.
         if bytes > ceiling { ceiling = settings.mtuBytes }
+        isConfirming = false
         unanswered.removeAll { $0 <= bytes }
-        if passing >= ceiling {
-            finish(isExact: true, into: &actions)
-        } else if unanswered.isEmpty {
+        if passing >= ceiling || unanswered.isEmpty {
             search(at: now, into: &actions)
         }
     }
@@ -104,6 +107,7 @@ struct PathMTUProbe: ProbeMachine {
         if let hint, hint >= passing, hint < bytes { limit = hint }
         guard limit < ceiling, limit >= passing else { return }
         ceiling = limit
+        isCeilingAssumed = false
         unanswered.removeAll { $0 > ceiling }
         if passing >= ceiling {
             finish(isExact: true, into: &actions)
@@ -117,13 +121,23 @@ struct PathMTUProbe: ProbeMachine {
     private mutating func tick(at now: Duration, into actions: inout [ProbeAction]) {
         if now >= deadline { return finish(isExact: false, into: &actions) }
         if sendsLeft > 0 { return send(at: now, into: &actions) }
-        if let lost = unanswered.first { ceiling = max(passing, lost - 1) }
+        if let lost = unanswered.first {
+            ceiling = max(passing, lost - 1)
+            isCeilingAssumed = true
+        }
         search(at: now, into: &actions)
     }
 
     private mutating func search(at now: Duration, into actions: inout [ProbeAction]) {
         let candidates = ceiling - passing
-        guard candidates > 0 else { return finish(isExact: true, into: &actions) }
+        guard candidates > 0 else {
+            guard isCeilingAssumed, !isConfirming, passing < settings.mtuBytes else {
+                return finish(isExact: true, into: &actions)
+            }
+            isConfirming = true
+            let sizes = passing + 1 < settings.mtuBytes ? [passing + 1, settings.mtuBytes] : [settings.mtuBytes]
+            return startRound(sizes, sends: 2, at: now, into: &actions)
+        }
         let count = min(candidates, Self.sizesPerRound)
         startRound((1...count).map { passing + candidates * $0 / count }, sends: 2, at: now, into: &actions)
     }

@@ -208,7 +208,11 @@ import Testing
         let bench = try Bench(FakeKernel())
         let before = bench.kernel.text
         _ = try bench.manager.up(Self.request())
-        #expect(try bench.manager.down(network: "fan0").map(\.description) == ["delete vxlan fan0-vx", "delete bridge fan0"])
+        #expect(
+            try bench.manager.down(network: "fan0").map(\.description) == [
+                "delete vxlan fan0-vx", "delete bridge fan0",
+            ]
+        )
         #expect(bench.kernel.text == before)
         #expect(try bench.manager.down(network: "fan0").isEmpty)
         #expect(bench.manager.networkNames().isEmpty)

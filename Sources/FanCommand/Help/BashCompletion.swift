@@ -23,7 +23,7 @@ struct BashCompletion {
                     case "$at $word" in
             \(lines(paths.flatMap(wordCases), indent: 12))
                         *" -"*) ;;
-                        *) ((position++)) ;;
+                        *) position=$((position + 1)) ;;
                     esac
                 done
                 if [[ $cur == = && -n $want ]]; then cur=; fi

@@ -70,7 +70,8 @@ struct ManualPage {
     private func options(_ options: [CommandOption], in page: inout Roff) {
         for option in options {
             page.macro("TP")
-            let names = option.spellings.map { "\\fB\(Roff.escape($0))\\fP" }.joined(separator: ", ")
+            let spellings = option.spellings.sorted { $0.count < $1.count }
+            let names = spellings.map { "\\fB\(Roff.escape($0))\\fP" }.joined(separator: ", ")
             page.text(names + (option.valueName.map { " \\fI\(Roff.escape($0))\\fP" } ?? ""))
             page.text(Roff.escape(option.fullHelp.capitalizedFirst + "."))
         }

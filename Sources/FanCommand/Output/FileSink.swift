@@ -17,7 +17,7 @@ final class FileSink: OutputSink {
     var isClosed: Bool { state.withLock { $0.isClosed } }
     var failure: Int32? { state.withLock { $0.failure } }
 
-    func write(_ text: String, to stream: OutputStream) {
+    func write(_ text: String, to stream: OutputChannel) {
         switch stream {
         case .error:
             _ = Self.writeAll(text, to: STDERR_FILENO)

@@ -35,7 +35,7 @@ struct Output: Sendable {
 }
 
 /// One of the two streams.
-enum OutputStream: Hashable, Sendable {
+enum OutputChannel: Hashable, Sendable {
     case output
     case error
 }
@@ -43,7 +43,7 @@ enum OutputStream: Hashable, Sendable {
 /// The seam under ``Output``: file descriptors, or a buffer in tests.
 protocol OutputSink: Sendable {
     /// Writes all of the text, or remembers why it could not.
-    func write(_ text: String, to stream: OutputStream)
+    func write(_ text: String, to stream: OutputChannel)
     /// Whether the reader of standard output has gone.
     var isClosed: Bool { get }
     /// The errno for which standard output was lost, other than a reader that has gone.

@@ -23,6 +23,7 @@ public enum NetworkRecord {
     /// Reads a network from text, refusing missing, repeated and unknown keys.
     ///
     /// - Parameter text: what ``encode(_:)`` wrote.
+    /// - Returns: the network.
     /// - Throws: ``NetworkRecordError``.
     public static func decode(_ text: String) throws(NetworkRecordError) -> NetworkSpec {
         var fields: [String: String] = [:]

@@ -27,6 +27,7 @@ extension DesiredState {
     /// - Parameters:
     ///   - observed: what exists.
     ///   - previous: what an earlier run wanted, for replaced parts and the way back.
+    /// - Returns: the steps, adds before deletes wherever both can be there at once.
     /// - Throws: ``PlanError``.
     public func plan(
         from observed: ObservedState,

@@ -123,6 +123,7 @@ extension HostFacts {
     ///   - selector: how the operator names the underlay.
     ///   - overlay: the overlay, whose own addresses cannot be an underlay.
     ///   - rounding: how the found prefix is widened.
+    /// - Returns: the choice and the reason for it.
     /// - Throws: ``UnderlayError``.
     public func chooseUnderlay(
         _ selector: UnderlaySelector,

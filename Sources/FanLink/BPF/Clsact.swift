@@ -52,7 +52,7 @@ enum Clsact {
 
     private static func hook(_ ifindex: Int, _ direction: ClassifierDirection) -> bpf_tc_hook {
         var hook = bpf_tc_hook()
-        hook.sz = MemoryLayout<bpf_tc_hook>.size
+        hook.sz = Int(FAN_TC_HOOK_SIZE)
         hook.ifindex = Int32(ifindex)
         hook.attach_point = direction == .ingress ? BPF_TC_INGRESS : BPF_TC_EGRESS
         return hook
@@ -60,7 +60,7 @@ enum Clsact {
 
     private static func options(_ place: ClsactPlace) -> bpf_tc_opts {
         var options = bpf_tc_opts()
-        options.sz = MemoryLayout<bpf_tc_opts>.size
+        options.sz = Int(FAN_TC_OPTS_SIZE)
         options.handle = place.handle
         options.priority = place.priority
         return options

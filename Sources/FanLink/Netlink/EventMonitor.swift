@@ -76,7 +76,10 @@ public enum NetworkEvent: Hashable, Sendable {
         unsafe datagram.withUnsafeBytes { bytes in
             var remaining = Int32(bytes.count)
             var next = unsafe bytes.baseAddress?.assumingMemoryBound(to: nlmsghdr.self)
-            while let header = unsafe next, unsafe mnl_nlmsg_ok(header, remaining) {
+            // libmnl 1.0.4 takes a length above 2^31 for a negative one and lets it pass.
+            while let header = unsafe next, unsafe mnl_nlmsg_ok(header, remaining),
+                unsafe header.pointee.nlmsg_len <= UInt32(remaining)
+            {
                 if let event = unsafe event(header) { events.append(event) }
                 unsafe next = UnsafePointer(mnl_nlmsg_next(header, &remaining))
             }

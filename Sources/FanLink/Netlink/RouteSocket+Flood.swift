@@ -7,7 +7,7 @@ extension RouteSocket {
     /// Adds a peer to the hosts that a VXLAN device sends unknown and broadcast frames to: an FDB entry with the
     /// all-zero address, appended to those that are there.
     ///
-    /// Requires: CAP_NET_ADMIN. Idempotent: no, a peer that is there is EEXIST. Undo: ``floodDelete(_:linkIndex:link:)``.
+    /// Requires: CAP_NET_ADMIN. Idempotent: yes. Undo: ``floodDelete(_:linkIndex:link:)``.
     public mutating func floodAdd(_ peer: IPv4Address, linkIndex: Int, link: String) throws(NetlinkError) {
         let object = "\(peer) dev \(link)"
         let draft = try FloodDraft("add flood entry", object, peer: peer, linkIndex: linkIndex)

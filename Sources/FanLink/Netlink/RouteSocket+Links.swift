@@ -134,6 +134,7 @@ extension RouteSocket {
     ///   - mtuBytes: the MTU of both ends.
     ///   - peerNamespace: a descriptor of the far end's namespace, nil for this one.
     ///   - masterIndex: the bridge that the near end becomes a port of.
+    /// - Throws: ``NetlinkError``.
     public mutating func vethAdd(
         _ name: String,
         peer: String,

@@ -33,3 +33,10 @@ enum {
     FAN_KEY_SIZE_UNPINNED = offsetof(struct bpf_tunnel_key, local_ipv6[0]),
     FAN_KEY_SIZE = sizeof(struct bpf_tunnel_key),
 };
+
+// libbpf's structures without the padding at their end: libbpf refuses ones in which it is not zero, and Swift leaves
+// it as it is.
+enum {
+    FAN_TC_HOOK_SIZE = offsetof(struct bpf_tc_hook, parent) + sizeof(__u32),
+    FAN_TC_OPTS_SIZE = offsetof(struct bpf_tc_opts, priority) + sizeof(__u32),
+};

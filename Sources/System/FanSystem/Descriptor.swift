@@ -76,8 +76,8 @@ public enum File {
     /// Replaces a file by one with the given text, atomically and durably.
     ///
     /// - Parameters:
-    ///   - text: the whole new content.
     ///   - path: the file.
+    ///   - text: the whole new content.
     ///   - mode: its permissions.
     /// - Throws: ``FileError``.
     public static func replace(_ path: String, with text: String, mode: UInt32 = 0o600) throws(FileError) {

@@ -3,6 +3,7 @@ internal import CLinux
 /// The text and symbol of an errno: `file exists (EEXIST)`.
 ///
 /// - Parameter code: the errno, positive.
+/// - Returns: the text, for any number.
 public func errnoText(_ code: Int32) -> String {
     let text = unsafe fan_errno_text(code).map { unsafe String(cString: $0) } ?? "unknown error"
     let name = unsafe fan_errno_name(code).map { unsafe String(cString: $0) } ?? "\(code)"

@@ -1,0 +1,79 @@
+import FanCore
+import FanLab
+import Glibc
+import Testing
+
+@testable import FanLink
+
+@Suite(.enabled(if: geteuid() == 0)) struct EventMonitorTests {
+    @Test func announcesLinksAndAddresses() throws {
+        try inFreshNamespace {
+            var monitor = try EventMonitor()
+            var socket = try RouteSocket()
+            #expect(try monitor.next(within: .milliseconds(20)).isEmpty)
+            try socket.bridgeAdd("br7", mac: RouteSocketTests.mac, mtuBytes: 1450)
+            let index = try #require(try socket.link(named: "br7")).index
+            #expect(try drain(&monitor).contains(.link(index: index, isRemoval: false)))
+            let address = InterfaceAddress(IPv4Address(240, 80, 80, 1), prefixBits: 8)
+            try socket.addressAdd(address, linkIndex: index, link: "br7")
+            #expect(try drain(&monitor).contains(.address(linkIndex: index, isRemoval: false)))
+            try socket.linkSet("br7", up: true)
+            #expect(try drain(&monitor).contains(.route))
+            try socket.linkDelete("br7")
+            let last = try drain(&monitor)
+            #expect(last.contains(.link(index: index, isRemoval: true)))
+            #expect(last.contains(.address(linkIndex: index, isRemoval: true)))
+        }
+    }
+
+    @Test func lostAnnouncementsAskForAResync() throws {
+        try inFreshNamespace {
+            var monitor = try EventMonitor()
+            var socket = try RouteSocket()
+            try socket.bridgeAdd("br7", mac: RouteSocketTests.mac, mtuBytes: 1450)
+            for round in 0..<2000 { try socket.linkSetMTU("br7", mtuBytes: 1400 + round % 2) }
+            #expect(try drain(&monitor).contains(.resync))
+            try socket.linkSetMTU("br7", mtuBytes: 1300)
+            #expect(try !drain(&monitor).isEmpty)
+        }
+    }
+
+    /// Reads until nothing comes for a moment.
+    private func drain(_ monitor: inout EventMonitor) throws -> Set<NetworkEvent> {
+        var events: Set<NetworkEvent> = []
+        while true {
+            let next = try monitor.next(within: .milliseconds(100))
+            if next.isEmpty { return events }
+            events.formUnion(next)
+        }
+    }
+
+    @Test func randomBytesAreHarmless() {
+        var generator = SplitMix(state: 0x5eed)
+        for _ in 0..<50_000 {
+            let count = Int.random(in: 0..<96, using: &generator)
+            var bytes = (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
+            // Half of them look like a message up to their length field.
+            if count >= 16, Bool.random(using: &generator) {
+                bytes[0] = UInt8.random(in: 0..<128, using: &generator)
+                bytes.replaceSubrange(1..<4, with: [0, 0, 0])
+                bytes[4] = UInt8.random(in: 16..<26, using: &generator)
+                bytes[5] = 0
+            }
+            #expect(EventMonitor.events(in: bytes[...]).count <= count / 16)
+        }
+    }
+}
+
+/// A small seeded generator, so that a failure can be repeated.
+struct SplitMix: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var mixed = state
+        mixed = (mixed ^ mixed >> 30) &* 0xbf58_476d_1ce4_e5b9
+        mixed = (mixed ^ mixed >> 27) &* 0x94d0_49bb_1331_11eb
+        return mixed ^ mixed >> 31
+    }
+}
