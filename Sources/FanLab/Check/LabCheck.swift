@@ -16,16 +16,21 @@ public struct LabEndpoint: Hashable, Sendable {
 public struct LabCheckSettings: Hashable, Sendable {
     /// The size of the ICMP packets, which may not be fragmented; nil for the largest that the overlay carries.
     public var echoBytes: Int?
-    /// How many bytes go to and fro over TCP, each of them compared.
-    public var streamBytes: Int
+    /// How many bytes go to and fro over TCP, each of them compared; nil for 64 KiB, and less between very many pairs.
+    public var streamBytes: Int?
     /// When a pair is given up.
     public var timeout: Duration
 
     /// Sets sizes and limit.
-    public init(echoBytes: Int? = nil, streamBytes: Int = 64 << 10, timeout: Duration = .seconds(5)) {
+    public init(echoBytes: Int? = nil, streamBytes: Int? = nil, timeout: Duration = .seconds(5)) {
         self.echoBytes = echoBytes
         self.streamBytes = streamBytes
         self.timeout = timeout
+    }
+
+    /// The bytes for so many pairs: about 256 MiB in all, and no less than 1 KiB each.
+    func streamBytes(forPairs count: Int) -> Int {
+        streamBytes ?? min(64 << 10, max(1 << 10, (256 << 20) / max(1, count)))
     }
 }
 
@@ -56,10 +61,11 @@ extension Lab {
         fan_raise_descriptor_limit()
         let (endpoints, interruption) = (endpoints, interruption)
         let echoBytes = settings.echoBytes ?? plan.overlayMTUBytes
+        let streamBytes = settings.streamBytes(forPairs: endpoints.count * (endpoints.count - 1))
         let started = ContinuousClock.now
         let outcomes = try onDedicatedThread {
             Result { () throws(LabError) in
-                try Self.exchange(endpoints, settings, echoBytes, interruption)
+                try Self.exchange(endpoints, settings.timeout, echoBytes, streamBytes, interruption)
             }
         }.get()
         try interruption?.check()
@@ -78,15 +84,16 @@ extension Lab {
             endpoints: endpoints,
             pairs: pairs,
             echoBytes: echoBytes,
-            streamBytes: settings.streamBytes,
+            streamBytes: streamBytes,
             elapsed: started.duration(to: .now)
         )
     }
 
     private static func exchange(
         _ endpoints: [LabEndpoint],
-        _ settings: LabCheckSettings,
+        _ timeout: Duration,
         _ echoBytes: Int,
+        _ streamBytes: Int,
         _ interruption: SignalWatch?
     ) throws(LabError) -> [ProbeOutcome] {
         // Few enough descriptors for a large lab, enough side by side for a small one.
@@ -102,11 +109,11 @@ extension Lab {
                 throw .probe(error, endpoint: endpoint.name)
             }
         }
-        let echo = EchoSettings(timeout: settings.timeout, packetBytes: echoBytes)
+        let echo = EchoSettings(timeout: timeout, packetBytes: echoBytes)
         let stream = TCPSettings(
-            payloadBytes: settings.streamBytes,
-            connectTimeout: settings.timeout,
-            timeout: settings.timeout * 2
+            payloadBytes: streamBytes,
+            connectTimeout: timeout,
+            timeout: timeout * 2
         )
         var jobs: [ProbeJob] = []
         for from in endpoints.indices {
