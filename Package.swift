@@ -87,9 +87,10 @@ let package = Package(
             dependencies: ["FanCore", "FanLab", "FanLink", "FanProbe", "CLinux", "fanmesh"],
             swiftSettings: settings
         ),
+        .target(name: "CPacket", path: "Tests/System/CPacket"),
         .testTarget(
             name: "EndToEndTests",
-            dependencies: ["FanCore", "FanLab", "FanLink", "FanProbe", "FanSystem", "CLinux"],
+            dependencies: ["FanCore", "FanLab", "FanLink", "FanProbe", "FanSystem", "CLinux", "CPacket"],
             swiftSettings: settings
         ),
         .testTarget(name: "FanCommandTests", dependencies: ["FanCore", "FanCommand"], swiftSettings: settings),
