@@ -159,6 +159,12 @@ enum LabVerb {
     ) throws(LabError) -> Lab {
         try Lab.requireExecutable(start.executable)
         let lab = try Lab(plan, staysUp: staysUp, interruption: watch)
+        if let room = lab.neighbourRoom, room.now > room.before {
+            invocation.note(
+                "raised net.ipv4.neigh.default.gc_thresh3 from \(room.before) to \(room.now): "
+                    + "all hosts of a lab share this machine's neighbour table"
+            )
+        }
         invocation.note("making \(count(plan.nodeCount, "host")) on underlay \(plan.mapping.underlay)")
         try lab.makeHosts()
         invocation.note("bringing overlay \(plan.mapping.overlay) up on each")

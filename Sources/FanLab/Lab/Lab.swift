@@ -7,6 +7,8 @@ public struct Lab: ~Copyable {
     public let plan: LabPlan
     /// The nodes.
     public let nodes: [LabNode]
+    /// The machine's room for neighbours; nil where it cannot be seen.
+    public let neighbourRoom: NeighbourRoom?
 
     let claim: LabClaim
     let interruption: SignalWatch?
@@ -30,9 +32,11 @@ public struct Lab: ~Copyable {
         let claim = try LabClaim(name: plan.name)
         guard LabClaim.record(of: plan.name)?.kind != .kept else { throw .kept(name: plan.name) }
         try claim.empty()
+        let room = try NeighbourRoom.make(for: plan)
         try claim.write(LabRecord(kind: staysUp ? .building : .bound, plan: plan))
         self.plan = plan
         self.nodes = nodes
+        self.neighbourRoom = room
         self.claim = claim
         self.interruption = interruption
     }

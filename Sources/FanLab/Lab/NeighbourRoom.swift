@@ -1,0 +1,36 @@
+internal import FanSystem
+
+/// Room in the machine's neighbour table, which all its network namespaces share.
+///
+/// A lab is many hosts on one machine: the usual limit of 1,024 is soon full, and then ARP fails without a word.
+public struct NeighbourRoom: Equatable, Sendable {
+    /// The limit before.
+    public let before: Int
+    /// The limit now; equal to the one before when that was enough.
+    public let now: Int
+
+    /// The smallest limit that a lab leaves in place: enough for many small labs side by side.
+    static let minimum = 8192
+
+    private static let directory = "/proc/sys/net/ipv4/neigh/default"
+
+    /// Raises the limit where a lab would fill it; nil in a namespace that cannot see it.
+    ///
+    /// Requires: root. Idempotent: yes. Undo: none; a higher limit costs nothing until it is used.
+    static func make(for plan: LabPlan) throws(LabError) -> NeighbourRoom? {
+        let path = "\(directory)/gc_thresh3"
+        guard
+            let before = try file({ () throws(FileError) in try File.read(path) }).flatMap({ text in
+                Int(text.split(separator: "\n").first ?? "")
+            })
+        else { return nil }
+        // Every endpoint may know every other, and every node the underlay addresses of all the others.
+        let endpoints = plan.nodeCount + plan.guestCount * plan.nodeCount
+        let wanted = max(minimum, 2 * (endpoints * endpoints + plan.nodeCount * plan.nodeCount))
+        guard before < wanted else { return NeighbourRoom(before: before, now: before) }
+        for (name, value) in [("gc_thresh3", wanted), ("gc_thresh2", wanted / 2), ("gc_thresh1", wanted / 4)] {
+            try file { () throws(FileError) in try File.write("\(value)", to: "\(directory)/\(name)") }
+        }
+        return NeighbourRoom(before: before, now: wanted)
+    }
+}
