@@ -89,7 +89,7 @@ let package = Package(
         ),
         .testTarget(
             name: "EndToEndTests",
-            dependencies: ["FanCore", "FanLab", "FanLink", "FanProbe", "FanSystem", "CLinux"],
+            dependencies: ["FanCore", "FanLab", "FanLink", "FanProbe", "FanSystem", "CBPF", "CLinux"],
             swiftSettings: settings
         ),
         .testTarget(name: "FanCommandTests", dependencies: ["FanCore", "FanCommand"], swiftSettings: settings),
