@@ -91,7 +91,7 @@ let package = Package(
         .target(name: "CPacket", path: "Tests/System/CPacket"),
         .testTarget(
             name: "EndToEndTests",
-            dependencies: ["FanCore", "FanLab", "FanLink", "FanProbe", "FanSystem", "CLinux", "CPacket"],
+            dependencies: ["FanCore", "FanLab", "FanLink", "FanProbe", "FanSystem", "CBPF", "CLinux", "CPacket"],
             swiftSettings: settings
         ),
         .testTarget(name: "FanCommandTests", dependencies: ["FanCore", "FanCommand"], swiftSettings: settings),

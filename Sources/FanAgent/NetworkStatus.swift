@@ -95,12 +95,14 @@ extension OverlayManager {
             )
             return status
         }
+        let former = try state.formerNetwork(spec.name)
         do throws(PlanError) {
             let desired: DesiredState
             do throws(FanMappingError) { desired = try DesiredState(spec, nodeIdentity: identity) } catch {
                 return status
             }
-            status.pending = try desired.plan(from: observed)
+            let former = former.flatMap { try? DesiredState($0, nodeIdentity: identity) }
+            status.pending = try desired.plan(from: observed, former: former)
         } catch {
             status.warnings.append(
                 Warning(

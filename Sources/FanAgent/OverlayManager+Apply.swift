@@ -6,28 +6,41 @@ extension OverlayManager {
     func carryOut(_ outcome: UpOutcome) throws {
         let spec = outcome.spec
         let before = try state.network(spec.name)
-        guard !outcome.changes.isEmpty || before != spec else { return }
+        let former = try state.formerNetwork(spec.name)
+        guard !outcome.changes.isEmpty || before != spec || former != nil else { return }
 
-        if outcome.identityIsNew { try state.save(identity: outcome.identity) }
-        try state.save(spec)
         var done: [Change] = []
         do {
+            if outcome.identityIsNew {
+                try step("keep this node's identity") { try state.save(identity: outcome.identity) }
+            }
+            try step("keep the record of \(spec.name)") {
+                // An earlier interrupted run's note is older, and what it names may still be there.
+                if let before, before != spec, former == nil { try state.saveFormer(before) }
+                try state.save(spec)
+            }
             for change in outcome.changes {
-                do { try kernel.apply(change) } catch {
-                    throw StepFailure(step: change.description, cause: error)
-                }
+                try step(change.description, change) { try kernel.apply(change) }
                 done.append(change)
             }
             let missing = outcome.changes.isEmpty ? [] : try verify(outcome)
             guard missing.isEmpty else { throw StepFailure(step: nil, missing: missing) }
+            try step("forget what \(spec.name) was before") { try state.removeFormer(spec.name) }
         } catch {
-            var left = takeBack(done)
+            var left: [String] = []
+            if let failed = (error as? StepFailure)?.change { left += takeBack(failed: failed) }
+            left += takeBack(done)
             do {
                 if let before { try state.save(before) } else { try state.remove(network: spec.name) }
+                if former == nil { try state.removeFormer(spec.name) }
                 if outcome.identityIsNew, left.isEmpty { try state.removeIdentity() }
             } catch { left.append("\(error)") }
             throw overlayError(error, left: left)
         }
+    }
+
+    private func step(_ text: String, _ change: Change? = nil, _ body: () throws -> Void) throws {
+        do { try body() } catch { throw StepFailure(step: text, change: change, cause: error) }
     }
 
     /// Reads back what the kernel has and plans again: what is left to do did not last.
@@ -37,6 +50,23 @@ extension OverlayManager {
             let observed = try kernel.observe(network: outcome.spec.name, facts: facts)
             return try DesiredState(outcome.spec, nodeIdentity: outcome.identity).plan(from: observed)
         } catch { throw StepFailure(step: "verify \(outcome.spec.name)", cause: error) }
+    }
+
+    /// Undoes what a failed step may have done all the same: the kernel's answer can be lost after it acted.
+    private func takeBack(failed change: Change) -> [String] {
+        switch change {
+        case .addBridge(let name, let mac, _), .addVXLAN(let name, let mac, _, _, _):
+            do {
+                // Only a device with the address from our message came from it.
+                guard try kernel.hostFacts().link(named: name)?.mac == mac else { return [] }
+                for step in change.undo { try kernel.apply(step) }
+                return []
+            } catch { return ["\(change.undo.map(\.description).joined(separator: "; ")): \(error)"] }
+        default:
+            // Most often there is nothing to undo, and that is what the error then says.
+            for step in change.undo { try? kernel.apply(step) }
+            return []
+        }
     }
 
     /// Undoes steps in reverse; says what could not be undone.
@@ -78,6 +108,7 @@ extension OverlayManager {
 
 private struct StepFailure: Error {
     var step: String?
+    var change: Change?
     var cause: (any Error)?
     var missing: [Change] = []
 }

@@ -100,11 +100,12 @@ public struct OverlayManager {
         } catch { throw OverlayError.badRequest(error) }
         let facts = try kernel.hostFacts()
         let underlay = try chooseUnderlay(request, facts)
-        var spec = try makeSpec(request, underlay)
-        if dryRun { return try plan(&spec, request, underlay, facts) }
+        let spec = try makeSpec(request, underlay)
+        if dryRun { return try plan(spec, request, underlay, facts) }
 
+        // Bad input was found out before this makes the state directory.
         let lock = try state.lock()
-        let outcome = try plan(&spec, request, underlay, facts)
+        let outcome = try planAnew(request)
         try carryOut(outcome)
         _ = consume lock
         return outcome
@@ -121,6 +122,7 @@ public struct OverlayManager {
         do throws(NetworkSpecError) {
             try NetworkSpec.check(name: network)
         } catch { throw OverlayError.badRequest(error) }
+        let lock: Descriptor? = state.exists ? try state.lock() : nil
         let identity = try state.nodeIdentity()
         let facts = try kernel.hostFacts()
         let observed = try kernel.observe(network: network, facts: facts)
@@ -136,6 +138,7 @@ public struct OverlayManager {
                 PlanError.notOurs(name: link.name, what: link.whatItIs, expected: "a device made by this node")
             )
         }
+        _ = consume lock
         return removal.changes
     }
 
@@ -169,24 +172,33 @@ public struct OverlayManager {
         } catch { throw .badRequest(error) }
     }
 
+    /// Plans from what the host is under the lock: another run may have changed it while this one waited.
+    private func planAnew(_ request: UpRequest) throws -> UpOutcome {
+        let facts = try kernel.hostFacts()
+        let underlay = try chooseUnderlay(request, facts)
+        return try plan(makeSpec(request, underlay), request, underlay, facts)
+    }
+
     private func plan(
-        _ spec: inout NetworkSpec,
+        _ wanted: NetworkSpec,
         _ request: UpRequest,
         _ underlay: UnderlayChoice,
         _ facts: HostFacts
     ) throws -> UpOutcome {
+        var spec = wanted
         let known = try state.nodeIdentity()
         let identity = known ?? StateDirectory.newIdentity()
         let observed = try kernel.observe(network: spec.name, facts: facts)
         let reason = try chooseForwarder(&spec, request, observed)
         let desired = try DesiredState(spec, nodeIdentity: identity)
         let previous = try state.network(spec.name).map { try DesiredState($0, nodeIdentity: identity) }
+        let former = try state.formerNetwork(spec.name).map { try DesiredState($0, nodeIdentity: identity) }
         do throws(PlanError) {
             return UpOutcome(
                 spec: spec,
                 underlay: underlay,
                 forwarderReason: reason,
-                changes: try desired.plan(from: observed, previous: previous),
+                changes: try desired.plan(from: observed, previous: previous, former: former),
                 identity: identity,
                 identityIsNew: known == nil
             )

@@ -5,6 +5,7 @@ internal import Glibc
 /// The directory in which a node keeps its identity and its networks.
 ///
 /// Layout: `node-id` holds the identity, `networks/NAME` a record per network, `lock` serialises changes.
+/// `networks/NAME.former` exists while a network is being changed: what it was, for a run after an interrupted one.
 public struct StateDirectory: Sendable {
     /// Where it is.
     public let path: String
@@ -17,6 +18,10 @@ public struct StateDirectory: Sendable {
     private var identityPath: String { "\(path)/node-id" }
     private var networksPath: String { "\(path)/networks" }
     private func recordPath(_ network: String) -> String { "\(networksPath)/\(network)" }
+    private func formerPath(_ network: String) -> String { recordPath(network) + ".former" }
+
+    /// Whether the directory is there.
+    var exists: Bool { unsafe access(path, F_OK) == 0 }
 
     /// This node's identity, nil when it has none yet.
     ///
@@ -53,7 +58,15 @@ public struct StateDirectory: Sendable {
     ///
     /// - Throws: ``StateError``, ``FileError``.
     public func network(_ name: String) throws -> NetworkSpec? {
-        let path = recordPath(name)
+        try record(at: recordPath(name))
+    }
+
+    /// What a network was before a change that was interrupted, nil when none was.
+    func formerNetwork(_ name: String) throws -> NetworkSpec? {
+        try record(at: formerPath(name))
+    }
+
+    private func record(at path: String) throws -> NetworkSpec? {
         guard let text = try File.read(path) else { return nil }
         do throws(NetworkRecordError) {
             return try NetworkRecord.decode(text)
@@ -90,11 +103,22 @@ public struct StateDirectory: Sendable {
         try File.replace(recordPath(spec.name), with: NetworkRecord.encode(spec))
     }
 
+    /// Keeps what a network was, while it is being changed.
+    func saveFormer(_ spec: NetworkSpec) throws(FileError) {
+        try File.replace(formerPath(spec.name), with: NetworkRecord.encode(spec))
+    }
+
+    /// Forgets what a network was.
+    func removeFormer(_ network: String) throws(FileError) {
+        try File.remove(formerPath(network))
+    }
+
     /// Forgets a network.
     ///
     /// - Throws: ``FileError``.
     public func remove(network: String) throws(FileError) {
         try File.remove(recordPath(network))
+        try removeFormer(network)
     }
 
     /// Waits for the lock that serialises changes; it is held until the returned descriptor is closed.

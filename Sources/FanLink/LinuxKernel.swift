@@ -138,7 +138,7 @@ extension LinuxKernel {
             try ClassifierKernel.attach(ready, to: ifindex, by: .clsact)
         } else {
             // Loaded with its predecessor where there is one, so that the counters go on.
-            try ClassifierKernel.attach(LoadedClassifiers(spec, replacing: present), to: ifindex)
+            try ClassifierKernel.attach(LoadedClassifiers(spec, replacing: present), to: ifindex, by: .clsact)
         }
     }
 }

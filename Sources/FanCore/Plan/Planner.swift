@@ -27,16 +27,19 @@ extension DesiredState {
     /// - Parameters:
     ///   - observed: what exists.
     ///   - previous: what an earlier run wanted, for replaced parts and the way back.
+    ///   - former: what was there before that run, when it was interrupted; parts of it may still be there.
     /// - Returns: the steps, adds before deletes wherever both can be there at once.
     /// - Throws: ``PlanError``.
     public func plan(
         from observed: ObservedState,
-        previous: DesiredState? = nil
+        previous: DesiredState? = nil,
+        former: DesiredState? = nil
     ) throws(PlanError) -> [Change] {
-        try refuseForeign(observed, previous: previous)
+        let earlier = [previous, former].compactMap(\.self)
+        try refuseForeign(observed, earlier)
         var changes: [Change] = []
-        planBridge(observed, previous: previous, into: &changes)
-        planVXLAN(observed, previous: previous, into: &changes)
+        planBridge(observed, earlier, into: &changes)
+        planVXLAN(observed, earlier, into: &changes)
         if observed.bridge?.link.isUp != true { changes.append(.setUp(link: spec.bridgeName)) }
         return changes
     }
@@ -61,7 +64,7 @@ extension DesiredState {
         return changes
     }
 
-    private func planBridge(_ observed: ObservedState, previous: DesiredState?, into changes: inout [Change]) {
+    private func planBridge(_ observed: ObservedState, _ earlier: [DesiredState], into changes: inout [Change]) {
         let name = spec.bridgeName
         // Any value but the wanted one: see Change.addBridge.
         let provisionalMTU = spec.mtuBytes > 68 ? spec.mtuBytes - 1 : 69
@@ -71,18 +74,19 @@ extension DesiredState {
         if mtu != spec.mtuBytes { changes.append(.setMTU(link: name, from: mtu, to: spec.mtuBytes)) }
         for address in observed.bridgeAddresses where address != bridgeAddress {
             // Other addresses on the bridge are the operator's own.
-            let isStale =
-                spec.mapping.overlay.contains(address.address)
-                || previous?.spec.mapping.overlay.contains(address.address) == true
+            let isStale = ([self] + earlier).contains { $0.spec.mapping.overlay.contains(address.address) }
             if isStale { changes.append(.removeAddress(address, link: name)) }
         }
         if !observed.bridgeAddresses.contains(bridgeAddress) { changes.append(.addAddress(bridgeAddress, link: name)) }
     }
 
-    private func planVXLAN(_ observed: ObservedState, previous: DesiredState?, into changes: inout [Change]) {
+    private func planVXLAN(_ observed: ObservedState, _ earlier: [DesiredState], into changes: inout [Change]) {
         let name = spec.vxlanName
         guard let device = observed.vxlan, device.link.vxlan == vxlan else {
-            if observed.vxlan != nil { changes.append(.deleteVXLAN(name: name, restore: previous)) }
+            if let present = observed.vxlan?.link.vxlan {
+                let restore = earlier.first { $0.vxlan == present }
+                changes.append(.deleteVXLAN(name: name, restore: restore))
+            }
             changes += changesForNewVXLAN
             return
         }
@@ -97,7 +101,7 @@ extension DesiredState {
             let attached = observed.classifiers
             if attached.ingress != classifiers.identity || attached.egress != classifiers.identity {
                 // A single survivor of an interrupted run is replaced like a full older pair.
-                let replaced = attached == ClassifierIdentities() ? nil : previous?.classifiers
+                let replaced = attached == ClassifierIdentities() ? nil : earlier.lazy.compactMap(\.classifiers).first
                 changes.append(.attachClassifiers(classifiers, link: name, replacing: replaced))
             }
         }
@@ -108,7 +112,7 @@ extension DesiredState {
         if !device.link.isUp { changes.append(.setUp(link: name)) }
     }
 
-    private func refuseForeign(_ observed: ObservedState, previous: DesiredState?) throws(PlanError) {
+    private func refuseForeign(_ observed: ObservedState, _ earlier: [DesiredState]) throws(PlanError) {
         if let bridge = observed.bridge?.link, !owns(bridge: bridge) {
             throw .notOurs(
                 name: bridge.name,
@@ -117,7 +121,7 @@ extension DesiredState {
             )
         }
         if let device = observed.vxlan?.link {
-            guard owns(vxlan: device), isKnownVNI(device, previous: previous) else {
+            guard owns(vxlan: device), isKnownVNI(device, earlier) else {
                 throw .notOurs(
                     name: device.name,
                     what: device.whatItIs,
@@ -137,9 +141,9 @@ extension DesiredState {
 
     private func owns(vxlan device: LinkFacts) -> Bool { device.kind == "vxlan" && device.mac == vxlanMAC }
 
-    private func isKnownVNI(_ device: LinkFacts, previous: DesiredState?) -> Bool {
+    private func isKnownVNI(_ device: LinkFacts, _ earlier: [DesiredState]) -> Bool {
         guard let facts = device.vxlan else { return false }
-        return facts.isExternal || facts.vni == spec.vni || facts.vni == previous?.spec.vni
+        return facts.isExternal || ([self] + earlier).contains { $0.spec.vni == facts.vni }
     }
 }
 

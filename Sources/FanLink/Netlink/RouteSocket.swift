@@ -87,7 +87,8 @@ internal import Glibc
         guard sent >= 0 else {
             throw NetlinkError(operation: operation, object: object, code: errnoOf(libraryError: sent))
         }
-        return try receive(Exchange(parse: parse, body: body), operation, object)
+        let sequence = unsafe nlmsg_hdr(message.pointer).pointee.nlmsg_seq
+        return try receive(Exchange(sequence: sequence, parse: parse, body: body), operation, object)
     }
 
     private func receive(
@@ -100,6 +101,7 @@ internal import Glibc
         }
         defer { unsafe nl_cb_put(callbacks) }
         let context = unsafe Unmanaged.passUnretained(exchange).toOpaque()
+        unsafe nl_cb_set(callbacks, NL_CB_SEQ_CHECK, NL_CB_CUSTOM, onSequence, context)
         unsafe nl_cb_set(callbacks, NL_CB_VALID, NL_CB_CUSTOM, onValid, context)
         unsafe nl_cb_set(callbacks, NL_CB_FINISH, NL_CB_CUSTOM, onFinish, context)
         unsafe nl_cb_set(callbacks, NL_CB_ACK, NL_CB_CUSTOM, onFinish, context)
@@ -148,16 +150,27 @@ internal import Glibc
 
 /// The state that libnl's callbacks fill in during one request.
 private final class Exchange {
+    /// The request's number, which every message of its answer carries.
+    let sequence: UInt32
     let parse: Bool
     let body: (NetlinkObject) -> Void
     var isFinished = false
     var errorCode: Int32 = 0
     var errorText: String?
 
-    init(parse: Bool, body: @escaping (NetlinkObject) -> Void) {
+    init(sequence: UInt32, parse: Bool, body: @escaping (NetlinkObject) -> Void) {
+        self.sequence = sequence
         self.parse = parse
         self.body = body
     }
+}
+
+/// Passes over what answers an earlier request, whose sending or receiving had failed.
+private func onSequence(_ message: OpaquePointer?, _ context: UnsafeMutableRawPointer?) -> Int32 {
+    guard let message = unsafe message, let context = unsafe context else { return Int32(NL_SKIP.rawValue) }
+    let exchange = unsafe Unmanaged<Exchange>.fromOpaque(context).takeUnretainedValue()
+    let isAnswer = unsafe nlmsg_hdr(message).pointee.nlmsg_seq == exchange.sequence
+    return Int32(isAnswer ? NL_OK.rawValue : NL_SKIP.rawValue)
 }
 
 private func onValid(_ message: OpaquePointer?, _ context: UnsafeMutableRawPointer?) -> Int32 {
