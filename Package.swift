@@ -23,7 +23,7 @@ let package = Package(
         .executableTarget(name: "fanmesh", dependencies: ["FanCommand"], swiftSettings: settings),
         .executableTarget(
             name: "fanmesh-bench",
-            dependencies: ["FanCore", "FanLab", "FanLink", "FanProbe", "FanSystem", "CLinux"],
+            dependencies: ["FanCore", "FanLab", "FanLink", "FanSystem", "CLinux", "CTraffic"],
             swiftSettings: settings
         ),
         .target(
@@ -51,6 +51,7 @@ let package = Package(
             swiftSettings: settings
         ),
         .target(name: "CLinux", path: "Sources/System/CLinux"),
+        .target(name: "CTraffic", path: "Sources/System/CTraffic"),
         .systemLibrary(
             name: "CNetlinkRoute",
             path: "Sources/System/CNetlinkRoute",
@@ -87,9 +88,10 @@ let package = Package(
             dependencies: ["FanCore", "FanLab", "FanLink", "FanProbe", "CLinux", "fanmesh"],
             swiftSettings: settings
         ),
+        .target(name: "CPacket", path: "Tests/System/CPacket"),
         .testTarget(
             name: "EndToEndTests",
-            dependencies: ["FanCore", "FanLab", "FanLink", "FanProbe", "FanSystem", "CLinux"],
+            dependencies: ["FanCore", "FanLab", "FanLink", "FanProbe", "FanSystem", "CLinux", "CPacket"],
             swiftSettings: settings
         ),
         .testTarget(name: "FanCommandTests", dependencies: ["FanCore", "FanCommand"], swiftSettings: settings),

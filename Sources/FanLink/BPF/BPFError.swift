@@ -38,9 +38,18 @@ extension BPFError {
 }
 
 /// Why the kernel may have said EPERM to a bpf operation.
-private enum Privilege {
+enum Privilege {
     static func explanation() -> String {
-        let held = effectiveCapabilities()
+        explanation(
+            effectiveCapabilities(),
+            userMap: read("/proc/self/uid_map"),
+            lockdown: read("/sys/kernel/security/lockdown")
+        )
+    }
+
+    /// What is missing, from this process's effective capabilities, its map of user numbers and the kernel's state of
+    /// lockdown.
+    static func explanation(_ held: UInt64, userMap: String?, lockdown: String?) -> String {
         func holds(_ capability: Int32) -> Bool { held >> UInt64(capability) & 1 == 1 }
         var missing: [String] = []
         if !holds(CAP_NET_ADMIN) { missing.append("CAP_NET_ADMIN") }
@@ -48,10 +57,10 @@ private enum Privilege {
         guard missing.isEmpty else {
             return "this process lacks \(missing.joined(separator: " and ")); run it as root or grant these"
         }
-        if let map = read("/proc/self/uid_map"), map.split(whereSeparator: \.isWhitespace) != ["0", "0", "4294967295"] {
+        if let userMap, userMap.split(whereSeparator: \.isWhitespace) != ["0", "0", "4294967295"] {
             return "eBPF cannot be loaded inside a user namespace; run it on the host or in a privileged container"
         }
-        if let lockdown = read("/sys/kernel/security/lockdown"), !lockdown.contains("[none]") {
+        if let lockdown, !lockdown.contains("[none]") {
             return "the kernel is locked down (\(lockdown.filter { $0 != "\n" }))"
         }
         return holds(CAP_SYS_ADMIN)

@@ -46,7 +46,7 @@ public enum ClassifierKernel {
     /// - Parameters:
     ///   - classifiers: what to attach; they live on by being attached.
     ///   - ifindex: the device.
-    ///   - mechanism: how; nil for TCX where the kernel has it and clsact elsewhere.
+    ///   - mechanism: how; nil for that of the ones in place, or else TCX where the kernel has it and clsact elsewhere.
     /// - Throws: ``BPFError``.
     public static func attach(
         _ classifiers: borrowing LoadedClassifiers,
@@ -54,8 +54,8 @@ public enum ClassifierKernel {
         by mechanism: ClassifierMechanism? = nil
     ) throws(BPFError) {
         let before = try attached(on: ifindex)
-        let preferred = try available(on: ifindex)
-        let chosen = mechanism ?? preferred
+        let newest = try available(on: ifindex)
+        let chosen = mechanism ?? before.mechanism(.ingress) ?? newest
         let ingress = try Placement(ifindex, .ingress, chosen, replacing: before)
         let egress = try Placement(ifindex, .egress, chosen, replacing: before)
         try ingress.place(classifiers.ingress)

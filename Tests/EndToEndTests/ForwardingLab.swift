@@ -1,0 +1,140 @@
+import FanCore
+import FanLab
+import FanLink
+import FoundationEssentials
+import Testing
+
+/// The fanmesh executable that was built beside these tests.
+let forwardingExecutable =
+    OverlayStart.thisExecutable.split(separator: "/").dropLast().reduce("") { "\($0)/\($1)" } + "/fanmesh"
+
+/// A command of a test that failed, with what it printed.
+struct CommandFailed: Error, CustomStringConvertible {
+    var description: String
+}
+
+extension Lab {
+    /// A lab whose hosts are up, without overlay and guests.
+    static func hosts(
+        _ name: String,
+        underlay: String = "172.31.16.0/20",
+        overlay: String = "240.0.0.0/8",
+        nodes: Int = 3,
+        guests: Int = 2,
+        mtuBytes: Int = 1500
+    ) throws -> Lab {
+        let plan = try LabPlan(
+            name: name,
+            underlay: IPv4Prefix(parsing: underlay),
+            overlay: IPv4Prefix(parsing: overlay),
+            nodes: nodes,
+            guests: guests,
+            mtuBytes: mtuBytes
+        )
+        let lab = try Lab(plan)
+        try lab.makeHosts()
+        return lab
+    }
+
+    /// Brings up the overlay on every node, and the guests.
+    func startAll(_ arguments: [String] = ["--forwarder", "ebpf"], namesPeers: Bool = false) throws {
+        try startOverlay(
+            OverlayStart(executable: forwardingExecutable, namesPeers: namesPeers, arguments: arguments)
+        )
+        try makeGuests()
+    }
+}
+
+extension LabNode {
+    /// Runs `fanmesh up` on this node alone.
+    func up(_ arguments: String...) throws {
+        let prefixes = ["--underlay", "\(plan.mapping.underlay)", "--overlay", "\(plan.mapping.overlay)"]
+        try namespace.succeed(fanmesh(forwardingExecutable, ["up"] + prefixes + arguments))
+    }
+
+    /// What this node's classifiers counted, as `fanmesh status` tells it.
+    func counters() throws -> ForwardingCounters {
+        struct Status: Decodable {
+            struct Network: Decodable { var counters: [String: UInt64] }
+            var networks: [Network]
+        }
+        let text = try namespace.succeed(fanmesh(forwardingExecutable, ["status", "--format", "json"]))
+        let status = try JSONDecoder().decode(Status.self, from: Data(text.utf8))
+        let counters = try #require(status.networks.first).counters
+        return ForwardingCounters(
+            forwarded: try #require(counters["forwarded"]),
+            spoofed: try #require(counters["spoofed"]),
+            outside: try #require(counters["outside"]),
+            unsupported: try #require(counters["unsupported"])
+        )
+    }
+
+    /// The frames dropped since `earlier`, once as many as expected were, or in vain.
+    func drops(since earlier: ForwardingCounters, expecting expected: FrameDrops) throws -> FrameDrops {
+        var drops = FrameDrops()
+        _ = try eventually {
+            let now = try counters()
+            drops = FrameDrops(
+                spoofed: now.spoofed - earlier.spoofed,
+                outside: now.outside - earlier.outside,
+                unsupported: now.unsupported - earlier.unsupported
+            )
+            return drops.total >= expected.total
+        }
+        return drops
+    }
+}
+
+/// How many frames were dropped, by reason.
+struct FrameDrops: Equatable {
+    var spoofed: UInt64 = 0
+    var outside: UInt64 = 0
+    var unsupported: UInt64 = 0
+
+    var total: UInt64 { spoofed + outside + unsupported }
+}
+
+extension LabGuest {
+    /// Its overlay address.
+    var overlayAddress: IPv4Address { address.address }
+
+    /// The Ethernet address of its device.
+    func mac() throws -> MACAddress {
+        try namespace.link("eth0").mac ?? MACAddress(rawValue: 0)
+    }
+}
+
+extension NetworkNamespace {
+    /// Runs a command here that must succeed.
+    @discardableResult
+    func succeed(_ command: [String]) throws -> String {
+        let result = try run(ProcessRequest(command))
+        guard result.isSuccess else {
+            throw CommandFailed(description: "\(name): \(command.joined(separator: " ")) \(result.explanation)")
+        }
+        return result.output
+    }
+
+    /// Runs a line of a command here that must succeed.
+    @discardableResult
+    func succeed(_ line: String) throws -> String {
+        try succeed(line.split(separator: " ").map(String.init))
+    }
+
+    /// Runs lines of `ip` here.
+    func ip(_ lines: [String]) throws {
+        let input = Array(lines.joined(separator: "\n").utf8)
+        let result = try run(ProcessRequest(["ip", "-batch", "-"], input: input))
+        guard result.isSuccess else { throw CommandFailed(description: "\(name): ip \(result.explanation)") }
+    }
+
+    /// A link of this namespace.
+    func link(_ device: String) throws -> LinkFacts {
+        try #require(
+            try run {
+                var socket = try RouteSocket()
+                return try socket.links().first { $0.name == device }
+            }
+        )
+    }
+}
