@@ -45,6 +45,8 @@ public enum LabError: Error, Equatable, Sendable, CustomStringConvertible {
     case noBridge(node: String, bridge: String)
     /// The sockets of a check could not be used.
     case probe(ProbeError, endpoint: String)
+    /// The kernel's neighbour table, one for all namespaces of the machine, is too small for every pair.
+    case neighbourTable(needed: Int, limit: Int)
     /// A signal asked to stop.
     case interrupted(signal: Int32)
 
@@ -82,6 +84,9 @@ public enum LabError: Error, Equatable, Sendable, CustomStringConvertible {
             "\(node): '\(command)' \(result.explanation)"
         case .noBridge(let node, let bridge): "\(node) has no bridge '\(bridge)'; bring the overlay up first"
         case .probe(let error, let endpoint): "\(endpoint): \(error)"
+        case .neighbourTable(let needed, let limit):
+            "checking every pair takes \(needed) neighbour entries and this machine's kernel holds \(limit); "
+                + "use fewer nodes or guests, or run: sysctl -w net.ipv4.neigh.default.gc_thresh3=\(2 * needed)"
         case .interrupted(let signal): "interrupted by signal \(signal)"
         }
     }

@@ -12,7 +12,7 @@ struct LabCommandTests {
 
     /// Starts `lab run` and waits until it says that it brings the overlay up.
     private func startLargeRun(_ name: String) throws -> RunningProcess {
-        let command = [builtExecutable, "lab", "run", "--name", name, "--nodes", "24", "--guests", "1"]
+        let command = [builtExecutable, "lab", "run", "--name", name, "--nodes", "22", "--guests", "0"]
         let process = try RunningProcess(ProcessRequest(command))
         let isUnderWay = try process.wait(atMost: .seconds(30)) { _, errors in errors.contains("bringing overlay") }
         try #require(isUnderWay)
@@ -104,6 +104,15 @@ struct LabCommandTests {
         let result = try RunningProcess(ProcessRequest(command)).wait()
         #expect(result.ending == .exited(2), "\(result.explanation)")
         try expectNothingLeft("c-usage")
+    }
+
+    @Test func aCheckThatTheKernelCannotHoldIsRefused() throws {
+        let plan = try plan("c-large", nodes: 1000, guests: 2)
+        #expect(plan.neighbourEntries == 3000 * 2999 + 1000 * 999)
+        let result = try fanmesh("run", "--name", plan.name, "--nodes", "1000")
+        #expect(result.ending == .exited(1))
+        #expect(result.errorOutput.contains("sysctl -w net.ipv4.neigh.default.gc_thresh3="))
+        try expectNothingLeft(plan.name)
     }
 
     @Test func withoutRootItSaysSo() throws {

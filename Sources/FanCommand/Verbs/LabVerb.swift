@@ -88,6 +88,7 @@ enum LabVerb {
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
         let (plan, start) = try LabOptions.plan(invocation)
         return try guarded { (watch) throws(LabError) in
+            try plan.requireNeighbourRoom()
             let clock = ContinuousClock()
             let began = clock.now
             let lab = try make(plan, start, staysUp: false, invocation, watch)

@@ -1,6 +1,7 @@
 internal import CLinux
 public import FanCore
 internal import FanProbe
+internal import FanSystem
 
 /// An overlay address of the lab that answers: a node's bridge or a guest.
 public struct LabEndpoint: Hashable, Sendable {
@@ -58,6 +59,7 @@ extension Lab {
     /// - Returns: an outcome per ordered pair.
     /// - Throws: ``LabError`` when the sockets cannot be opened, or on an interruption.
     public func check(_ settings: LabCheckSettings = LabCheckSettings()) throws(LabError) -> LabCheckResult {
+        try plan.requireNeighbourRoom()
         fan_raise_descriptor_limit()
         let (endpoints, interruption) = (endpoints, interruption)
         let echoBytes = settings.echoBytes ?? plan.overlayMTUBytes
@@ -128,5 +130,28 @@ extension Lab {
         } catch {
             throw .probe(error, endpoint: "all endpoints")
         }
+    }
+}
+
+extension LabPlan {
+    /// How many neighbour entries arise when every endpoint talks to every other, on overlay and underlay.
+    public var neighbourEntries: Int {
+        let endpoints = nodeCount * (1 + guestCount)
+        return endpoints * (endpoints - 1) + nodeCount * (nodeCount - 1)
+    }
+
+    /// Refuses a check for which the machine's neighbour table has no room.
+    ///
+    /// Past the limit the kernel drops packets, which would look like an overlay that is broken at random.
+    /// The limit is shared by all namespaces, so other labs at the same time take their part of it.
+    ///
+    /// - Throws: ``LabError/neighbourTable(needed:limit:)``.
+    public func requireNeighbourRoom() throws(LabError) {
+        // Absent where this process is not in the machine's first namespace; then the limit is not known.
+        guard
+            let text = (try? File.read("/proc/sys/net/ipv4/neigh/default/gc_thresh3")) ?? nil,
+            let limit = text.split(separator: "\n").first.flatMap({ Int($0) })
+        else { return }
+        guard neighbourEntries <= limit else { throw .neighbourTable(needed: neighbourEntries, limit: limit) }
     }
 }
