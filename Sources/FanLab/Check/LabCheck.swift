@@ -59,7 +59,6 @@ extension Lab {
     /// - Returns: an outcome per ordered pair.
     /// - Throws: ``LabError`` when the sockets cannot be opened, or on an interruption.
     public func check(_ settings: LabCheckSettings = LabCheckSettings()) throws(LabError) -> LabCheckResult {
-        try plan.requireNeighbourRoom()
         fan_raise_descriptor_limit()
         let (endpoints, interruption) = (endpoints, interruption)
         let echoBytes = settings.echoBytes ?? plan.overlayMTUBytes
@@ -140,7 +139,7 @@ extension LabPlan {
         return endpoints * (endpoints - 1) + nodeCount * (nodeCount - 1)
     }
 
-    /// Refuses a check for which the machine's neighbour table has no room.
+    /// Refuses a check for which the machine's neighbour table has no room, and for which no lab makes room.
     ///
     /// Past the limit the kernel drops packets, which would look like an overlay that is broken at random.
     /// The limit is shared by all namespaces, so other labs at the same time take their part of it.
@@ -152,6 +151,6 @@ extension LabPlan {
             let text = (try? File.read("/proc/sys/net/ipv4/neigh/default/gc_thresh3")) ?? nil,
             let limit = text.split(separator: "\n").first.flatMap({ Int($0) })
         else { return }
-        guard neighbourEntries <= limit else { throw .neighbourTable(needed: neighbourEntries, limit: limit) }
+        guard neighbourEntries <= max(limit, NeighbourRoom.maximum) else { throw .neighbourTable(needed: neighbourEntries, limit: limit) }
     }
 }

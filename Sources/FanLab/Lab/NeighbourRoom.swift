@@ -12,6 +12,9 @@ public struct NeighbourRoom: Equatable, Sendable {
     /// The smallest limit that a lab leaves in place: enough for many small labs side by side.
     static let minimum = 8192
 
+    /// The largest limit that a lab sets, a few hundred MB when full; a check that needs more is refused.
+    static let maximum = 1 << 20
+
     private static let directory = "/proc/sys/net/ipv4/neigh/default"
 
     /// Raises the limit where a lab would fill it; nil in a namespace that cannot see it.
@@ -24,9 +27,7 @@ public struct NeighbourRoom: Equatable, Sendable {
                 Int(text.split(separator: "\n").first ?? "")
             })
         else { return nil }
-        // Every endpoint may know every other, and every node the underlay addresses of all the others.
-        let endpoints = plan.nodeCount + plan.guestCount * plan.nodeCount
-        let wanted = max(minimum, 2 * (endpoints * endpoints + plan.nodeCount * plan.nodeCount))
+        let wanted = min(max(minimum, 2 * plan.neighbourEntries), maximum)
         guard before < wanted else { return NeighbourRoom(before: before, now: before) }
         for (name, value) in [("gc_thresh3", wanted), ("gc_thresh2", wanted / 2), ("gc_thresh1", wanted / 4)] {
             try file { () throws(FileError) in try File.write("\(value)", to: "\(directory)/\(name)") }
