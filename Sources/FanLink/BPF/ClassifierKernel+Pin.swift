@@ -17,7 +17,9 @@ extension ClassifierKernel {
         guard let program = try attached(on: ifindex).ours(direction).first else {
             throw .failed("pin", "\(direction) classifier of link \(ifindex)", -ENOENT)
         }
-        let result = try unsafe bpf_obj_pin(BPFProgram(id: program.id).descriptor.number, path)
+        let opened = try BPFProgram(id: program.id)
+        let result = unsafe bpf_obj_pin(opened.descriptor.number, path)
+        _ = consume opened
         guard result == 0 else { throw .failed("pin", "\(direction) classifier to '\(path)'", result) }
     }
 }
