@@ -202,6 +202,9 @@ struct VXLANPacket {
     /// The frame it carries.
     var frame: EthernetFrame? { EthernetFrame(inner) }
 
+    /// Which overlay address it claims to come from.
+    var sender: IPv4Address? { frame?.ipv4?.source ?? frame?.arp?.sender }
+
     /// Whether the UDP checksum on the wire is there and right.
     var isChecksummed: Bool {
         checksum != 0
@@ -211,5 +214,7 @@ struct VXLANPacket {
 
 extension [UInt8] {
     fileprivate func big16(_ at: Int) -> UInt16 { UInt16(self[at]) << 8 | UInt16(self[at + 1]) }
-    fileprivate func address(_ at: Int) -> IPv4Address { IPv4Address(self[at], self[at + 1], self[at + 2], self[at + 3]) }
+    fileprivate func address(_ at: Int) -> IPv4Address {
+        IPv4Address(self[at], self[at + 1], self[at + 2], self[at + 3])
+    }
 }

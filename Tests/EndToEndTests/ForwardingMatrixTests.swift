@@ -2,9 +2,12 @@ import FanCore
 import FanLab
 import Testing
 
-/// Every guest reaches every other, on underlays and overlays of many shapes, with real ICMP and TCP.
-@Suite(.enabled(if: isRoot))
-struct ForwardingMatrixTests {
+extension ForwardingTests {
+    /// Every guest reaches every other, on underlays and overlays of many shapes, with real ICMP and TCP.
+    @Suite struct Matrix {}
+}
+
+extension ForwardingTests.Matrix {
     struct Shape: Sendable, CustomTestStringConvertible {
         var name: String
         var underlay: String

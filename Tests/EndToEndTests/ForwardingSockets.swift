@@ -73,9 +73,16 @@ struct UnderlayCapture {
     }
 
     /// Collects VXLAN packets until one of them is what is waited for.
-    func packets(until isLast: (VXLANPacket) -> Bool) throws -> [VXLANPacket] {
+    ///
+    /// - Parameters:
+    ///   - ask: causes that packet; done again every half second, since a busy machine may lose any packet.
+    ///   - isLast: tells that packet.
+    func packets(asking ask: () throws -> Void, until isLast: (VXLANPacket) -> Bool) throws -> [VXLANPacket] {
         var all: [VXLANPacket] = []
+        var round = 0
         let came = try eventually {
+            if round % 50 == 0 { try ask() }
+            round += 1
             all += try packets()
             return all.contains(where: isLast)
         }
@@ -100,6 +107,20 @@ final class DatagramSocket: Sendable {
             return connected
         }
         guard result >= 0 else { throw SocketFailure("open datagram socket from", "\(source)", Int(result)) }
+        descriptor = Descriptor(adopting: result)
+    }
+
+    /// Opens a socket that takes what comes to a port of the namespace, and keeps silent.
+    init(in namespace: NetworkNamespace, boundTo port: UInt16) throws {
+        let result = try namespace.run {
+            let number = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
+            guard number >= 0 else { return -errno }
+            let bound = fan_bind(number, 0, port)
+            guard bound < 0 else { return number }
+            close(number)
+            return bound
+        }
+        guard result >= 0 else { throw SocketFailure("bind datagram socket to", "port \(port)", Int(result)) }
         descriptor = Descriptor(adopting: result)
     }
 

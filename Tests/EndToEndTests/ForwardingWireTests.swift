@@ -2,9 +2,12 @@ import FanCore
 import FanLab
 import Testing
 
-/// What a host sends to the underlay, and what it never sends, seen on the wire and told by the counters.
-@Suite(.enabled(if: isRoot))
-struct ForwardingWireTests {
+extension ForwardingTests {
+    /// What a host sends to the underlay, and what it never sends, seen on the wire and told by the counters.
+    @Suite struct Wire {}
+}
+
+extension ForwardingTests.Wire {
     /// A lab, a guest of its first host and a socket on that guest's device.
     struct Bench: ~Copyable {
         let lab: Lab
@@ -30,8 +33,9 @@ struct ForwardingWireTests {
         /// Sends frames of the guest and, last, an honest request, and takes what came to the underlay up to it.
         func send(_ frames: [[UInt8]]) throws -> [VXLANPacket] {
             let last = Frame.arpRequest(from: mac, sender.overlayAddress, for: lab.nodes[2].guests[0].overlayAddress)
-            for frame in frames + [last] { try socket.send(frame) }
-            return try capture.packets { $0.inner == last }.filter { $0.inner != last && !$0.isAnswer(to: sender) }
+            for frame in frames { try socket.send(frame) }
+            let packets = try capture.packets(asking: { try socket.send(last) }, until: { $0.inner == last })
+            return packets.filter { $0.inner != last && !$0.isAnswer(to: sender) }
         }
 
         func drops(expecting expected: FrameDrops) throws -> FrameDrops {
@@ -42,7 +46,11 @@ struct ForwardingWireTests {
     @Test func aBroadcastRequestBecomesOnePacketToTheRightHost() throws {
         let bench = try Bench("e1arp")
         let target = bench.lab.nodes[1]
-        let request = Frame.arpRequest(from: bench.mac, bench.sender.overlayAddress, for: target.guests[0].overlayAddress)
+        let request = Frame.arpRequest(
+            from: bench.mac,
+            bench.sender.overlayAddress,
+            for: target.guests[0].overlayAddress
+        )
         let packets = try bench.send([request])
 
         #expect(packets.count == 1)
@@ -132,7 +140,7 @@ struct ForwardingWireTests {
     }
 }
 
-extension ForwardingWireTests.Bench {
+extension ForwardingTests.Wire.Bench {
     /// A datagram of the guest in a broadcast frame, or in one to another Ethernet address.
     func udp(
         from source: IPv4Address,
