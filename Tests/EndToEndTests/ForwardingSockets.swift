@@ -77,6 +77,8 @@ struct UnderlayCapture {
     /// - Parameters:
     ///   - ask: causes that packet; done again every half second, since a busy machine may lose any packet.
     ///   - isLast: tells that packet.
+    /// - Returns: all packets up to then.
+    /// - Throws: when it does not come, or frames were lost.
     func packets(asking ask: () throws -> Void, until isLast: (VXLANPacket) -> Bool) throws -> [VXLANPacket] {
         var all: [VXLANPacket] = []
         var round = 0
