@@ -14,6 +14,7 @@ enum ProgramRun {
     ///   - command: a program, found on PATH unless it holds a slash, and its arguments.
     ///   - namespace: where; nil for the caller's own.
     ///   - context: ends the program on a signal.
+    /// - Returns: the time.
     /// - Throws: ``BenchError`` when it fails or takes too long, `LabError` on a signal.
     static func seconds(
         _ command: [String],
@@ -23,7 +24,7 @@ enum ProgramRun {
         let interruption = context.interruption
         return try place(namespace) {
             let started = ContinuousClock.now
-            _ = try run(command, interruption) { file, arguments in
+            _ = try unsafe run(command, interruption) { file, arguments in
                 unsafe fan_spawn(file, arguments, fan_environment(), -1, -1, -1)
             }
             return started.duration(to: .now).seconds
@@ -38,7 +39,7 @@ enum ProgramRun {
     ) throws -> Double {
         let interruption = context.interruption
         return try place(namespace) {
-            let usage = try run(command, interruption) { file, arguments in
+            let usage = try unsafe run(command, interruption) { file, arguments in
                 unsafe bench_fork(file, arguments)
             }
             return Double(usage.ru_maxrss) * 1024
