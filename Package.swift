@@ -23,7 +23,7 @@ let package = Package(
         .executableTarget(name: "fanmesh", dependencies: ["FanCommand"], swiftSettings: settings),
         .executableTarget(
             name: "fanmesh-bench",
-            dependencies: ["FanCore", "FanLab", "FanLink", "FanSystem", "CLinux", "CTraffic"],
+            dependencies: ["FanCore", "FanLab", "FanLink", "FanSystem", "CLinux", "CBench"],
             swiftSettings: settings
         ),
         .target(
@@ -51,7 +51,7 @@ let package = Package(
             swiftSettings: settings
         ),
         .target(name: "CLinux", path: "Sources/System/CLinux"),
-        .target(name: "CTraffic", path: "Sources/System/CTraffic"),
+        .target(name: "CBench", path: "Sources/System/CBench"),
         .systemLibrary(
             name: "CNetlinkRoute",
             path: "Sources/System/CNetlinkRoute",

@@ -9,7 +9,7 @@ extension Measurement {
     ) { context in
         let copy = "/tmp/fanmesh-bench-\(getpid())"
         defer { unsafe unlink(copy) }
-        _ = try TimedProcess.run(["strip", "-o", copy, context.fanmesh], context)
+        _ = try ProgramRun.seconds(["strip", "-o", copy, context.fanmesh], context)
         var status = stat()
         guard unsafe stat(copy, &status) == 0 else { throw BenchError("strip left no file") }
         return [Row("release binary, stripped", Double(status.st_size), in: .megabytes, budget: .atMost(20e6))]

@@ -22,7 +22,7 @@ extension Measurement {
         let pins = try ProgramPins(of: host)
         // The state of a real host is on a disk.
         let state = "/var/tmp/fanmesh-bench-\(getpid())"
-        defer { _ = try? TimedProcess.run(["rm", "-rf", state], context) }
+        defer { _ = try? ProgramRun.seconds(["rm", "-rf", state], context) }
 
         let samples = try context.pairs(context.pick(31, smoke: 5)) {
             let cold = try host.up(state)
@@ -71,13 +71,13 @@ private struct BringUpHost {
     func up(_ state: String) throws -> Double {
         let mapping = node.plan.mapping
         let verb = ["up", "--underlay", "\(mapping.underlay)", "--overlay", "\(mapping.overlay)"]
-        return try TimedProcess.run(fanmesh(verb, state), in: node.namespace, context).seconds
+        return try ProgramRun.seconds(fanmesh(verb, state), in: node.namespace, context)
     }
 
     /// Removes the overlay and what is remembered of it, so that the next `up` begins with nothing.
     func down(_ state: String) throws {
-        _ = try TimedProcess.run(fanmesh(["down"], state), in: node.namespace, context)
-        _ = try TimedProcess.run(["rm", "-rf", state], context)
+        _ = try ProgramRun.seconds(fanmesh(["down"], state), in: node.namespace, context)
+        _ = try ProgramRun.seconds(["rm", "-rf", state], context)
     }
 
     /// What `up` makes, made by the usual tools: the same devices, settings and programs, and a look at the result.
@@ -103,12 +103,12 @@ private struct BringUpHost {
             tc filter show dev fan0-vx ingress
             tc filter show dev fan0-vx egress
             """
-        return try TimedProcess.run(["sh", "-c", script], in: node.namespace, context).seconds
+        return try ProgramRun.seconds(["sh", "-c", script], in: node.namespace, context)
     }
 
     func removeScripted() throws {
         let script = "ip link delete fan0-vx && ip link delete fan0"
-        _ = try TimedProcess.run(["sh", "-c", script], in: node.namespace, context)
+        _ = try ProgramRun.seconds(["sh", "-c", script], in: node.namespace, context)
     }
 
     /// Gives the programs of an overlay that is up names in a directory.

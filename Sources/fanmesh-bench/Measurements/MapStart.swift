@@ -24,14 +24,14 @@ extension Measurement {
         ]
         return try commands.map { what, words in
             let samples = try context.pairs(context.pick(201, smoke: 20)) {
-                try TimedProcess.run([context.fanmesh] + words, in: host, context)
+                try ProgramRun.seconds([context.fanmesh] + words, in: host, context)
             } peer: {
-                try TimedProcess.run(["ip", "route", "get", "127.0.0.1"], in: host, context)
+                try ProgramRun.seconds(["ip", "route", "get", "127.0.0.1"], in: host, context)
             }
             return Row(
                 what,
                 against: "ip route get 127.0.0.1",
-                Pairs(samples) { $0.seconds },
+                Pairs(samples) { $0 },
                 in: .milliseconds,
                 budget: .atMost(2)
             )

@@ -21,37 +21,51 @@ extension Measurement {
         let host = lab.nodes[0]
         let addresses = lab.nodes.dropFirst().map { "\($0.slice.bridgeAddress.address)" }
         // fping with its defaults: one ping per target with retries, targets 10 ms apart.
-        let fping = { (options: [String]) throws in
-            try TimedProcess.run(["fping", "-q"] + options + addresses, in: host.namespace, context)
-        }
-        let check = {
-            try TimedProcess.run(host.fanmesh(context.fanmesh, ["check"] + addresses), in: host.namespace, context)
+        let paced = ["fping", "-q"] + addresses
+        // Without the pause, which fping allows root only: what it could do.
+        let unpaced = ["fping", "-q", "-i", "0"] + addresses
+        let check = host.fanmesh(context.fanmesh, ["check"] + addresses)
+        let seconds = { (command: [String]) throws in
+            try ProgramRun.seconds(command, in: host.namespace, context)
         }
         // The first run of each resolves neighbours.
-        _ = try fping([])
-        _ = try check()
-        let samples = try context.pairs(context.pick(7, smoke: 3), ours: check) { try fping([]) }
-        // Unpaced, which fping leaves to root: what it can do, not what it does.
-        let unpaced = try context.pairs(context.pick(7, smoke: 3), ours: check) { try fping(["-i", "0"]) }
+        _ = try seconds(unpaced)
+        _ = try seconds(check)
+        let count = context.pick(9, smoke: 3)
+        let samples = try context.pairs(count) {
+            try seconds(check)
+        } peer: {
+            try seconds(paced)
+        }
+        let unpacedSamples = try context.pairs(count) {
+            try seconds(check)
+        } peer: {
+            try seconds(unpaced)
+        }
+        let peaks = try context.pairs(count) {
+            try ProgramRun.peakBytes(check, in: host.namespace, context)
+        } peer: {
+            try ProgramRun.peakBytes(paced, in: host.namespace, context)
+        }
         return [
             Row(
                 "check of \(peers) peers, wall time",
                 against: "fping -q ADDRESS...",
-                Pairs(samples) { $0.seconds },
+                Pairs(samples) { $0 },
                 in: .milliseconds,
                 budget: .atMost(1.2)
             ),
             Row(
                 "check of \(peers) peers, peak memory",
                 against: "fping -q ADDRESS...",
-                Pairs(samples) { $0.peakBytes },
+                Pairs(peaks) { $0 },
                 in: .megabytes,
                 budget: nil
             ),
             Row(
                 "check of \(peers) peers, wall time",
                 against: "fping -q -i 0 ADDRESS...",
-                Pairs(unpaced) { $0.seconds },
+                Pairs(unpacedSamples) { $0 },
                 in: .milliseconds,
                 budget: nil
             ),

@@ -1,5 +1,5 @@
 internal import CLinux
-internal import CTraffic
+internal import CBench
 internal import FanSystem
 internal import Glibc
 
@@ -41,12 +41,12 @@ enum Datagrams {
         try address.connect(socket)
         let end = fan_monotonic_nanoseconds() + UInt64(milliseconds) * 1_000_000
         while fan_monotonic_nanoseconds() < end {
-            try TrafficError.require(traffic_send(socket.number), "send")
+            try TrafficError.require(bench_send(socket.number), "send")
         }
     }
 
     private static func receive(_ socket: borrowing Descriptor) throws(TrafficError) -> Int {
-        let count = traffic_receive(socket.number)
+        let count = bench_receive(socket.number)
         try TrafficError.require(count, "receive")
         return Int(count)
     }

@@ -1,4 +1,4 @@
-internal import CTraffic
+internal import CBench
 
 /// The processors that the two ends of traffic are tied to.
 ///
@@ -10,6 +10,6 @@ enum Processor: Int32 {
     /// Ties this process to a processor.
     static func pin(_ processor: Processor) {
         // Refused on a machine with one processor, where there is nothing to choose.
-        _ = traffic_pin(processor.rawValue)
+        _ = bench_pin(processor.rawValue)
     }
 }

@@ -1,14 +1,17 @@
 #define _GNU_SOURCE 1
-#include "CTraffic.h"
+#include "CBench.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 enum { BATCH = 64, PAYLOAD = 64 };
 
-int traffic_pin(int processor) {
+int bench_pin(int processor) {
     cpu_set_t set;
     CPU_ZERO(&set);
     CPU_SET(processor, &set);
@@ -26,7 +29,7 @@ static void prepare(struct mmsghdr *messages, struct iovec *vector) {
     }
 }
 
-int traffic_send(int fd) {
+int bench_send(int fd) {
     struct mmsghdr messages[BATCH];
     struct iovec vector;
     prepare(messages, &vector);
@@ -35,11 +38,24 @@ int traffic_send(int fd) {
     return n < 0 ? -errno : n;
 }
 
-int traffic_receive(int fd) {
+int bench_receive(int fd) {
     struct mmsghdr messages[BATCH];
     struct iovec vector;
     prepare(messages, &vector);
     int n;
     do { n = recvmmsg(fd, messages, BATCH, MSG_WAITFORONE, NULL); } while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
+}
+
+int bench_fork(const char *file, char *const arguments[]) {
+    pid_t pid = fork();
+    if (pid) return pid < 0 ? -errno : pid;
+    setpgid(0, 0);
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
+    int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int fd = 0; fd < 3; fd++) dup2(nothing, fd);
+    execvp(file, arguments);
+    _exit(127);
 }
