@@ -151,6 +151,8 @@ extension LabPlan {
             let text = (try? File.read("/proc/sys/net/ipv4/neigh/default/gc_thresh3")) ?? nil,
             let limit = text.split(separator: "\n").first.flatMap({ Int($0) })
         else { return }
-        guard neighbourEntries <= max(limit, NeighbourRoom.maximum) else { throw .neighbourTable(needed: neighbourEntries, limit: limit) }
+        guard neighbourEntries <= max(limit, NeighbourRoom.maximum) else {
+            throw .neighbourTable(needed: neighbourEntries, limit: limit)
+        }
     }
 }
