@@ -91,13 +91,38 @@ public struct VXLANAttributes: Hashable, Sendable {
 extension RouteSocket {
     /// Creates a bridge with its address and MTU set from the start; refuses a name that exists.
     ///
+    /// Multicast snooping is off: a bridge that snoops sends reports of its own at times that nobody chose.
+    ///
     /// Requires: CAP_NET_ADMIN. Idempotent: no. Undo: ``linkDelete(_:)``.
     public mutating func bridgeAdd(_ name: String, mac: MACAddress, mtuBytes: Int) throws(NetlinkError) {
-        let draft = try LinkDraft("add bridge", name, kind: "bridge")
-        unsafe rtnl_link_set_name(draft.pointer, name)
-        unsafe rtnl_link_set_mtu(draft.pointer, UInt32(mtuBytes))
-        draft.set(mac: mac)
-        try send(draft.addMessage("add bridge", name), "add bridge", name)
+        let operation = "add bridge"
+        guard let made = unsafe nlmsg_alloc_simple(Int32(RTM_NEWLINK), NLM_F_CREATE | NLM_F_EXCL) else {
+            throw NetlinkError(operation: operation, object: name, code: ENOMEM)
+        }
+        let message = unsafe Message(adopting: made)
+        // By hand, since libnl models no option of a bridge itself.
+        var header = ifinfomsg()
+        var octets = mac.octets
+        var result = unsafe nlmsg_append(
+            message.pointer,
+            &header,
+            MemoryLayout<ifinfomsg>.size,
+            Int32(NLMSG_ALIGNTO)
+        )
+        func put(_ attribute: () -> Int32) { if result >= 0 { result = attribute() } }
+        put { unsafe nla_put_string(message.pointer, Int32(IFLA_IFNAME), name) }
+        put { unsafe nla_put(message.pointer, Int32(IFLA_ADDRESS), Int32(octets.count), &octets) }
+        put { unsafe nla_put_u32(message.pointer, Int32(IFLA_MTU), UInt32(mtuBytes)) }
+        let information = unsafe nla_nest_start(message.pointer, Int32(IFLA_LINKINFO))
+        put { unsafe nla_put_string(message.pointer, Int32(IFLA_INFO_KIND), "bridge") }
+        let data = unsafe nla_nest_start(message.pointer, Int32(IFLA_INFO_DATA))
+        put { unsafe nla_put_u8(message.pointer, Int32(IFLA_BR_MCAST_SNOOPING), 0) }
+        put { unsafe nla_nest_end(message.pointer, data) }
+        put { unsafe nla_nest_end(message.pointer, information) }
+        guard result >= 0, unsafe data != nil, unsafe information != nil else {
+            throw NetlinkError(operation: operation, object: name, code: errnoOf(libraryError: result))
+        }
+        try send(message, operation, name)
     }
 
     /// Creates a VXLAN device, optionally as a port of a bridge from the start; refuses a name that exists.

@@ -27,6 +27,8 @@ func inFreshNamespace<R: Sendable>(_ body: @escaping @Sendable () throws -> R) t
             #expect(link.mac == Self.mac)
             #expect(link.mtuBytes == 1449)
             #expect(!link.isUp)
+            let shown = try RunningProcess(ProcessRequest(["ip", "-d", "link", "show", "br7"])).wait().output
+            #expect(shown.contains("mcast_snooping 0"))
             let error = #expect(throws: NetlinkError.self) {
                 var socket = try RouteSocket()
                 try socket.bridgeAdd("br7", mac: Self.mac, mtuBytes: 1449)
