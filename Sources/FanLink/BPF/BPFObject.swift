@@ -1,5 +1,6 @@
 internal import CBPF
 internal import FanSystem
+internal import Glibc
 
 extension Descriptor {
     /// Takes over what libbpf returned: a descriptor, or the negative error number that came in its place.
@@ -21,7 +22,13 @@ struct BPFProgram: ~Copyable, Sendable {
             let first = unsafe bytes.baseAddress?.assumingMemoryBound(to: bpf_insn.self)
             return unsafe Self.load(name, first, bytes.count / MemoryLayout<bpf_insn>.stride)
         }
-        self.descriptor = try Descriptor(result, "load", "classifier '\(name)'", log: log)
+        let descriptor = try Descriptor(result, "load", "classifier '\(name)'", log: log)
+        // libbpf leaves the name out when its trial of names failed, for want of memory too; but without its name
+        // nobody would know the program again.
+        guard try Self.info(of: descriptor.number).name == name else {
+            throw .failed("name", "classifier '\(name)'", -EOPNOTSUPP, log: "the kernel took no name; try again")
+        }
+        self.descriptor = consume descriptor
     }
 
     /// Opens a program by its number in the kernel.
@@ -48,14 +55,16 @@ struct BPFProgram: ~Copyable, Sendable {
     }
 
     /// What the kernel says about the program.
-    func info() throws(BPFError) -> BPFProgramInfo {
+    func info() throws(BPFError) -> BPFProgramInfo { try Self.info(of: descriptor.number) }
+
+    private static func info(of number: Int32) throws(BPFError) -> BPFProgramInfo {
         var info = bpf_prog_info()
         var maps: [UInt32] = Array(repeating: 0, count: 8)
         let result = unsafe maps.withUnsafeMutableBufferPointer { buffer in
             info.nr_map_ids = UInt32(buffer.count)
             info.map_ids = UInt64(UInt(bitPattern: buffer.baseAddress))
             var length = UInt32(MemoryLayout<bpf_prog_info>.size)
-            return unsafe bpf_obj_get_info_by_fd(descriptor.number, &info, &length)
+            return unsafe bpf_obj_get_info_by_fd(number, &info, &length)
         }
         guard result == 0 else { throw .failed("describe", "program", result) }
         let name = unsafe withUnsafeBytes(of: info.name) {
