@@ -148,7 +148,8 @@ public struct OverlayManager {
         do throws(UnderlayError) {
             return try facts.chooseUnderlay(request.underlay, overlay: request.overlay, rounding: request.rounding)
         } catch {
-            // With `auto` nobody wrote anything wrong: the host is not ready.
+            // With `auto` nobody wrote anything wrong, but for the overlay: the host is not ready.
+            if case .inOverlay = error { throw OverlayError.badRequest(error) }
             throw request.underlay == .auto ? OverlayError.refused(error) : .badRequest(error)
         }
     }

@@ -87,6 +87,8 @@ public enum UnderlayError: Error, Equatable, Sendable, CustomStringConvertible {
     case noUsableAddress(link: String, skipped: [String])
     /// No address of this host lies in the prefix.
     case noAddressIn(IPv4Prefix, skipped: [String], addresses: [String])
+    /// All that could serve lies in the overlay itself.
+    case inOverlay(IPv4Prefix, [String])
     /// Several addresses of this host lie in the prefix.
     case ambiguous(IPv4Prefix, [String])
 
@@ -106,6 +108,9 @@ public enum UnderlayError: Error, Equatable, Sendable, CustomStringConvertible {
             "no address of this host lies in underlay \(prefix)"
                 + (skipped.isEmpty ? "" : " (\(skipped.joined(separator: "; ")))")
                 + (addresses.isEmpty ? "" : "; it has \(addresses.joined(separator: ", "))")
+        case .inOverlay(let overlay, let addresses):
+            "overlay \(overlay) overlaps this host's own \(addresses.joined(separator: ", ")); "
+                + "choose an overlay that is used nowhere else, with --overlay"
         case .ambiguous(let prefix, let addresses):
             "several addresses of this host lie in underlay \(prefix): \(addresses.joined(separator: ", ")); "
                 + "name the interface with --underlay INTERFACE"
@@ -196,7 +201,10 @@ extension HostFacts {
             usable.first { $0.address.address == source }
             ?? usable.first { candidate in neighbour.map { candidate.address.prefix.contains($0) } ?? false }
             ?? usable.first
-        guard let best else { throw .noUsableAddress(link: name, skipped: skipped) }
+        guard let best else {
+            try refuseOverlay(overlay) { $0.linkIndex == index }
+            throw .noUsableAddress(link: name, skipped: skipped)
+        }
         for other in usable where other != best {
             skipped.append("\(other.address) on \(name): another address of the same interface")
         }
@@ -229,6 +237,7 @@ extension HostFacts {
         let exact = usable.filter { $0.address.prefixBits == prefix.prefixBits }
         let candidates = exact.isEmpty ? usable : exact
         guard let best = candidates.first else {
+            try refuseOverlay(overlay) { underlay.contains($0.address.address) }
             throw .noAddressIn(underlay, skipped: skipped, addresses: addresses.map(\.address.description))
         }
         guard candidates.count == 1 else { throw .ambiguous(underlay, candidates.map(describe)) }
@@ -241,6 +250,23 @@ extension HostFacts {
             reason: "\(describe(best)) lies in \(underlay)",
             skipped: skipped
         )
+    }
+
+    /// Refuses an overlay for which addresses that could have served were passed over.
+    private func refuseOverlay(
+        _ overlay: IPv4Prefix,
+        _ isCandidate: (AddressFacts) -> Bool
+    ) throws(UnderlayError) {
+        let taken = addresses.filter {
+            isCandidate($0) && $0.address.prefixBits < 32 && overlay.overlaps($0.address.prefix)
+                && !isOverlayBridge($0, overlay)
+        }
+        guard taken.isEmpty else { throw .inOverlay(overlay, taken.map(describe)) }
+    }
+
+    /// Whether the address looks like one that an overlay gave to its bridge.
+    private func isOverlayBridge(_ facts: AddressFacts, _ overlay: IPv4Prefix) -> Bool {
+        facts.address.prefixBits == overlay.prefixBits && link(index: facts.linkIndex)?.kind == "bridge"
     }
 
     private func usableAddresses(
