@@ -66,18 +66,31 @@ extension DesiredState {
 
     private func planBridge(_ observed: ObservedState, _ earlier: [DesiredState], into changes: inout [Change]) {
         let name = spec.bridgeName
-        // Any value but the wanted one: see Change.addBridge.
-        let provisionalMTU = spec.mtuBytes > 68 ? spec.mtuBytes - 1 : 69
+        // Any value but the wanted one: see Change.addBridge. It may not cross the least MTU of IPv6.
+        let provisionalMTU =
+            spec.mtuBytes == 68 || spec.mtuBytes == Self.leastIPv6MTUBytes ? spec.mtuBytes + 1 : spec.mtuBytes - 1
         if observed.bridge == nil { changes.append(.addBridge(name: name, mac: bridgeMAC, mtuBytes: provisionalMTU)) }
         if observed.bridge?.ipv6Disabled != true { changes.append(.disableIPv6(link: name)) }
         let mtu = observed.bridge?.link.mtuBytes ?? provisionalMTU
-        if mtu != spec.mtuBytes { changes.append(.setMTU(link: name, from: mtu, to: spec.mtuBytes)) }
+        planMTU(of: name, from: mtu, into: &changes)
         for address in observed.bridgeAddresses where address != bridgeAddress {
             // Other addresses on the bridge are the operator's own.
             let isStale = ([self] + earlier).contains { $0.spec.mapping.overlay.contains(address.address) }
             if isStale { changes.append(.removeAddress(address, link: name)) }
         }
         if !observed.bridgeAddresses.contains(bridgeAddress) { changes.append(.addAddress(bridgeAddress, link: name)) }
+    }
+
+    /// The kernel's IPV6_MIN_MTU (include/uapi/linux/ipv6.h): with less, a device has no IPv6 at all.
+    private static let leastIPv6MTUBytes = 1280
+
+    private func planMTU(of link: String, from mtuBytes: Int, into changes: inout [Change]) {
+        guard mtuBytes != spec.mtuBytes else { return }
+        changes.append(.setMTU(link: link, from: mtuBytes, to: spec.mtuBytes))
+        // IPv6 comes back with the MTU it needs, and is on by default.
+        if mtuBytes < Self.leastIPv6MTUBytes, spec.mtuBytes >= Self.leastIPv6MTUBytes {
+            changes.append(.disableIPv6(link: link))
+        }
     }
 
     private func planVXLAN(_ observed: ObservedState, _ earlier: [DesiredState], into changes: inout [Change]) {
@@ -91,9 +104,7 @@ extension DesiredState {
             return
         }
         if !device.ipv6Disabled { changes.append(.disableIPv6(link: name)) }
-        if device.link.mtuBytes != spec.mtuBytes {
-            changes.append(.setMTU(link: name, from: device.link.mtuBytes, to: spec.mtuBytes))
-        }
+        planMTU(of: name, from: device.link.mtuBytes, into: &changes)
         if observed.bridge == nil || device.link.masterIndex != observed.bridge?.link.index {
             changes.append(.setMaster(link: name, bridge: spec.bridgeName))
         }
