@@ -54,8 +54,10 @@ public struct HostCheck: Sendable {
 
 extension OverlayManager {
     /// The networks that were brought up on this host, by name.
-    public func networkNames() -> [String] {
-        state.networkNames()
+    ///
+    /// - Throws: ``FileError``.
+    public func networkNames() throws -> [String] {
+        try state.networkNames()
     }
 
     /// The record of a network, nil when it was never brought up.

@@ -76,8 +76,13 @@ public struct StateDirectory: Sendable {
     }
 
     /// The names of the networks that have a record, in order.
-    public func networkNames() -> [String] {
-        guard let directory = unsafe opendir(networksPath) else { return [] }
+    ///
+    /// - Throws: ``FileError`` when there may be some but they cannot be listed.
+    public func networkNames() throws(FileError) -> [String] {
+        guard let directory = unsafe opendir(networksPath) else {
+            guard errno == ENOENT else { throw FileError(operation: "list", path: networksPath, code: errno) }
+            return []
+        }
         defer { unsafe closedir(directory) }
         var names: [String] = []
         while let entry = unsafe readdir(directory) {

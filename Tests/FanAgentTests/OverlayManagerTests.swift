@@ -215,7 +215,7 @@ import Testing
         )
         #expect(bench.kernel.text == before)
         #expect(try bench.manager.down(network: "fan0").isEmpty)
-        #expect(bench.manager.networkNames().isEmpty)
+        #expect(try bench.manager.networkNames().isEmpty)
     }
 
     @Test func driftIsReportedAndMended() throws {
