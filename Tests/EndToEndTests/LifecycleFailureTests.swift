@@ -101,7 +101,10 @@ struct LifecycleFailureTests {
                     call: fault.call,
                     number: number
                 )
-                guard let hit else { break }
+                guard let hit else {
+                    try #require(try host.fanmesh(behind: [], former).isSuccess)
+                    break
+                }
                 if result.isSuccess || hit.contains("write(1<") {
                     let again = try host.fanmesh(behind: [], wanted)
                     try #require(again.output.contains("already right"), "after \(hit): \(again.explanation)")
@@ -109,13 +112,21 @@ struct LifecycleFailureTests {
                     continue
                 }
                 failures += 1
-                try Self.requireExplained(result, hit)
+                // libbpf tries once whether the kernel knows program names, and holds on to what it found: this process
+                // cannot load the former programs either. The next one can.
+                if hit.contains("BPF_PROG_TYPE_SOCKET_FILTER") {
+                    try #require(result.ending == .exited(1), "\(hit): \(result.explanation)")
+                    try #require(try host.fanmesh(behind: [], former).isSuccess)
+                } else {
+                    try Self.requireExplained(result, hit)
+                }
                 let left = try LifecycleSnapshot(host).difference(from: before)
                 try #require(left.isEmpty, "\(hit): \(result.errorOutput)")
+                // Once for each kind of call is enough: the state is the same after all of them.
+                if number == 4 { try #require(try host.reaches(peer.bridgeAddress), "after \(hit)") }
             }
-            try #require(try host.reaches(peer.bridgeAddress), "after failures of \(fault.call)")
-            try #require(try host.fanmesh(behind: [], former).isSuccess)
         }
+        #expect(try host.reaches(peer.bridgeAddress))
         #expect(failures >= 10)
         #expect(try host.fanmesh("status").isSuccess)
     }

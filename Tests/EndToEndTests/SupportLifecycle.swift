@@ -90,6 +90,16 @@ struct LifecycleHost: Sendable {
         return false
     }
 
+    /// Expects that nothing differs from an earlier snapshot.
+    func expectUnchanged(
+        since before: LifecycleSnapshot,
+        keepingNumbers: Bool = false,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) throws {
+        let difference = try LifecycleSnapshot(self, keepingNumbers: keepingNumbers).difference(from: before)
+        #expect(difference == "", sourceLocation: sourceLocation)
+    }
+
     /// The interface index of a device, nil when there is none.
     func index(of device: String) throws -> Int? {
         try Int(run("ip", "-o", "link", "show", "dev", device).output.prefix { $0 != ":" })
@@ -122,7 +132,8 @@ struct LifecycleSnapshot: Equatable, CustomStringConvertible {
     /// - Parameter keepingNumbers: whether devices and programs must be the same objects, not only alike.
     init(_ host: LifecycleHost, keepingNumbers: Bool = false) throws {
         var dropped: Set<String> = ["operstate", "carrier_changes", "linkmode"]
-        if !keepingNumbers { dropped.formUnion(["ifindex", "link_index", "id", "parent", "tag"]) }
+        // The name of a filter ends in its program's number.
+        if !keepingNumbers { dropped.formUnion(["ifindex", "link_index", "id", "parent", "tag", "bpf_name"]) }
         var lines: [String] = []
         for command in [
             ["ip", "-d", "-j", "address"], ["ip", "-j", "route", "show", "table", "all"],
@@ -153,8 +164,11 @@ struct LifecycleSnapshot: Equatable, CustomStringConvertible {
         guard !result.output.isEmpty else { return [] }
         let parsed = try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [[String: Any]]
         return try #require(parsed).compactMap { object in
-            // Learned addresses come and go with traffic.
-            if command[0] == "bridge", object["state"] as? String != "permanent" { return nil }
+            // Learned addresses come and go with traffic, IPv6 groups when IPv6 is turned on and off.
+            if command[0] == "bridge" {
+                let isGroup = (object["mac"] as? String)?.hasPrefix("33:33:") == true
+                if isGroup || object["state"] as? String != "permanent" { return nil }
+            }
             let kept = Self.stripped(object, dropped)
             let text = try JSONSerialization.data(withJSONObject: kept, options: [.sortedKeys])
             return "\(command[0]) \(String(decoding: text, as: UTF8.self))"
@@ -168,8 +182,10 @@ struct LifecycleSnapshot: Equatable, CustomStringConvertible {
             }.mapValues { stripped($0, dropped) }
         }
         if let array = value as? [Any] {
-            return array.filter { ($0 as? String).map { !["LOWER_UP", "NO-CARRIER"].contains($0) } ?? true }
-                .map { stripped($0, dropped) }
+            return array.filter {
+                ($0 as? String).map { !["LOWER_UP", "NO-CARRIER", "linkdown"].contains($0) } ?? true
+            }
+            .map { stripped($0, dropped) }
         }
         return value
     }
