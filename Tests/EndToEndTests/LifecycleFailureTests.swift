@@ -63,11 +63,15 @@ struct LifecycleFailureTests {
     }
 
     static let switches = [
-        Switch(name: "port", former: [], wanted: ["--port", "8477"]),
-        Switch(name: "mtu", former: [], wanted: ["--mtu", "1300"]),
-        Switch(name: "vni", former: [], wanted: ["--vni", "4711"]),
-        Switch(name: "overlay", former: [], wanted: ["--overlay", "241.0.0.0/8"]),
-        Switch(name: "tofdb", former: [], wanted: ["--forwarder", "fdb", "-p", "PEER"]),
+        Switch(name: "port", former: ["--forwarder", "ebpf"], wanted: ["--forwarder", "ebpf", "--port", "8477"]),
+        Switch(name: "mtu", former: ["--forwarder", "ebpf"], wanted: ["--forwarder", "ebpf", "--mtu", "1300"]),
+        Switch(name: "vni", former: ["--forwarder", "ebpf"], wanted: ["--forwarder", "ebpf", "--vni", "4711"]),
+        Switch(
+            name: "overlay",
+            former: ["--forwarder", "ebpf"],
+            wanted: ["--forwarder", "ebpf", "--overlay", "241.0.0.0/8"]
+        ),
+        Switch(name: "tofdb", former: ["--forwarder", "ebpf"], wanted: ["--forwarder", "fdb", "-p", "PEER"]),
         Switch(name: "toebpf", former: ["--forwarder", "fdb", "-p", "PEER"], wanted: ["--forwarder", "ebpf"]),
         Switch(
             name: "peers",
@@ -147,7 +151,7 @@ struct LifecycleFailureTests {
         try #require(text.hasPrefix("Error: "), "\(hit): \(text)")
         try #require(!text.contains("taking it back failed"), "\(hit): \(text)")
         // The errno's name; libnl folds ENOBUFS into ENOMEM.
-        let names = ["ENOBUFS", "ENOMEM", "ENOSPC", "EIO", "EACCES", "ENOLCK", "did not last"]
+        let names = ["ENOBUFS", "ENOMEM", "ENOSPC", "EIO", "EACCES", "ENOLCK", "EOPNOTSUPP"]
         try #require(names.contains { text.contains($0) }, "\(hit): \(text)")
         // A step that is named comes with what became of the others.
         if text.contains(" dev ") || text.contains("add ") {
