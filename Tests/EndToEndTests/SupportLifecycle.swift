@@ -129,7 +129,7 @@ struct LifecycleSnapshot: Equatable, CustomStringConvertible {
         return (removed + added).joined(separator: "\n")
     }
 
-    /// - Parameter keepingNumbers: whether devices and programs must be the same objects, not only alike.
+    /// Looks at a host; with `keepingNumbers`, devices and programs must be the same objects, not only alike.
     init(_ host: LifecycleHost, keepingNumbers: Bool = false) throws {
         var dropped: Set<String> = ["operstate", "carrier_changes", "linkmode"]
         // The name of a filter ends in its program's number.
@@ -204,12 +204,9 @@ struct LifecycleSnapshot: Equatable, CustomStringConvertible {
 
 /// Faults that strace puts into the real executable's system calls.
 enum LifecycleFault {
-    /// Runs fanmesh with a fault at the `number`-th call of a kind.
+    /// Runs fanmesh with a fault, `signal=KILL` or `error=ENOSPC`, at the `number`-th call of a kind.
     ///
-    /// - Parameters:
-    ///   - fault: what strace shall do: `signal=KILL` or `error=ENOSPC`.
-    ///   - call: the system call's name.
-    /// - Returns: how it ended, and the traced call that was hit; nil when there were fewer calls.
+    /// The result comes with the traced call that was hit; nil when there were fewer calls.
     static func run(
         _ host: LifecycleHost,
         _ arguments: [String],
