@@ -133,6 +133,19 @@ struct LifecycleRepeatTests {
         #expect(try host.reaches(peer.bridgeAddress))
     }
 
+    @Test func anMTUAroundTheLeastOfIPv6LeavesItOff() throws {
+        let lab = try LifecycleLab("mtus")
+        let host = lab.hosts[0]
+        for mtu in ["1280", "1279", "1280", "1200", "1400", "68", "1450"] {
+            let result = try host.fanmesh("up", "--mtu", mtu)
+            #expect(result.isSuccess, "\(mtu): \(result.explanation)")
+            #expect(try host.fanmesh("up", "--mtu", mtu).output.contains("already right"))
+            #expect(try host.run("ip", "-6", "address", "show", "dev", "fan0").output.isEmpty)
+            #expect(try host.run("ip", "-6", "address", "show", "dev", "fan0-vx").output.isEmpty)
+            #expect(try host.fanmesh("status").isSuccess)
+        }
+    }
+
     @Test func aDeletedBridgeComesBackWithItsPort() throws {
         let lab = try LifecycleLab("mendbridge", hosts: 2)
         let (host, peer) = (lab.hosts[0], lab.hosts[1])
