@@ -219,10 +219,10 @@ public struct OverlayManager {
         do {
             try kernel.prepare(classifiers)
             return request.forwarder == nil ? "its programs load on this kernel" : "ebpf was asked for"
-        } catch {
+        } catch let error as ForwarderUnavailable {
             guard request.forwarder == nil else { throw OverlayError.refused(error) }
             spec.forwarder = .fdb
             return "fell back from ebpf: \(error)"
-        }
+        } catch { throw OverlayError.refused(error) }
     }
 }

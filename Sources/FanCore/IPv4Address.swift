@@ -20,6 +20,8 @@ public struct IPv4Address: Hashable, Comparable, Sendable, CustomStringConvertib
     /// - Parameter text: such as `172.31.21.5`.
     /// - Throws: ``FanMappingError/malformedAddress(_:)``.
     public init(parsing text: some StringProtocol) throws(FanMappingError) {
+        // As a String: of a type that is not known here every byte would be fetched through a witness table.
+        let text = String(text)
         var value: UInt32 = 0
         var octet: UInt32 = 0
         var digits = 0
@@ -27,21 +29,21 @@ public struct IPv4Address: Hashable, Comparable, Sendable, CustomStringConvertib
         for byte in text.utf8 {
             switch byte {
             case UInt8(ascii: "0")...UInt8(ascii: "9"):
-                if digits > 0 && octet == 0 { throw .malformedAddress(String(text)) }
+                if digits > 0 && octet == 0 { throw .malformedAddress(text) }
                 octet = octet * 10 + UInt32(byte - UInt8(ascii: "0"))
                 digits += 1
-                if octet > 255 { throw .malformedAddress(String(text)) }
+                if octet > 255 { throw .malformedAddress(text) }
             case UInt8(ascii: "."):
-                if digits == 0 || dots == 3 { throw .malformedAddress(String(text)) }
+                if digits == 0 || dots == 3 { throw .malformedAddress(text) }
                 value = value << 8 | octet
                 octet = 0
                 digits = 0
                 dots += 1
             default:
-                throw .malformedAddress(String(text))
+                throw .malformedAddress(text)
             }
         }
-        guard dots == 3, digits > 0 else { throw .malformedAddress(String(text)) }
+        guard dots == 3, digits > 0 else { throw .malformedAddress(text) }
         self.rawValue = value << 8 | octet
     }
 

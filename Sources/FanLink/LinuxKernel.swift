@@ -121,7 +121,13 @@ extension LinuxKernel {
     ///
     /// Requires: CAP_BPF and CAP_NET_ADMIN.
     public func prepare(_ classifiers: ClassifierSpec) throws {
-        loaded = try LoadedClassifiers(classifiers)
+        do throws(BPFError) {
+            loaded = try LoadedClassifiers(classifiers)
+        } catch {
+            // What passes by itself is no reason for another forwarder.
+            guard ![ENOMEM, EAGAIN, EINTR, EMFILE, ENFILE].contains(error.code) else { throw error }
+            throw ForwarderUnavailable("\(error)")
+        }
     }
 
     /// Reads the counters of a network's classifiers.

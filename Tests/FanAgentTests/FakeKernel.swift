@@ -16,6 +16,7 @@ final class FakeKernel: OverlayKernel {
     /// A step that is accepted and does nothing.
     var ignoring: ((Change) -> Bool)?
     var loadRefusal: String?
+    var loadFailure: String?
     private var nextIndex = 100
 
     init(underlay: String = "172.31.21.5/20", mtuBytes: Int = 1500) throws {
@@ -60,7 +61,8 @@ final class FakeKernel: OverlayKernel {
     }
 
     func prepare(_ classifiers: ClassifierSpec) throws {
-        if let loadRefusal { throw Refusal(description: loadRefusal) }
+        if let loadFailure { throw Refusal(description: loadFailure) }
+        if let loadRefusal { throw ForwarderUnavailable(loadRefusal) }
     }
 
     func counters(network: String) throws -> ForwardingCounters? { nil }

@@ -151,6 +151,16 @@ import Testing
         #expect(throws: OverlayError.self) { try bench.manager.up(Self.request { $0.forwarder = .ebpf }) }
     }
 
+    @Test func aFailureOfTheMomentIsNoReasonForAnotherForwarder() throws {
+        let bench = try Bench(FakeKernel())
+        bench.kernel.loadFailure = "load program: cannot allocate memory (ENOMEM)"
+        let error = #expect(throws: OverlayError.self) { try bench.manager.up(Self.request()) }
+        #expect(error?.description.contains("ENOMEM") == true)
+        #expect(bench.kernel.applied.isEmpty)
+        bench.kernel.loadFailure = nil
+        #expect(try bench.manager.up(Self.request()).spec.forwarder == .ebpf)
+    }
+
     @Test func newHostAddressMovesTheSlice() throws {
         let bench = try Bench(FakeKernel())
         _ = try bench.manager.up(Self.request())

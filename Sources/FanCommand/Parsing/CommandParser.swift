@@ -42,12 +42,15 @@ struct CommandParser: Sendable {
 private struct Scan {
     var words: ArraySlice<String>
     var selection: CommandParser.Selection
+    /// The options valid where the scan stands.
+    var visible: [CommandOption]
     var positionals: [String] = []
     var rest: [String]?
 
     init(root: Command, words: [String]) {
         self.words = words[...]
         self.selection = CommandParser.Selection(path: [root])
+        self.visible = selection.path.visibleOptions
     }
 
     var command: Command { selection.path[selection.path.count - 1] }
@@ -82,6 +85,7 @@ private struct Scan {
     private mutating func descend(_ word: String) throws(UsageError) {
         if let next = command.subcommand(named: word) {
             selection.path.append(next)
+            visible = selection.path.visibleOptions
             return
         }
         let names = command.subcommands.flatMap { [$0.name] + $0.aliases }
@@ -94,7 +98,6 @@ private struct Scan {
         let equals = text.firstIndex(of: "=")
         let name = String(text[..<(equals ?? text.endIndex)])
         let inline = equals.map { String(text[text.index(after: $0)...]) }
-        let visible = selection.path.visibleOptions
         if let option = visible.first(where: { $0.long == name }) {
             try take(option, spelling: "--\(name)", inline: inline)
         } else if name.hasPrefix("no-"),
@@ -110,7 +113,7 @@ private struct Scan {
     private mutating func takeShort(_ cluster: Substring) throws(UsageError) {
         var letters = cluster
         while let letter = letters.popFirst() {
-            guard let option = selection.path.visibleOptions.first(where: { $0.short == letter }) else {
+            guard let option = visible.first(where: { $0.short == letter }) else {
                 throw unknownOption("-\(letter)")
             }
             if option.valueName != nil {

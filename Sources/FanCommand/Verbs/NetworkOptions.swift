@@ -59,10 +59,11 @@ enum NetworkOptions {
         request.port = UInt16(try invocation.integer(port, in: 1...65535) ?? Int(NetworkSpec.defaultPort))
         request.mtuBytes = try invocation.integer(mtu, in: 68...65535)
         request.vni = try invocation.integer(vni, in: 1...0xff_ffff).map(UInt32.init)
+        var seen: Set<IPv4Address> = []
         for text in invocation.values(peer) {
             do throws(FanMappingError) {
                 let address = try IPv4Address(parsing: text)
-                if !request.peers.contains(address) { request.peers.append(address) }
+                if seen.insert(address).inserted { request.peers.append(address) }
             } catch { throw .badInput("--peer: \(error)") }
         }
         return request

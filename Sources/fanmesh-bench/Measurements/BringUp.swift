@@ -35,6 +35,16 @@ extension Measurement {
             return (cold: script, again: script)
         }
         let ours = samples.map { (ours: $0.ours.again, peer: $0.ours.cold) }
+        let peers = try host.peers(4000)
+        let crowds = try context.pairs(context.pick(31, smoke: 5)) {
+            let cold = try host.up(state, peers)
+            try host.down(state)
+            return cold
+        } peer: {
+            let cold = try host.up(state)
+            try host.down(state)
+            return cold
+        }
         return [
             Row(
                 "up, cold",
@@ -49,6 +59,13 @@ extension Measurement {
                 Pairs(ours) { $0 },
                 in: .milliseconds,
                 budget: .atMost(0.5)
+            ),
+            Row(
+                "up, cold, 4,000 peers",
+                against: "up, cold, no peer",
+                Pairs(crowds) { $0 },
+                in: .milliseconds,
+                budget: nil
             ),
         ]
     }
@@ -68,9 +85,16 @@ private struct BringUpHost {
         [context.fanmesh, "--state-dir", state, "--runtime-dir", node.runtimeDirectory] + verb
     }
 
-    func up(_ state: String) throws -> Double {
+    /// Options that name as many hosts of the underlay as peers.
+    func peers(_ count: Int) throws -> [String] {
+        let first = node.plan.mapping.underlay.network
+        let hosts = (1...UInt32(count + 1)).map { first.advanced(by: $0) }.filter { $0 != node.address }
+        return hosts.prefix(count).flatMap { ["--peer", "\($0)"] }
+    }
+
+    func up(_ state: String, _ options: [String] = []) throws -> Double {
         let mapping = node.plan.mapping
-        let verb = ["up", "--underlay", "\(mapping.underlay)", "--overlay", "\(mapping.overlay)"]
+        let verb = ["up", "--underlay", "\(mapping.underlay)", "--overlay", "\(mapping.overlay)"] + options
         return try ProgramRun.seconds(fanmesh(verb, state), in: node.namespace, context)
     }
 
