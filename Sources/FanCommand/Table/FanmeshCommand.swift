@@ -9,10 +9,10 @@ extension Command {
         ],
         options: GlobalOptions.all,
         examples: [
-            Example(
-                "fanmesh map 172.31.21.5 --underlay 172.31.16.0/20",
-                "the slice that a host owns"
-            )
+            Example("fanmesh lab run", "see it work: virtual hosts with guests, on this machine"),
+            Example("fanmesh map 172.31.21.5 --underlay 172.31.16.0/20", "the slice that a host owns"),
+            Example("fanmesh up", "bring this host's overlay up"),
+            Example("fanmesh check 172.31.17.6", "find out what is broken towards a peer"),
         ],
         exitNotes: ExitCode.allCases.map { ExitNote($0) },
         subcommands: [
