@@ -64,8 +64,3 @@ func runProgram(_ words: [String], input: String = "") throws -> (status: Int32,
     let texts = try files.map { String(decoding: try Data(contentsOf: $0), as: UTF8.self) }
     return (process.terminationStatus, texts[1], texts[2])
 }
-
-/// Whether a program is installed.
-func isInstalled(_ program: String) -> Bool {
-    (try? runProgram(["sh", "-c", "command -v \(program)"]).status) == 0
-}

@@ -5,16 +5,6 @@ internal import Glibc
 
 /// The classifiers on the devices of this thread's network namespace.
 public enum ClassifierKernel {
-    /// Finds out whether the kernel takes the classifiers of a spec, without attaching them.
-    ///
-    /// Requires: CAP_BPF and CAP_NET_ADMIN. Idempotent: yes; nothing is left behind.
-    ///
-    /// - Parameter spec: what they are generated from.
-    /// - Throws: ``BPFError`` that says why not.
-    public static func probe(_ spec: ClassifierSpec) throws(BPFError) {
-        _ = try LoadedClassifiers(spec)
-    }
-
     /// Lists the programs at a device's classifier hooks.
     ///
     /// Requires: CAP_NET_ADMIN, and CAP_SYS_ADMIN to name programs that are attached by TCX. Idempotent: yes.
