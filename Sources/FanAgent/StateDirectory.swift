@@ -79,25 +79,15 @@ public struct StateDirectory: Sendable {
     ///
     /// - Throws: ``FileError`` when there may be some but they cannot be listed.
     public func networkNames() throws(FileError) -> [String] {
-        guard let directory = unsafe opendir(networksPath) else {
-            guard errno == ENOENT else { throw FileError(operation: "list", path: networksPath, code: errno) }
-            return []
-        }
-        defer { unsafe closedir(directory) }
-        var names: [String] = []
-        while let entry = unsafe readdir(directory) {
-            let name = unsafe withUnsafeBytes(of: entry.pointee.d_name) { bytes in
-                unsafe String(decoding: unsafe bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
+        try File.names(in: networksPath).filter { name in
             do throws(NetworkSpecError) {
                 try NetworkSpec.check(name: name)
-                names.append(name)
+                return true
             } catch {
-                // `.`, `..` and half-written files are no networks.
-                continue
+                // Half-written files are no networks.
+                return false
             }
-        }
-        return names.sorted()
+        }.sorted()
     }
 
     /// Keeps a network's record.

@@ -103,9 +103,9 @@ public final class LinuxKernel: OverlayKernel {
     }
 
     private func index(of link: String) throws(NetlinkError) -> Int {
-        let index = unsafe Int(if_nametoindex(link))
-        guard index > 0 else { throw NetlinkError(operation: "find link", object: link, code: errno) }
-        return index
+        let index = socket.linkIndex(of: link)
+        guard index > 0 else { throw NetlinkError(operation: "find link", object: link, code: -index) }
+        return Int(index)
     }
 
     /// Reads a sysctl.
@@ -134,8 +134,8 @@ extension LinuxKernel {
     ///
     /// Requires: CAP_SYS_ADMIN.
     public func counters(network: String) throws -> ForwardingCounters? {
-        let index = unsafe Int(if_nametoindex(NetworkSpec.vxlanName(of: network)))
-        return index > 0 ? try ClassifierKernel.counters(on: index) : nil
+        let index = socket.linkIndex(of: NetworkSpec.vxlanName(of: network))
+        return index > 0 ? try ClassifierKernel.counters(on: Int(index)) : nil
     }
 
     private func attach(_ spec: ClassifierSpec, to ifindex: Int) throws(BPFError) {

@@ -108,6 +108,27 @@ public enum File {
         }
     }
 
+    /// The names in a directory, in no order, without `.` and `..`; none when there is no such directory.
+    ///
+    /// - Parameter path: the directory.
+    /// - Returns: the names.
+    /// - Throws: ``FileError`` when there may be some but they cannot be listed.
+    public static func names(in path: String) throws(FileError) -> [String] {
+        guard let directory = unsafe opendir(path) else {
+            guard errno == ENOENT else { throw FileError(operation: "list", path: path, code: errno) }
+            return []
+        }
+        defer { unsafe closedir(directory) }
+        var names: [String] = []
+        while let entry = unsafe readdir(directory) {
+            let name = unsafe withUnsafeBytes(of: entry.pointee.d_name) { bytes in
+                unsafe String(decoding: unsafe bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name != ".", name != ".." { names.append(name) }
+        }
+        return names
+    }
+
     /// Makes a directory and the ones above it; one that exists is fine.
     ///
     /// - Parameters:

@@ -49,7 +49,7 @@ import Testing
     }
 
     @Test func randomBytesAreHarmless() {
-        var generator = SplitMix(state: 0x5eed)
+        var generator = SeededGenerator(seed: 0x5eed)
         for _ in 0..<50_000 {
             let count = Int.random(in: 0..<96, using: &generator)
             var bytes = (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
@@ -62,18 +62,5 @@ import Testing
             }
             #expect(EventMonitor.events(in: bytes[...]).count <= count / 16)
         }
-    }
-}
-
-/// A small seeded generator, so that a failure can be repeated.
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = state
-        mixed = (mixed ^ mixed >> 30) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ mixed >> 27) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ mixed >> 31
     }
 }
