@@ -1,3 +1,5 @@
+internal import FanCore
+
 /// Where a command's text goes: standard output for results, standard error for everything else.
 struct Output: Sendable {
     /// The two streams.
@@ -48,31 +50,4 @@ protocol OutputSink: Sendable {
     var isClosed: Bool { get }
     /// The errno for which standard output was lost, other than a reader that has gone.
     var failure: Int32? { get }
-}
-
-extension String {
-    /// The text with control characters and bidirectional overrides written as `\u{1b}`, so that it cannot steer a
-    /// terminal.
-    func escapingControls(keepingNewlines: Bool = false) -> String {
-        guard unicodeScalars.contains(where: { $0.steersTerminal }) else { return self }
-        var text = ""
-        for scalar in unicodeScalars {
-            if scalar.steersTerminal && !(keepingNewlines && scalar == "\n") {
-                text += scalar == "\n" ? "\\n" : scalar == "\t" ? "\\t" : "\\u{\(String(scalar.value, radix: 16))}"
-            } else {
-                text.unicodeScalars.append(scalar)
-            }
-        }
-        return text
-    }
-}
-
-extension Unicode.Scalar {
-    /// Whether the scalar moves the cursor, starts an escape sequence or reorders text.
-    var steersTerminal: Bool {
-        switch value {
-        case 0..<0x20, 0x7f..<0xa0, 0x2028...0x202e, 0x2066...0x2069: true
-        default: false
-        }
-    }
 }

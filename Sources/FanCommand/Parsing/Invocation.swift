@@ -1,3 +1,5 @@
+internal import FanCore
+
 /// A command about to run: what was given to it, and the world it works in.
 struct Invocation: Sendable {
     /// The command and those that lead to it; the first is the whole table.

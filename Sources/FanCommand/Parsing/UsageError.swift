@@ -1,3 +1,5 @@
+internal import FanCore
+
 /// A command line that does not fit the command table.
 struct UsageError: Error, Equatable, Sendable {
     /// What is wrong.

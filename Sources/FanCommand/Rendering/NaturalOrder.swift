@@ -1,3 +1,5 @@
+internal import FanCore
+
 /// The order in which people expect names: `host2` before `host10`, `10.0.0.9` before `10.0.0.10`.
 enum NaturalOrder {
     /// Whether one text comes before another; numbers within them compare by value.

@@ -1,3 +1,5 @@
+internal import FanCore
+
 /// A command's result: the whole of it as a document, and how people see it.
 struct Report: Hashable, Sendable {
     /// A part of what people see.

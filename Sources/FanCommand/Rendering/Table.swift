@@ -1,3 +1,5 @@
+internal import FanCore
+
 /// Records shown as rows: which of their values, under which titles.
 struct Table: Hashable, Sendable {
     /// One column.

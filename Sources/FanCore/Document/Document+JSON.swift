@@ -1,6 +1,6 @@
 extension Document {
     /// The value as JSON, indented by two spaces, ending with a newline.
-    var json: String {
+    public var json: String {
         var text = ""
         writeJSON(to: &text, indent: "")
         return text + "\n"
@@ -38,7 +38,7 @@ extension Document {
     }
 
     /// The text in double quotes, escaped so that JSON and YAML read the same and a terminal is not steered.
-    static func quoted(_ value: String) -> String {
+    public static func quoted(_ value: String) -> String {
         var text = "\""
         for scalar in value.unicodeScalars {
             switch scalar {

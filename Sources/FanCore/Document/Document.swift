@@ -1,0 +1,90 @@
+/// A result as a tree of values whose objects keep their keys in order.
+public indirect enum Document: Hashable, Sendable {
+    /// Keys with values, in order.
+    case object([Field])
+    /// Values in order.
+    case array([Document])
+    /// A text.
+    case string(String)
+    /// A whole number.
+    case integer(Int128)
+    /// Any other number.
+    case real(Double)
+    /// A truth value.
+    case bool(Bool)
+    /// No value.
+    case null
+
+    /// One key of an object.
+    public struct Field: Hashable, Sendable {
+        /// The key.
+        public var key: String
+        /// What it holds.
+        public var value: Document
+
+        /// Pairs a key with its value.
+        public init(key: String, value: Document) {
+            self.key = key
+            self.value = value
+        }
+    }
+
+    /// Any whole number.
+    public static func number(_ value: some BinaryInteger) -> Document { .integer(Int128(value)) }
+
+    /// The text of a value that has one, such as an address.
+    public static func text(_ value: some CustomStringConvertible) -> Document { .string(value.description) }
+
+    /// The text of a value that may be absent.
+    public static func text(_ value: (some CustomStringConvertible)?) -> Document {
+        value.map { .string($0.description) } ?? .null
+    }
+
+    /// A whole number that may be absent.
+    public static func number(_ value: (some BinaryInteger)?) -> Document {
+        value.map { .integer(Int128($0)) } ?? .null
+    }
+
+    /// The fields of an object, none for other values.
+    public var fields: [Field] {
+        if case .object(let fields) = self { fields } else { [] }
+    }
+
+    /// The value at a dotted path of keys, null when there is none.
+    public subscript(path: String) -> Document {
+        path.split(separator: ".").reduce(self) { value, key in
+            value.fields.first { $0.key == key }?.value ?? .null
+        }
+    }
+
+    /// A number's text in JSON and YAML, which both want digits around a decimal point; infinities have none.
+    public static func literal(_ value: Double) -> String? {
+        guard value.isFinite else { return nil }
+        let text = value.description
+        guard !text.contains("."), let exponent = text.firstIndex(of: "e") else { return text }
+        return text[..<exponent] + ".0" + text[exponent...]
+    }
+}
+
+extension Document: ExpressibleByDictionaryLiteral, ExpressibleByArrayLiteral, ExpressibleByStringLiteral,
+    ExpressibleByStringInterpolation, ExpressibleByIntegerLiteral, ExpressibleByFloatLiteral,
+    ExpressibleByBooleanLiteral, ExpressibleByNilLiteral
+{
+    /// An object, its keys in the written order.
+    public init(dictionaryLiteral elements: (String, Document)...) {
+        self = .object(elements.map { Field(key: $0.0, value: $0.1) })
+    }
+
+    /// An array.
+    public init(arrayLiteral elements: Document...) { self = .array(elements) }
+    /// A text.
+    public init(stringLiteral value: String) { self = .string(value) }
+    /// A whole number.
+    public init(integerLiteral value: Int) { self = .integer(Int128(value)) }
+    /// A number.
+    public init(floatLiteral value: Double) { self = .real(value) }
+    /// A truth value.
+    public init(booleanLiteral value: Bool) { self = .bool(value) }
+    /// Null.
+    public init(nilLiteral: ()) { self = .null }
+}
