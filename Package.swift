@@ -17,21 +17,47 @@ let package = Package(
     name: "fanmesh",
     products: [
         .executable(name: "fanmesh", targets: ["fanmesh"]),
+        .executable(name: "fanmesh-server", targets: ["fanmesh-server"]),
         .executable(name: "fanmesh-bench", targets: ["fanmesh-bench"]),
     ],
     targets: [
         .executableTarget(name: "fanmesh", dependencies: ["FanCommand"], swiftSettings: settings),
+        // The daemon that faces the network has an executable of its own: what runs as root links no TLS and no database.
+        .executableTarget(name: "fanmesh-server", dependencies: ["FanServer"], swiftSettings: settings),
         .executableTarget(
             name: "fanmesh-bench",
-            dependencies: ["FanCore", "FanLab", "FanLink", "FanSystem", "CLinux", "CBench"],
+            dependencies: ["FanCore", "FanHTTP", "FanTLS", "FanStore", "FanLab", "FanLink", "FanSystem", "CLinux", "CBench"],
             swiftSettings: settings
         ),
         .target(
             name: "FanCommand",
-            dependencies: ["FanAgent", "FanCore", "FanLab", "FanLink", "FanProbe", "FanSystem", "CLinux"],
+            dependencies: [
+                "FanAgent", "FanStore", "FanCore", "FanLab", "FanLink", "FanProbe", "FanSystem", "CYAML", "CLinux",
+            ],
             swiftSettings: settings
         ),
-        .target(name: "FanAgent", dependencies: ["FanCore", "FanSystem", "CLinux"], swiftSettings: settings),
+        .target(
+            name: "FanAgent",
+            dependencies: ["FanStore", "FanProbe", "FanLink", "FanCore", "FanSystem", "CLinux"],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "FanServer",
+            dependencies: ["FanDatabase", "FanTLS", "FanHTTP", "FanCore", "FanSystem", "CLinux"],
+            swiftSettings: settings
+        ),
+        .target(name: "FanStore", dependencies: ["FanHTTP", "FanCore", "FanSystem", "CLinux"], swiftSettings: settings),
+        .target(
+            name: "FanDatabase",
+            dependencies: ["FanCore", "FanSystem", "CCowSQL", "CLinux"],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "FanTLS",
+            dependencies: ["FanHTTP", "FanCore", "FanSystem", "CGnuTLS", "CMicroHTTPD", "CLinux"],
+            swiftSettings: settings
+        ),
+        .target(name: "FanHTTP", dependencies: ["FanCore", "FanSystem", "CLinux"], swiftSettings: settings),
         .target(
             name: "FanLab",
             dependencies: ["FanCore", "FanLink", "FanProbe", "FanSystem", "CLinux"],
@@ -71,6 +97,50 @@ let package = Package(
             pkgConfig: "libbpf",
             providers: [.apt(["libbpf-dev"])]
         ),
+        .systemLibrary(
+            name: "CGnuTLS",
+            path: "Sources/System/CGnuTLS",
+            pkgConfig: "gnutls",
+            providers: [.apt(["libgnutls28-dev"])]
+        ),
+        .systemLibrary(
+            name: "CMicroHTTPD",
+            path: "Sources/System/CMicroHTTPD",
+            pkgConfig: "libmicrohttpd",
+            providers: [.apt(["libmicrohttpd-dev"])]
+        ),
+        .systemLibrary(
+            name: "CCowSQL",
+            path: "Sources/System/CCowSQL",
+            pkgConfig: "cowsql",
+            providers: [.apt(["libcowsql-dev"])]
+        ),
+        .systemLibrary(
+            name: "CYAML",
+            path: "Sources/System/CYAML",
+            pkgConfig: "yaml-0.1",
+            providers: [.apt(["libyaml-dev"])]
+        ),
+        .testTarget(
+            name: "FanHTTPTests",
+            dependencies: ["FanCore", "FanHTTP", "FanTLS", "FanLab", "FanSystem", "CGnuTLS", "CLinux"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "FanDatabaseTests",
+            dependencies: ["FanCore", "FanDatabase", "FanSystem", "CLinux"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "FanServerTests",
+            dependencies: ["FanCore", "FanServer", "FanDatabase", "FanHTTP", "FanTLS", "FanSystem", "CLinux"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "ClusterTests",
+            dependencies: ["FanCore", "FanHTTP", "FanTLS", "FanStore", "FanLab", "FanLink", "FanSystem", "CLinux"],
+            swiftSettings: settings
+        ),
         .testTarget(name: "FanCoreTests", dependencies: ["FanCore"], swiftSettings: settings),
         .testTarget(
             name: "FanLinkTests",
@@ -82,7 +152,7 @@ let package = Package(
             dependencies: ["FanCore", "FanProbe", "FanLab", "CLinux"],
             swiftSettings: settings
         ),
-        .testTarget(name: "FanAgentTests", dependencies: ["FanCore", "FanAgent"], swiftSettings: settings),
+        .testTarget(name: "FanAgentTests", dependencies: ["FanCore", "FanAgent", "FanStore"], swiftSettings: settings),
         .testTarget(
             name: "FanLabTests",
             dependencies: ["FanCore", "FanLab", "FanLink", "FanProbe", "CLinux", "fanmesh"],

@@ -1,0 +1,133 @@
+/// A document that does not have the expected shape.
+public struct DocumentError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// Where, as a dotted path of keys, empty for the whole.
+    public var path: String
+    /// What is wrong there, such as `is missing`.
+    public var problem: String
+
+    /// Describes a misfit.
+    public init(path: String, problem: String) {
+        self.path = path
+        self.problem = problem
+    }
+
+    /// The place and the problem.
+    public var description: String { path.isEmpty ? "the document \(problem)" : "'\(path)' \(problem)" }
+}
+
+extension Document {
+    /// The value of a key; null counts as absent.
+    private func present(_ key: String) -> Document? {
+        guard let value = fields.last(where: { $0.key == key })?.value, value != .null else { return nil }
+        return value
+    }
+
+    private func value<Value>(
+        _ key: String,
+        _ kind: String,
+        _ read: (Document) -> Value?
+    ) throws(DocumentError) -> Value? {
+        guard let found = present(key) else { return nil }
+        guard let value = read(found) else { throw DocumentError(path: key, problem: "is not \(kind)") }
+        return value
+    }
+
+    private static func required<Value>(_ value: Value?, _ key: String) throws(DocumentError) -> Value {
+        guard let value else { throw DocumentError(path: key, problem: "is missing") }
+        return value
+    }
+
+    /// The text of a key, nil when absent.
+    public func optionalText(_ key: String) throws(DocumentError) -> String? {
+        try value(key, "a text") { if case .string(let text) = $0 { text } else { nil } }
+    }
+
+    /// The text of a key.
+    public func text(_ key: String) throws(DocumentError) -> String {
+        try Self.required(optionalText(key), key)
+    }
+
+    /// The whole number of a key, nil when absent.
+    public func optionalInteger<Value: FixedWidthInteger>(
+        _ key: String,
+        as type: Value.Type = Value.self
+    ) throws(DocumentError) -> Value? {
+        try value(key, "a whole number from \(Value.min) to \(Value.max)") {
+            if case .integer(let number) = $0 { Value(exactly: number) } else { nil }
+        }
+    }
+
+    /// The whole number of a key.
+    public func integer<Value: FixedWidthInteger>(
+        _ key: String,
+        as type: Value.Type = Value.self
+    ) throws(DocumentError) -> Value {
+        try Self.required(optionalInteger(key), key)
+    }
+
+    /// The number of a key, whole or not, nil when absent.
+    public func optionalReal(_ key: String) throws(DocumentError) -> Double? {
+        try value(key, "a number") {
+            switch $0 {
+            case .integer(let number): Double(number)
+            case .real(let number): number
+            default: nil
+            }
+        }
+    }
+
+    /// The truth value of a key, nil when absent.
+    public func optionalFlag(_ key: String) throws(DocumentError) -> Bool? {
+        try value(key, "true or false") { if case .bool(let flag) = $0 { flag } else { nil } }
+    }
+
+    /// The truth value of a key.
+    public func flag(_ key: String) throws(DocumentError) -> Bool {
+        try Self.required(optionalFlag(key), key)
+    }
+
+    /// The values of a key, empty when absent.
+    public func list(_ key: String) throws(DocumentError) -> [Document] {
+        try value(key, "a list") { if case .array(let values) = $0 { values } else { nil } } ?? []
+    }
+
+    /// The object of a key, nil when absent.
+    public func optionalObject(_ key: String) throws(DocumentError) -> Document? {
+        try value(key, "an object") { if case .object = $0 { $0 } else { nil } }
+    }
+
+    /// A value that is read from a key's text, nil when absent.
+    public func optionalParsed<Value>(
+        _ key: String,
+        _ parse: (String) throws -> Value
+    ) throws(DocumentError) -> Value? {
+        guard let text = try optionalText(key) else { return nil }
+        do { return try parse(text) } catch { throw DocumentError(path: key, problem: "is wrong: \(error)") }
+    }
+
+    /// A value that is read from a key's text.
+    public func parsed<Value>(_ key: String, _ parse: (String) throws -> Value) throws(DocumentError) -> Value {
+        try Self.required(optionalParsed(key, parse), key)
+    }
+
+    /// One of an enumeration's values, nil when absent.
+    public func optionalChoice<Value: RawRepresentable & CaseIterable>(
+        _ key: String,
+        as type: Value.Type = Value.self
+    ) throws(DocumentError) -> Value? where Value.RawValue == String {
+        guard let text = try optionalText(key) else { return nil }
+        guard let value = Value(rawValue: text) else {
+            let choices = Value.allCases.map(\.rawValue).joined(separator: ", ")
+            throw DocumentError(path: key, problem: "is '\(text.prefix(64))', not one of \(choices)")
+        }
+        return value
+    }
+
+    /// One of an enumeration's values.
+    public func choice<Value: RawRepresentable & CaseIterable>(
+        _ key: String,
+        as type: Value.Type = Value.self
+    ) throws(DocumentError) -> Value where Value.RawValue == String {
+        try Self.required(optionalChoice(key), key)
+    }
+}

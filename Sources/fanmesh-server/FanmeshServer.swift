@@ -1,0 +1,1 @@
+@main struct FanmeshServer { static func main() {} }
