@@ -26,7 +26,9 @@ let package = Package(
         .executableTarget(name: "fanmesh-server", dependencies: ["FanServer"], swiftSettings: settings),
         .executableTarget(
             name: "fanmesh-bench",
-            dependencies: ["FanCore", "FanHTTP", "FanTLS", "FanStore", "FanLab", "FanLink", "FanSystem", "CLinux", "CBench"],
+            dependencies: [
+                "FanCore", "FanHTTP", "FanTLS", "FanStore", "FanLab", "FanLink", "FanSystem", "CLinux", "CBench",
+            ],
             swiftSettings: settings
         ),
         .target(
@@ -46,7 +48,11 @@ let package = Package(
             dependencies: ["FanDatabase", "FanTLS", "FanHTTP", "FanCore", "FanSystem", "CLinux"],
             swiftSettings: settings
         ),
-        .target(name: "FanStore", dependencies: ["FanHTTP", "FanCore", "FanSystem", "CLinux"], swiftSettings: settings),
+        .target(
+            name: "FanStore",
+            dependencies: ["FanHTTP", "FanCore", "FanSystem", "CLinux"],
+            swiftSettings: settings
+        ),
         .target(
             name: "FanDatabase",
             dependencies: ["FanCore", "FanSystem", "CCowSQL", "CLinux"],

@@ -105,9 +105,13 @@ public struct NodeReport: Hashable, Sendable {
     public var vni: UInt32?
     /// The UDP port of the overlay.
     public var port: UInt16?
-    /// What the classifiers counted. Counters alone never make a report a changed one.
+    /// What the classifiers counted.
+    ///
+    /// Counters alone never make a report a changed one.
     public var counters: ForwardingCounters?
-    /// What the probes found. Times alone never make a report a changed one.
+    /// What the probes found.
+    ///
+    /// Times alone never make a report a changed one.
     public var reachability: Reachability
     /// What should be looked at.
     public var warnings: [Warning]
