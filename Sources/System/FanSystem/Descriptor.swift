@@ -38,15 +38,17 @@ public struct Descriptor: ~Copyable, Sendable {
 
 /// Reads and writes of whole small files.
 public enum File {
-    /// The largest file that ``read(_:)`` takes, in bytes.
+    /// The largest file that ``read(_:maximumBytes:)`` takes unless told otherwise, in bytes.
     public static let maximumBytes = 1 << 20
 
     /// Reads a whole file as text; bytes that are no UTF-8 become replacement characters.
     ///
-    /// - Parameter path: the file.
+    /// - Parameters:
+    ///   - path: the file.
+    ///   - maximumBytes: the largest that it may be.
     /// - Returns: its text, nil when there is no such file.
     /// - Throws: ``FileError``.
-    public static func read(_ path: String) throws(FileError) -> String? {
+    public static func read(_ path: String, maximumBytes: Int = Self.maximumBytes) throws(FileError) -> String? {
         let result = unsafe fan_open(path, O_RDONLY, 0)
         if result == -ENOENT { return nil }
         guard result >= 0 else { throw FileError(operation: "open", path: path, code: -result) }
