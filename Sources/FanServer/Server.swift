@@ -141,7 +141,11 @@ public final class Server: Sendable {
             else {
                 throw ServerError.damaged(file: directory.path, "the certificates or the members are missing")
             }
-            let certificates = ClusterNode.Certificates(cluster: cluster, next: try directory.identity(.next))
+            let certificates = ClusterNode.Certificates(
+                cluster: cluster,
+                next: try directory.identity(.next),
+                former: try directory.identity(.former)?.fingerprint
+            )
             try begin(membership, identity, certificates, known, first: nil)
             state.withLock { $0.failure = nil }
         } catch {
@@ -228,6 +232,11 @@ public final class Server: Sendable {
         }
         defer { state.withLock { $0.isBusy = false } }
         return try body()
+    }
+
+    /// Runs on a thread of its own, which the end of the server waits for.
+    func housekeep(_ body: @escaping @Sendable () -> Void) {
+        housekeeping.start("housekeeping", body)
     }
 
     // MARK: what the node's agent and commands see

@@ -40,7 +40,7 @@ extension Server {
             )
         }
         let member = try leader.remove(call.name)
-        node.roleBell.ring()
+        try node.retire(member, leader)
         log.notice("member-removed", "'\(member.name)' at \(member.address) is no member any more")
         var message = "'\(member.name)' is no member any more; its certificate is refused from now on"
         if !isLeaving {
@@ -86,6 +86,30 @@ extension Server {
 }
 
 extension ClusterNode {
+    /// Takes a former member's node out of the database, once another has its role.
+    ///
+    /// The member stays up until this is done: of two voters, both are needed for it.
+    func retire(_ member: Member, _ leader: Leadership) throws(APIError) {
+        let deadline = ContinuousClock.now + .seconds(15)
+        var last = "it took longer than 15 s"
+        while ContinuousClock.now < deadline {
+            do {
+                let client = try DatabaseClient(descriptor: database.connectLocally(), timeout: .seconds(10))
+                while try client.cluster().contains(where: { $0.id == member.id }) {
+                    guard ContinuousClock.now < deadline, let done = try leader.adjustRoles(client) else { break }
+                    log.notice("roles", done)
+                }
+                if try !client.cluster().contains(where: { $0.id == member.id }) { return }
+            } catch { last = "\(error)" }
+            sleepThread(for: .milliseconds(50))
+        }
+        throw APIError(
+            .timeout,
+            "'\(member.name)' is no member any more, but its database node could not be taken out: \(last)",
+            remedy: "the leader goes on trying; see 'fanmesh cluster list'"
+        )
+    }
+
     /// The members as they were last known, none of them known to be there.
     func lastKnown(_ error: APIError) -> Document {
         let state = state

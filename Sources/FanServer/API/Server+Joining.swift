@@ -250,7 +250,7 @@ extension Server {
                 let response = try connection.request(
                     "POST",
                     path,
-                    body: Array(candidate.document.compactJSON),
+                    body: candidate.document.compactJSON,
                     timeout: .seconds(15)
                 )
                 guard response.status < 300 else {
@@ -383,7 +383,7 @@ extension Server {
             var answer = try node.atLeader(
                 "POST",
                 redeeming ? "/1.0/internal/redemption" : "/1.0/internal/rehearsal",
-                Array(candidate.document.compactJSON)
+                candidate.document.compactJSON
             ) { leader throws(APIError) in
                 redeeming ? try leader.redeem(candidate) : try leader.rehearse(candidate)
             }

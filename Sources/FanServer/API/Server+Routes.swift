@@ -137,7 +137,7 @@ extension Server {
         let receipt = try node.atLeader(
             "PUT",
             "/1.0/members/\(node.membership.name)/report",
-            Array(report.document.compactJSON.utf8)
+            report.document.compactJSON
         ) { leader throws(APIError) in
             try leader.receipt(stored: leader.take(report, of: node.membership.name))
         }
@@ -173,13 +173,13 @@ extension Server {
         }
         try leadership.hear(heartbeat)
         leadership.answer(heartbeat, with: call.responder)
-        node.roleBell.ring(unless: leadership.hasNode(of: heartbeat.name))
+        if !leadership.hasDatabaseNode(of: heartbeat.name) { node.roleBell.ring() }
     }
 
     private func state(_ call: Call) throws(APIError) {
         let node = try member()
         let body =
-            node.leadership?.encodedState ?? Array(node.state.document.compactJSON.utf8)
+            node.leadership?.encodedState ?? node.state.document.compactJSON
         call.responder.respond(HTTPResponse(status: 200, json: body))
     }
 

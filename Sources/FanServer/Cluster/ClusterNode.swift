@@ -23,6 +23,7 @@ final class ClusterNode: Sendable {
     let directory: ServerDirectory
     let log: ServerLog
     let membership: Membership
+    private let joining: Mutex<Bool>
     let incarnation: Int
     let nodeIdentity: Identity
     let database: DatabaseNode
@@ -35,6 +36,7 @@ final class ClusterNode: Sendable {
     private let leading = Mutex<Leadership?>(nil)
     private let first: ClusterState?
     private let isStopped = Mutex(false)
+    private let wasTold = Mutex(false)
     private let failure = Mutex<APIError?>(nil)
     let tunnels = Tunnels()
     let watchBell = Bell()
@@ -59,6 +61,7 @@ final class ClusterNode: Sendable {
         self.directory = directory
         self.log = log
         self.membership = membership
+        joining = Mutex(membership.isJoining)
         self.incarnation = incarnation
         self.nodeIdentity = nodeIdentity
         self.certificates = Mutex(certificates)
@@ -95,7 +98,9 @@ final class ClusterNode: Sendable {
 
     /// Starts the database and the threads that keep up with the cluster.
     func start() throws {
-        try database.start()
+        // A node restored from an old copy must not vote with what it has forgotten: the others know better.
+        if first == nil, state.members.count > 1 { askBeforeStart() }
+        if refusal == nil { try database.start() }
         threads.start("watch") { [self] in watch() }
         threads.start("heartbeat") { [self] in sendHeartbeats() }
         threads.start("roles") { [self] in keepRoles() }
@@ -122,6 +127,23 @@ final class ClusterNode: Sendable {
 
     /// Whether the leader refused this member for good, and why.
     var refusal: APIError? { failure.withLock { $0 } }
+
+    /// Whether the overlay was not yet verified.
+    var isJoining: Bool { joining.withLock { $0 } }
+
+    /// Remembers that the overlay was verified.
+    ///
+    /// - Returns: whether that is new.
+    func finishJoining() throws(FileError) -> Bool {
+        guard joining.withLock({ $0 }) else { return false }
+        var finished = membership
+        finished.isJoining = false
+        try directory.save(finished)
+        return joining.withLock { joining in
+            defer { joining = false }
+            return joining
+        }
+    }
 
     /// The leadership, while this node has it.
     var leadership: Leadership? { leading.withLock { $0.flatMap { $0.hasEnded ? nil : $0 } } }
@@ -192,8 +214,10 @@ final class ClusterNode: Sendable {
             giveUp()
         }
         // A spare is told nothing by its database node: it learns who leads from the members it asks.
-        guard leader != nil || database.isVoter(in: state) else { return }
+        if leader != nil { wasTold.withLock { $0 = true } }
+        guard leader != nil || wasTold.withLock({ $0 }) else { return }
         let isOther = link.follow(leadership == nil && leader == own ? nil : leader)
+        if leader == nil { wasTold.withLock { $0 = false } }
         if isOther {
             changed()
             heartbeatBell.ring()
@@ -227,16 +251,7 @@ final class ClusterNode: Sendable {
         while !mustStop {
             let state = state
             let interval = min(.seconds(5), state.config.offlineAfter / 4)
-            let heartbeat = Heartbeat(
-                name: membership.name,
-                clusterID: membership.clusterID,
-                generation: state.generation,
-                incarnation: incarnation,
-                version: FanmeshVersion.text,
-                schema: Schema.version,
-                clock: wallClockMilliseconds(),
-                wait: interval
-            )
+            let heartbeat = heartbeat(wait: interval)
             if let leadership {
                 do throws(APIError) {
                     try leadership.hear(heartbeat)
@@ -252,6 +267,45 @@ final class ClusterNode: Sendable {
                 heartbeatBell.wait(atMost: error.code == .notAuthorized ? .seconds(2) : .milliseconds(200))
             }
         }
+    }
+
+    /// Says to the other members which start this is; a refusal by any of them keeps the database from starting.
+    private func askBeforeStart() {
+        let deadline = ContinuousClock.now + .seconds(2)
+        let heartbeat = heartbeat(wait: .zero)
+        for member in state.members where member.name != membership.name && ContinuousClock.now < deadline {
+            do throws(APIError) {
+                let answer = try link.call(
+                    member.address,
+                    "POST",
+                    "/1.0/internal/heartbeat",
+                    heartbeat.document,
+                    timeout: .seconds(1)
+                )
+                guard let leader = try? answer.optionalText("leader_address"),
+                    let address = try? SocketAddress(parsing: leader)
+                else { return }
+                _ = try link.call(address, "POST", "/1.0/internal/heartbeat", heartbeat.document, timeout: .seconds(1))
+                return
+            } catch {
+                guard [.conflict, .wrongCluster].contains(error.code) else { continue }
+                refuse(error, mayStopDatabase: false)
+                return
+            }
+        }
+    }
+
+    private func heartbeat(wait: Duration) -> Heartbeat {
+        Heartbeat(
+            name: membership.name,
+            clusterID: membership.clusterID,
+            generation: state.generation,
+            incarnation: incarnation,
+            version: FanmeshVersion.text,
+            schema: Schema.version,
+            clock: wallClockMilliseconds(),
+            wait: wait
+        )
     }
 
     /// Sends one heartbeat and fetches the state when it is another.
@@ -279,13 +333,15 @@ final class ClusterNode: Sendable {
     }
 
     /// Remembers that the leader will not have this member as it is, and stops its part of the database.
-    private func refuse(_ error: APIError) {
+    private func refuse(_ error: APIError, mayStopDatabase: Bool = true) {
         let isNew = failure.withLock { failure in
             defer { failure = error }
             return failure != error
         }
         guard isNew else { return }
         log.error("member-refused", "\(error)")
+        // What this node would vote or acknowledge is worth nothing to the others.
+        if mayStopDatabase { database.stop() }
         changed()
     }
 

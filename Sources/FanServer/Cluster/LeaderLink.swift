@@ -79,7 +79,7 @@ final class LeaderLink: Sendable {
         timeout: Duration,
         onOwnConnection: Bool = false
     ) throws(APIError) -> Document {
-        let bytes = body.map { Array($0.compactJSON.utf8) }
+        let bytes = body.map { $0.compactJSON }
         let response: HTTPResponse
         do throws(HTTPError) {
             if onOwnConnection {

@@ -127,7 +127,7 @@ extension Leadership {
             return false
         }
         guard isNew else { return false }
-        let json = report.document.compactJSON
+        let json = report.document.compactJSONText
         guard json.utf8.count <= NodeReport.maximumBytes else {
             throw APIError(.tooLarge, "the report of '\(name)' has \(json.utf8.count) bytes, at most 65536 are taken")
         }

@@ -126,6 +126,14 @@ extension Leadership {
         return "'\(name)' is now \(change.role.rawValue): \(change.reason)"
     }
 
+    /// Whether a member's node is part of the database already.
+    func hasDatabaseNode(of name: String) -> Bool {
+        model.withLock { model in
+            guard let id = model.state.members.first(where: { $0.name == name })?.id else { return false }
+            return model.servers.contains { $0.id == id }
+        }
+    }
+
     private var targets: RoleTargets {
         let config = state.config
         return RoleTargets(voters: config.voterTarget, standbys: config.standbyTarget)

@@ -165,7 +165,7 @@ final class Leadership: Sendable {
     var encodedState: [UInt8] {
         model.withLock { model in
             if let encoded = model.encodedState, encoded.generation == model.state.generation { return encoded.body }
-            let body = Array(model.state.document.compactJSON.utf8)
+            let body = model.state.document.compactJSON
             model.encodedState = (model.state.generation, body)
             return body
         }

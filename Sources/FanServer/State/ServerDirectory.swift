@@ -10,6 +10,7 @@ struct ServerDirectory: Sendable {
         case node
         case cluster
         case next = "cluster-next"
+        case former = "cluster-former"
     }
 
     /// Where they are.
@@ -75,7 +76,7 @@ struct ServerDirectory: Sendable {
 
     /// Reads what was last known of the cluster.
     func snapshot() throws -> ClusterState? {
-        guard let text = try File.read(file("members"), maximumBytes: 32 << 20) else { return nil }
+        guard let text = try File.read(file("members"), limit: 32 << 20) else { return nil }
         do {
             return try ClusterState(Document(json: Array(text.utf8)))
         } catch { throw ServerError.damaged(file: file("members"), "\(error)") }
@@ -106,7 +107,7 @@ struct ServerDirectory: Sendable {
     func forgetCluster() throws {
         // The membership goes first: what is left without it is rubbish that the next join clears away.
         for name in ["membership", "members", "incarnation"] { try File.remove(file(name)) }
-        for certificate in [Certificate.next, .cluster, .node] { try remove(certificate) }
+        for certificate in [Certificate.next, .former, .cluster, .node] { try remove(certificate) }
         try removeDatabase()
     }
 
