@@ -153,13 +153,17 @@ extension Leadership {
             "quorum": true,
             "stale": false,
             "tolerance": .string(tolerance()),
-            "warnings": .array(warnings(statuses).map(\.document)),
+            "warnings": .array(warnings().map(\.document)),
         ]
     }
 
     /// What should be looked at.
-    func warnings(_ statuses: [MemberStatus]) -> [Warning] {
-        ConflictFinder.warnings(statuses, config: state.config)
+    func warnings() -> [Warning] {
+        let (config, members, reports, presence) = model.withLock {
+            ($0.state.config, $0.state.members, $0.reports, $0.presence)
+        }
+        return ConflictFinder.conflicts(config: config, members: members, reports: reports)
+            + presence.clockWarnings(leader: name)
     }
 
     /// One member with its report.
@@ -190,7 +194,7 @@ extension Leadership {
             "standbys": names(.standby),
             "spares": names(.spare),
             "tolerance": .string(tolerance()),
-            "warnings": .array(warnings(statuses).map(\.document)),
+            "warnings": .array(warnings().map(\.document)),
         ]
     }
 
@@ -265,15 +269,5 @@ extension Leadership {
             )
         }
         return ["schema": "fanmesh.revocation/v1", "name": .string(name)]
-    }
-}
-
-extension Warning {
-    /// The warning as an object.
-    var document: Document {
-        [
-            "code": .string(code), "severity": .string(severity.rawValue), "message": .string(message),
-            "remedy": .string(remedy),
-        ]
     }
 }

@@ -370,9 +370,10 @@ extension Server {
             throw APIError(.badRequest, "candidates come over the network; see 'fanmesh join'")
         }
         let host = String(source.prefix { $0 != ":" })
-        guard attempts.withLock({ $0.allow(host, at: .now) }) else {
+        if let wait = attempts.withLock({ $0.take(host, at: .now) }) {
             log.warning("rate-limited", "\(source) tries tokens too often")
-            throw APIError(.rateLimited, "too many attempts", remedy: "wait a minute, then try again")
+            let seconds = wait.wholeSeconds + 1
+            throw APIError(.rateLimited, "too many attempts", remedy: "try again in \(seconds) s")
         }
         let candidate: Candidate
         do throws(DocumentError) { candidate = try Candidate(try call.body(), fingerprint: fingerprint) } catch {
@@ -387,7 +388,6 @@ extension Server {
             ) { leader throws(APIError) in
                 redeeming ? try leader.redeem(candidate) : try leader.rehearse(candidate)
             }
-            attempts.withLock { $0.forgive(host) }
             guard case .object(var fields) = answer else { throw APIError(.failed, "the leader's answer is no object") }
             if redeeming {
                 let cluster = node.certificates.withLock { $0.cluster }
@@ -410,7 +410,7 @@ extension Server {
     }
 
     /// Tries the candidate's port, as the other members will have to.
-    private func wayBack(_ candidate: Candidate, _ node: ClusterNode) -> RehearsalCheck {
+    private func wayBack(_ candidate: Candidate, _ node: ClusterNode) -> HostCheck {
         do throws(HTTPError) {
             let connection = try HTTPConnection.tls(
                 to: candidate.address,
@@ -420,14 +420,14 @@ extension Server {
                 timeout: .seconds(3)
             )
             connection.close()
-            return RehearsalCheck(
+            return HostCheck(
                 check: "tcp-back",
                 result: .ok,
                 detail: "'\(node.membership.name)' reaches \(candidate.address)",
                 remedy: ""
             )
         } catch {
-            return RehearsalCheck(
+            return HostCheck(
                 check: "tcp-back",
                 result: .fail,
                 detail: "'\(node.membership.name)' cannot reach '\(candidate.name)' at \(candidate.address): \(error)",
@@ -475,7 +475,9 @@ extension Server {
             if let leadership = node.leadership {
                 do {
                     let client = try DatabaseClient(descriptor: node.database.connectLocally(), timeout: .seconds(10))
-                    let heir = try leadership.handOver(client)
+                    guard let heir = try leadership.handOver(client) else {
+                        throw APIError.noQuorum("there is no other member online that could lead")
+                    }
                     changes.append("'\(heir)' leads the database")
                 } catch { throw APIError(any: error) }
                 node.watchBell.ring()

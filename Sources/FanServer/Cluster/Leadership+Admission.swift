@@ -157,18 +157,19 @@ extension Leadership {
         ]
     }
 
-    private func checks(of candidate: Candidate, in state: ClusterState) -> [RehearsalCheck] {
+    private func checks(of candidate: Candidate, in state: ClusterState) -> [HostCheck] {
         Rehearsal.checks(
-            name: candidate.name,
-            address: candidate.address,
-            underlayAddress: candidate.underlayAddress,
-            schema: candidate.schema,
-            version: candidate.version,
-            clockOffset: .milliseconds(candidate.clock - wallClockMilliseconds()),
+            candidate: JoinCandidate(
+                name: candidate.name,
+                address: candidate.address,
+                underlayAddress: candidate.underlayAddress,
+                version: candidate.version,
+                schema: candidate.schema,
+                clockOffset: .milliseconds(candidate.clock - wallClockMilliseconds())
+            ),
             config: state.config,
             members: state.members.filter { $0.fingerprint != candidate.fingerprint },
-            leaderSchema: Schema.version,
-            leaderVersion: FanmeshVersion.text
+            judge: name
         )
     }
 
@@ -213,7 +214,7 @@ extension Leadership {
         guard let member = now.members.first(where: { $0.fingerprint == candidate.fingerprint }) else {
             throw APIError(.conflict, "'\(candidate.name)' was removed while it joined")
         }
-        model.withLock { $0.presence.hear(member.name, at: .now, clockSkew: .zero) }
+        model.withLock { $0.presence.heard(member.name, at: .now) }
         return [
             "schema": "fanmesh.admission/v1",
             "id": .number(member.id),
