@@ -74,7 +74,7 @@ public final class Server: Sendable {
     /// Begins to answer on the local socket, and takes the membership up again.
     ///
     /// - Parameter socket: the local socket, bound and listening; it is taken over.
-    public func start(localSocket socket: consuming Descriptor) throws {
+    func start(localSocket socket: consuming Descriptor) throws {
         let listener = try HTTPServer(.unix(socket.take()), limits: HTTPLimits(), log: { _ in }) { [self] in
             handle($0, $1)
         }
@@ -197,9 +197,13 @@ public final class Server: Sendable {
 
     /// Opens the port for other members.
     func listen(on address: SocketAddress) throws {
+        let first: Identity
+        if let identity = presented.withLock({ $0 }) { first = identity } else {
+            first = try Identity.generate(commonName: "fanmesh")
+        }
         let socket = try listenTCP(address)
         let listener = try HTTPServer(
-            .tls(socket.take()) { [self] in presented.withLock { $0 } },
+            .tls(socket.take(), identity: { [self] in presented.withLock { $0 } ?? first }),
             limits: HTTPLimits(),
             log: { [log] event in log.warning("connection-refused", "\(event)") },
             handler: { [self] in handle($0, $1) }

@@ -30,7 +30,7 @@ public enum ServerProgram {
     /// - Parameter arguments: the command line with the program's name.
     public static func run(_ arguments: [String]) -> Never {
         // A peer that goes away is an error of the call, not the end of the process.
-        unsafe signal(SIGPIPE, SIG_IGN)
+        signal(SIGPIPE, SIG_IGN)
         do {
             let parsed = try parse(arguments.dropFirst())
             switch parsed.verb {

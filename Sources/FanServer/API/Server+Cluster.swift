@@ -2,6 +2,7 @@ internal import FanCore
 internal import FanDatabase
 internal import FanHTTP
 internal import FanTLS
+internal import Synchronization
 
 extension Server {
     /// Lists the members: from the leader, or else what was last known, and says which.
@@ -70,7 +71,7 @@ extension Server {
     func beRemoved(_ call: Call) throws(APIError) -> Document {
         let node = try member()
         let clusterID: String
-        do throws(DocumentError) { clusterID = try call.body().text("cluster_id") } catch { throw APIError(error) }
+        do { clusterID = try call.body().text("cluster_id") } catch { throw APIError(any: error) }
         guard clusterID == node.membership.clusterID else { throw APIError(.wrongCluster, "another cluster is meant") }
         log.notice("removed", "this node was removed from its cluster")
         // The answer goes out on the listener that is about to close.
@@ -204,7 +205,7 @@ extension Leadership {
             throw APIError(.tooLarge, "the report has \(call.request.body.count) bytes, at most 65536 are taken")
         }
         let report: NodeReport
-        do throws(DocumentError) { report = try NodeReport(try call.body()) } catch { throw APIError(any: error) }
+        do { report = try NodeReport(try call.body()) } catch { throw APIError(any: error) }
         return try receipt(stored: take(report, of: call.name))
     }
 
@@ -260,7 +261,7 @@ extension Leadership {
     /// Makes a name's token void.
     func revokeToken(_ name: String) throws(APIError) -> Document {
         let now = wallClockMilliseconds() / 1000
-        let wasThere = try write { transaction in try transaction.revokeToken(name: name, at: now) }
+        let wasThere = try write { transaction in try transaction.revokeToken(name: name, now: now) }
         guard wasThere else {
             throw APIError(
                 .notFound,

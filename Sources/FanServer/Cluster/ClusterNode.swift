@@ -91,7 +91,7 @@ final class ClusterNode: Sendable {
                     trusting: trust.fingerprints,
                     path: "/1.0/internal/database",
                     protocol: Self.databaseProtocol,
-                    headers: HTTPHeaders(["Fanmesh-Cluster": clusterID]),
+                    headers: ["Fanmesh-Cluster": clusterID],
                     timeout: .seconds(5)
                 )
                 return descriptor.take()
@@ -117,7 +117,7 @@ final class ClusterNode: Sendable {
         isStopped.withLock { $0 = true }
         for bell in [watchBell, roleBell, heartbeatBell] { bell.ring() }
         link.close()
-        tunnels.closeAll()
+        tunnels.cut { _ in true }
         leading.withLock { leadership in
             leadership?.end()
             leadership = nil
@@ -176,7 +176,7 @@ final class ClusterNode: Sendable {
         do { try directory.save(newer) } catch {
             log.error("state-not-saved", "\(error); what is known of the cluster would be lost in a restart")
         }
-        tunnels.close(where: { fingerprint in !newer.members.contains { $0.fingerprint == fingerprint } })
+        tunnels.cut(where: { fingerprint in !newer.members.contains { $0.fingerprint == fingerprint } })
         changed()
         roleBell.ring()
     }

@@ -1,5 +1,8 @@
 internal import FanCore
+internal import FanDatabase
 internal import FanHTTP
+internal import FanTLS
+internal import Synchronization
 
 /// What a member tells the leader every few seconds.
 struct Heartbeat: Hashable, Sendable {
@@ -140,7 +143,7 @@ extension Leadership {
         }
         let now = wallClockMilliseconds() / 1000
         try write { transaction in
-            try transaction.saveReport(name, json, at: now)
+            try transaction.saveReport(name, json: json, now: now)
         }
         model.withLock { $0.reports[name] = report }
         return true

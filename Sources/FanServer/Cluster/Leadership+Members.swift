@@ -1,5 +1,6 @@
 internal import FanCore
 internal import FanDatabase
+internal import Synchronization
 
 extension Leadership {
     private var ownID: UInt64? { state.members.first { $0.name == name }?.id }
@@ -63,7 +64,7 @@ extension Leadership {
     func edit(_ name: String, _ changes: Document) throws(APIError) -> Member {
         var member = try member(name)
         do throws(DocumentError) {
-            if let domain = try changes.optionalParsed("failure_domain", { try DNSLabel.check($0) }) {
+            if let domain = try changes.optionalParsed("failure_domain", checkedLabel) {
                 member.failureDomain = domain
             }
             if let role = try changes.optionalText("role") {
@@ -91,7 +92,7 @@ extension Leadership {
         }
         let now = wallClockMilliseconds() / 1000
         try change(evenIfBlocked: true) { transaction in
-            try transaction.remove(name: name, fingerprint: member.fingerprint, at: now)
+            _ = try transaction.remove(name, now: now)
         }
         return member
     }

@@ -65,14 +65,14 @@ final class Leadership: Sendable {
                     config.clusterID = clusterID
                     try transaction.saveConfig(config)
                     for member in try transaction.members() where member.name != name {
-                        try transaction.remove(name: member.name, at: now)
+                        try transaction.remove(member.name, now: now)
                     }
                     try transaction.bumpGeneration()
                 }
                 let members = try transaction.members()
                 var reports: [String: NodeReport] = [:]
-                for (name, json) in try transaction.reports() {
-                    reports[name] = try? NodeReport(Document(json: Array(json.utf8)))
+                for stored in try transaction.reports() {
+                    reports[stored.name] = try? NodeReport(Document(json: Array(stored.json.utf8)))
                 }
                 let generation = try transaction.generation()
                 return Model(
@@ -115,7 +115,7 @@ final class Leadership: Sendable {
                 return try body(&transaction)
             }
         } catch {
-            if let error = error as? DatabaseError, error.isNotLeader || error.isEpochLost { end() }
+            if let error = error as? DatabaseError, error.isNotLeader || error.reason == .epochLost { end() }
             throw APIError(any: error)
         }
     }
