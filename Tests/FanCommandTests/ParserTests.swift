@@ -1,3 +1,4 @@
+import FanCore
 import Testing
 
 @testable import FanCommand

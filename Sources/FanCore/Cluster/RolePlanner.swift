@@ -148,7 +148,9 @@ public struct RolePlanner: Sendable {
             // Adds before it removes: the surplus rule then takes the one that should not vote.
             return .promote(id: heir.id, name: heir.name, to: .voter)
         }
-        if online.count > voterTarget,
+        // While many voters are offline, one that answers may be needed although it is surplus: then they go first.
+        let isQuorumSafe = online.count - 1 > (nodes.count { $0.role == .voter } - 1) / 2
+        if online.count > voterTarget, isQuorumSafe,
             let surplus = Self.worst(online.filter { $0.pinnedRole != .voter }, role: .voter, leader: leader)
         {
             if !surplus.isLeader { return demotion(of: surplus) }
