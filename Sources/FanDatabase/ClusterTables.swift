@@ -128,7 +128,9 @@ extension Transaction {
         try execute(.announceMember, .text(version), .integer(Int64(schema)), .text(name))
     }
 
-    /// Removes a member and its report; its certificate is refused from now on. One that is not there is fine.
+    /// Removes a member and its report; its certificate is refused from now on.
+    ///
+    /// One that is not there is fine.
     ///
     /// - Parameters:
     ///   - name: the member.

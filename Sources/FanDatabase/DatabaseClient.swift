@@ -131,7 +131,7 @@ public final class DatabaseClient: Sendable {
         try ask(request, "set the node's weight", .empty)
     }
 
-    /// Adds a node as a spare. Only the leader can.
+    /// Adds a node as a spare, at the leader.
     ///
     /// - Parameters:
     ///   - id: the node's number, never used before.
@@ -144,7 +144,7 @@ public final class DatabaseClient: Sendable {
         try change(request, "add database node \(id)")
     }
 
-    /// Gives a node a role; a voter must first catch up. Only the leader can.
+    /// Gives a node a role, at the leader; a voter must first catch up.
     ///
     /// - Parameters:
     ///   - id: the node's number.
@@ -157,7 +157,7 @@ public final class DatabaseClient: Sendable {
         try change(request, "make database node \(id) a \(role.rawValue)")
     }
 
-    /// Removes a node. Only the leader can.
+    /// Removes a node, at the leader.
     ///
     /// - Parameter id: the node's number.
     /// - Throws: ``DatabaseError``.
@@ -167,7 +167,7 @@ public final class DatabaseClient: Sendable {
         try change(request, "remove database node \(id)")
     }
 
-    /// Makes another voter the leader. Only the leader can.
+    /// Makes another voter the leader, at the leader.
     ///
     /// - Parameter id: the node's number.
     /// - Throws: ``DatabaseError``.
@@ -180,6 +180,7 @@ public final class DatabaseClient: Sendable {
     /// The node's own copy of the database, leader or not: the file and its write-ahead log.
     ///
     /// - Parameter name: the database's name.
+    /// - Returns: both, the log possibly empty.
     /// - Throws: ``DatabaseError``.
     public func dump(_ name: String) throws(DatabaseError) -> [DatabaseFile] {
         var request = WireWriter(.dump)

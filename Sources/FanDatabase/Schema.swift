@@ -19,7 +19,7 @@ public enum Schema {
     /// The version that this program works with.
     public static let version = migrations.count
 
-    /// From nothing to version 1, from 1 to 2, and so on. Only ever appended to.
+    /// From nothing to version 1, from 1 to 2, and so on; only ever appended to.
     static let migrations = [
         Migration(.createConfig, .createMembers, .createReports, .createTokens, .createRemoved, .createCounters)
     ]

@@ -67,6 +67,7 @@ extension Transaction {
     /// - Parameters:
     ///   - hash: of its secret.
     ///   - now: in seconds since 1970.
+    /// - Returns: how.
     /// - Throws: ``DatabaseError``.
     public mutating func tokenState(hash: String, now: Int64) throws(DatabaseError) -> TokenState {
         try token(hash)?.state(now: now) ?? .unknown

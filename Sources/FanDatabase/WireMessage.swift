@@ -192,6 +192,7 @@ struct WireReader {
     ///
     /// - Parameter rows: where the rows go.
     /// - Returns: whether another part follows.
+    /// - Throws: ``DatabaseError``.
     mutating func rows(into rows: inout [SQLRow]) throws(DatabaseError) -> Bool {
         let columns = try count(bytesEach: 8)
         for _ in 0..<columns { _ = try text() }

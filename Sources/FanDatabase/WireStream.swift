@@ -81,6 +81,7 @@ struct WireStream: ~Copyable {
     ///   - operation: what was asked, for errors.
     ///   - budget: the most bytes it may have.
     ///   - read: reads its body, all of it.
+    /// - Returns: what `read` made of it.
     /// - Throws: ``DatabaseError``: the node's own failure, or what went wrong with its answer.
     mutating func answer<Answer>(
         _ reply: WireReply,
