@@ -7,6 +7,8 @@ internal import Synchronization
 public final class DatabaseClient: Sendable {
     /// The most bytes of one answer, and of all rows of one query.
     static let maximumAnswerBytes = 256 << 20
+    /// The name of the server's database.
+    public static let databaseName = "fanmesh"
 
     private struct State: ~Copyable {
         var stream: WireStream
@@ -200,7 +202,7 @@ public final class DatabaseClient: Sendable {
     ///
     /// - Parameter name: the database's name.
     /// - Throws: ``DatabaseError``.
-    public func open(_ name: String = "fanmesh") throws(DatabaseError) {
+    public func open(_ name: String = databaseName) throws(DatabaseError) {
         var request = WireWriter(.open)
         try request.append(name)
         request.append(0)

@@ -180,6 +180,16 @@ public final class DatabaseNode: Sendable {
         return number
     }
 
+    /// This node's own copy of the database, whoever leads.
+    ///
+    /// - Parameter timeout: how long to wait.
+    /// - Returns: the copy.
+    /// - Throws: ``DatabaseError``.
+    public func copy(timeout: Duration = .seconds(5)) throws(DatabaseError) -> DatabaseCopy {
+        let client = DatabaseClient(descriptor: try connectLocally(), timeout: timeout)
+        return try DatabaseCopy(files: try client.dump(DatabaseClient.databaseName))
+    }
+
     /// Makes a directory's copy of the database a cluster of one node, when the others are lost for good.
     ///
     /// Damaged files are set aside. Make a copy of the directory before.

@@ -55,16 +55,14 @@ struct Writer {
             job.finish(blockade)
             return false
         }
+        // The commit releases the savepoints of writes that went well.
         if !alone { try client.executePrepared(SQL.savepoint.rawValue, []) }
         var transaction = Transaction(client, mayWrite: true)
         let failure: any Error
         do {
             try job.body(&transaction)
             // A body must not hide that its transaction is gone.
-            guard let hidden = transaction.failure else {
-                if !alone { try client.executePrepared(SQL.release.rawValue, []) }
-                return true
-            }
+            guard let hidden = transaction.failure else { return true }
             throw hidden
         } catch {
             failure = error

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
@@ -71,5 +70,3 @@ int fan_lock_alone(int fd) { return flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 
 void fan_ignore_broken_pipes(void) { signal(SIGPIPE, SIG_IGN); }
 
 int fan_set_environment(const char *name, const char *value) { return setenv(name, value, 1) < 0 ? -errno : 0; }
-
-void fan_bound_malloc_arenas(int count) { mallopt(M_ARENA_MAX, count); }

@@ -19,6 +19,3 @@ void fan_ignore_broken_pipes(void);
 
 // Sets a variable of the environment.
 int fan_set_environment(const char *name, const char *value);
-
-// Bounds how many arenas malloc keeps: each one costs resident memory.
-void fan_bound_malloc_arenas(int count);
