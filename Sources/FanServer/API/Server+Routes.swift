@@ -118,8 +118,10 @@ extension Server {
         let respond: @Sendable () -> Void = { [self] in
             if agent != nil {
                 state.withLock { state in
-                    state.agent?.watching = max(0, (state.agent?.watching ?? 0) - 1)
-                    state.agent?.seen = .now
+                    guard var watcher = state.agent else { return }
+                    watcher.watching = max(0, watcher.watching - 1)
+                    watcher.seen = .now
+                    state.agent = watcher
                 }
             }
             call.responder.respond(HTTPResponse(status: 200, document: snapshot().document))

@@ -82,7 +82,9 @@ final class ClusterNode: Sendable {
         database = try DatabaseNode(
             id: membership.id,
             address: membership.address.description,
-            directory: directory.database
+            directory: directory.database,
+            // A wiped node must not start again under its number; one that never started has nothing yet.
+            mayBeEmpty: first != nil || (membership.isJoining && membership.id != 1)
         ) { address in
             do {
                 let descriptor = try dialUpgraded(
