@@ -199,7 +199,9 @@ final class ClusterNode: Sendable {
         while !mustStop {
             do {
                 let connection: DatabaseClient
-                if let client { connection = client } else {
+                if let client {
+                    connection = client
+                } else {
                     connection = try DatabaseClient(descriptor: database.connectLocally(), timeout: .seconds(2))
                 }
                 client = connection
@@ -370,7 +372,9 @@ final class ClusterNode: Sendable {
             }
             do {
                 let connection: DatabaseClient
-                if let client { connection = client } else {
+                if let client {
+                    connection = client
+                } else {
                     connection = try DatabaseClient(descriptor: database.connectLocally(), timeout: .seconds(20))
                 }
                 client = connection
