@@ -97,11 +97,11 @@ public struct AgentService {
 
     private static func identity(_ state: StateDirectory) throws -> String {
         let lock = try state.lock()
-        defer { _ = consume lock }
-        if let known = try state.nodeIdentity() { return known }
-        let new = StateDirectory.newIdentity()
-        try state.save(identity: new)
-        return new
+        let known = try state.nodeIdentity()
+        let identity = known ?? StateDirectory.newIdentity()
+        if known == nil { try state.save(identity: identity) }
+        _ = consume lock
+        return identity
     }
 
     // MARK: - The loop
