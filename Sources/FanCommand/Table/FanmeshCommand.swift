@@ -21,6 +21,8 @@ extension Command {
             DownVerb.command,
             StatusVerb.command,
             CheckVerb.command,
+            AgentVerb.command,
+            WaitVerb.command,
             LabVerb.command,
             CompletionVerb.command,
             ManualVerb.command,

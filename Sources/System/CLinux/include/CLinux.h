@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "CLinuxAgent.h"
 #include "CLinuxDatabase.h"
 #include "CLinuxSockets.h"
 #include "CLinuxSpace.h"
