@@ -45,28 +45,15 @@ enum StatusVerb {
     private static func report(_ verdict: Verdict, _ statuses: [NetworkStatus], _ warnings: [Warning]) -> Report {
         let networks = statuses.map(document)
         let peers = statuses.flatMap(peers)
-        let warningDocuments: [Document] = warnings.map { warning in
-            [
-                "code": .string(warning.code),
-                "severity": .string(warning.severity.rawValue),
-                "message": .string(warning.message),
-                "remedy": .string(warning.remedy),
-            ]
-        }
         let document: Document = [
             "schema": "fanmesh.status/v1",
             "verdict": .string(verdict.rawValue),
             "networks": .array(networks),
             "peers": .array(peers),
-            "warnings": .array(warningDocuments),
+            "warnings": .array(warnings.map(\.document)),
         ]
         var lines = [Report.Line(verdict.rawValue.uppercased(), mark: Mark(result: verdict.rawValue))]
-        for warning in warnings {
-            lines.append(
-                Report.Line("\(warning.code): \(warning.message)", mark: Mark(result: warning.severity.rawValue))
-            )
-            lines.append(Report.Line("  fix: \(warning.remedy)"))
-        }
+        lines += Report.Line.lines(warnings)
         let columns = ["name", "slice", "underlay_address", "underlay", "overlay", "forwarder", "mtu", "vni", "port"]
         let counted = ["counters.forwarded", "counters.spoofed", "counters.outside", "counters.unsupported"]
         let table = Table(
