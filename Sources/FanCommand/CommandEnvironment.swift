@@ -46,21 +46,21 @@ struct CommandEnvironment: Sendable {
 }
 
 @Sendable private func processHostName() -> String {
-    var name = [UInt8](repeating: 0, count: 256)
-    let result = unsafe name.withUnsafeMutableBytes { buffer in
-        unsafe gethostname(buffer.baseAddress?.assumingMemoryBound(to: CChar.self), buffer.count - 1)
+    var names = utsname()
+    guard unsafe uname(&names) == 0 else { return "" }
+    return unsafe withUnsafeBytes(of: names.nodename) { bytes in
+        unsafe String(decoding: unsafe bytes.prefix { $0 != 0 }, as: UTF8.self)
     }
-    return result == 0 ? String(decoding: name.prefix { $0 != 0 }, as: UTF8.self) : ""
 }
 
 @Sendable private func processTime() -> Timestamp {
-    Timestamp(secondsSince1970: Int64(unsafe time(nil)))
+    Timestamp(secondsSince1970: Int64(time(nil)))
 }
 
 @Sendable private func processExecute(_ words: [String]) -> Int32 {
     // Nothing is freed: either this process is another one afterwards, or it ends with an error.
-    let arguments = unsafe UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>.allocate(capacity: words.count + 1)
-    for (index, word) in words.enumerated() { unsafe arguments[index] = unsafe strdup(word) }
+    let arguments = UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>.allocate(capacity: words.count + 1)
+    for (index, word) in words.enumerated() { unsafe arguments[index] = strdup(word) }
     unsafe arguments[words.count] = nil
     return unsafe -fan_execute(arguments[0], arguments, fan_environment())
 }

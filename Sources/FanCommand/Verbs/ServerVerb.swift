@@ -53,12 +53,12 @@ enum ServerVerb {
 
     /// Where this program lies.
     private static func ownDirectory() -> String? {
-        var bytes = [UInt8](repeating: 0, count: 4096)
-        let count = unsafe bytes.withUnsafeMutableBytes { buffer in
-            unsafe readlink("/proc/self/exe", buffer.baseAddress?.assumingMemoryBound(to: CChar.self), buffer.count)
+        var bytes = [CChar](repeating: 0, count: 4096)
+        let count = unsafe bytes.withUnsafeMutableBufferPointer { buffer in
+            unsafe buffer.baseAddress.map { unsafe readlink("/proc/self/exe", $0, buffer.count) } ?? -1
         }
         guard count > 0, count < bytes.count else { return nil }
-        let path = String(decoding: bytes[..<count], as: UTF8.self)
+        let path = String(decoding: bytes[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
         return path.lastIndex(of: "/").map { String(path[..<$0]) }
     }
 }

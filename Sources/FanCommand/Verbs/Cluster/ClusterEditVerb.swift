@@ -169,7 +169,9 @@ enum ClusterEditVerb {
     /// A new directory that nobody else can write to.
     private static func temporaryDirectory() throws(FileError) -> String {
         var template = Array("/tmp/fanmesh-XXXXXX".utf8CString)
-        let isMade = unsafe template.withUnsafeMutableBufferPointer { unsafe mkdtemp($0.baseAddress) != nil }
+        let isMade = unsafe template.withUnsafeMutableBufferPointer { buffer in
+            unsafe buffer.baseAddress.map { unsafe mkdtemp($0) != nil } ?? false
+        }
         guard isMade else { throw FileError(operation: "make directory", path: "/tmp/fanmesh-XXXXXX", code: errno) }
         return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
