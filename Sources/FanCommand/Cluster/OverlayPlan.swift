@@ -18,6 +18,7 @@ enum OverlayPlan {
         var request = UpRequest(overlay: config.mapping.overlay)
         request.network = config.network
         request.underlay = .prefix(config.mapping.underlay)
+        request.host = host
         request.forwarder = config.forwarder
         request.port = config.port
         request.mtuBytes = config.mtuBytes

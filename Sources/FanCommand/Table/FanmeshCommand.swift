@@ -21,6 +21,7 @@ extension Command {
             DownVerb.command,
             StatusVerb.command,
             CheckVerb.command,
+            InitVerb.command,
             JoinVerb.command,
             LeaveVerb.command,
             ClusterVerb.command,

@@ -70,25 +70,40 @@ enum InitVerb {
         let timeout = try invocation.duration(JoinVerb.timeout) ?? .seconds(30)
         let server = invocation.server
         let snapshot = try server.snapshotWithAgent()
-        if snapshot.state != .unconfigured, plan.token == nil {
+        if snapshot.state != .unconfigured, plan.preseed.clusterToken == nil {
             throw CommandFailure(
                 "this node is in a cluster already, as \(snapshot.name ?? "a member")",
                 remedy: "see 'fanmesh cluster list'; to start anew run 'fanmesh leave' first"
             )
         }
-        if plan.asks { try plan.askForToken(invocation) }
-        if let token = plan.token {
+        try plan.askForToken(invocation)
+        if let token = plan.preseed.clusterToken {
             let wish = JoinRun.Wish(
                 token: token,
-                name: plan.name,
-                address: plan.address,
-                failureDomain: plan.failureDomain,
+                name: plan.preseed.name,
+                address: plan.preseed.address,
+                failureDomain: plan.preseed.failureDomain,
                 timeout: timeout
             )
             return try JoinVerb.run(invocation, wish)
         }
         let node = try plan.settle(invocation)
         return try bootstrap(invocation, server, node, timeout)
+    }
+
+    /// Prints the preseed of the cluster that this node is in, or else of the one that `init` would make.
+    private static func showDump(_ invocation: Invocation, _ plan: InitPlan) throws(CommandFailure) -> ExitCode {
+        let preseed: Preseed
+        if let snapshot = try? invocation.server.snapshot(), let config = snapshot.config, let own = snapshot.ownMember {
+            invocation.note("what runs here:")
+            preseed = Preseed(config, own)
+        } else {
+            invocation.note("what 'fanmesh init' would make here:")
+            preseed = try plan.settle(invocation).preseed
+        }
+        let document = preseed.knownDocument
+        invocation.output.write(invocation.format == .json ? document.json : document.yaml)
+        return .success
     }
 
     private static func bootstrap(
