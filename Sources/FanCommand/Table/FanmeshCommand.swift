@@ -27,6 +27,8 @@ extension Command {
             ClusterVerb.command,
             TokenVerb.command,
             ServerVerb.command,
+            AgentVerb.command,
+            WaitVerb.command,
             LabVerb.command,
             CompletionVerb.command,
             ManualVerb.command,
