@@ -100,7 +100,9 @@ enum StatusVerb {
         if !networks.isEmpty { sections.append(.table(table)) }
         if !peers.isEmpty {
             sections.append(
-                .table(Table(["name", "network", "underlay_address", "overlay_address"].map { Table.Column($0) }, peers))
+                .table(
+                    Table(["name", "network", "underlay_address", "overlay_address"].map { Table.Column($0) }, peers)
+                )
             )
         }
         return Report(document, sections: sections, rows: table)
