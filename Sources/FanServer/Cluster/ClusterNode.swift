@@ -94,7 +94,10 @@ final class ClusterNode: Sendable {
                     timeout: .seconds(5)
                 )
                 return descriptor.take()
-            } catch { return -1 }
+            } catch {
+                log.info("database-peer", "\(address): \(error)")
+                return -1
+            }
         }
     }
 
