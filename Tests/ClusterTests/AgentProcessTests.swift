@@ -164,7 +164,9 @@ import Testing
         let hosts = try Hosts("notify")
         let host = hosts.first
         let manager = try ServiceManagerSocket("\(host.node.directory)/notify")
-        let agent = try host.startAgent(["NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": "200000", "JOURNAL_STREAM": "1:2"])
+        let agent = try host.startAgent([
+            "NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": "200000", "JOURNAL_STREAM": "1:2",
+        ])
         #expect(try manager.wait(for: "READY=1"))
         #expect(try manager.wait(for: "WATCHDOG=1"))
         agent.signal(SIGHUP)

@@ -89,9 +89,10 @@ final class AgentServer: Sendable {
             let text = String(decoding: bytes, as: UTF8.self)
             if let range = text.firstRange(of: "\r\n\r\n") {
                 let head = text[..<range.lowerBound].split(separator: "\r\n")
-                let length = head.compactMap { line in
-                    line.hasPrefix("Content-Length: ") ? Int(line.dropFirst(16)) : nil
-                }.first ?? 0
+                let length =
+                    head.compactMap { line in
+                        line.hasPrefix("Content-Length: ") ? Int(line.dropFirst(16)) : nil
+                    }.first ?? 0
                 let start = text[..<range.upperBound].utf8.count
                 if bytes.count >= start + length {
                     defer { bytes.removeFirst(start + length) }
