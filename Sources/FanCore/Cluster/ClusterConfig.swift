@@ -38,6 +38,15 @@ public struct ClusterConfig: Hashable, Sendable {
         standbyTarget = 2
         tokenExpiry = .seconds(3 * 3600)
     }
+
+    /// Checks the values that the types do not.
+    ///
+    /// - Throws: ``NetworkSpecError`` naming what does not fit.
+    public func validate() throws(NetworkSpecError) {
+        try NetworkSpec.check(name: network)
+        guard (1...0xff_ffff).contains(vni) else { throw .badVNI(vni) }
+        guard port > 0 else { throw .badPort(Int(port)) }
+    }
 }
 
 /// One node of a cluster, as its database knows it.
@@ -150,6 +159,8 @@ public enum ClusterInputError: Error, Equatable, Sendable, CustomStringConvertib
     case badAddress(String)
     /// No DNS label.
     case badName(String)
+    /// Not an odd number of voters from 3 to 9.
+    case badVoterTarget(Int)
 
     /// What is wrong and what to do about it, in one line.
     public var description: String {
@@ -158,6 +169,8 @@ public enum ClusterInputError: Error, Equatable, Sendable, CustomStringConvertib
             "'\(text.prefix(64))' is not an address; write it like 172.31.16.5 or 172.31.16.5:8473"
         case .badName(let text):
             "'\(text.prefix(64))' is not a member's name; use 1 to 63 of a-z, 0-9 and -, not - at either end"
+        case .badVoterTarget(let number):
+            "\(number) voters cannot be asked for; use 3, 5, 7 or 9, since an even number survives no more failures"
         }
     }
 }

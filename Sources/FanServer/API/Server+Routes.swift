@@ -3,6 +3,7 @@ internal import FanDatabase
 internal import FanHTTP
 internal import FanSystem
 internal import FanTLS
+internal import Synchronization
 
 extension Server {
     /// The whole API.
@@ -19,67 +20,152 @@ extension Server {
         Route("POST", "/1.0/leave", .local, .here { call throws(APIError) in try call.server.leave(call) }),
 
         // The cluster.
-        Route("GET", "/1.0/cluster", .members, .leader { leader, call throws(APIError) in
-            try leader.overview(call)
-        }),
-        Route("PATCH", "/1.0/cluster", .members, .leader { leader, call throws(APIError) in
-            let config = try leader.edit(try call.body())
-            return ["schema": "fanmesh.config/v1", "config": config.document]
-        }),
-        Route("POST", "/1.0/cluster/rotate", .members, .leader { leader, call throws(APIError) in
-            try call.server.rotate(leader)
-        }),
+        Route(
+            "GET",
+            "/1.0/cluster",
+            .members,
+            .leader { leader, call throws(APIError) in
+                try leader.overview(call)
+            }
+        ),
+        Route(
+            "PATCH",
+            "/1.0/cluster",
+            .members,
+            .leader { leader, call throws(APIError) in
+                let config = try leader.edit(try call.body())
+                return ["schema": "fanmesh.config/v1", "config": config.document]
+            }
+        ),
+        Route(
+            "POST",
+            "/1.0/cluster/rotate",
+            .members,
+            .leader { leader, call throws(APIError) in
+                try call.server.rotate(leader)
+            }
+        ),
         Route("GET", "/1.0/members", .members, .held { call throws(APIError) in try call.server.members(call) }),
-        Route("GET", "/1.0/members/*", .members, .leader { leader, call throws(APIError) in
-            try leader.show(call.name)
-        }),
-        Route("PATCH", "/1.0/members/*", .members, .leader { leader, call throws(APIError) in
-            let member = try leader.edit(call.name, try call.body())
-            return ["schema": "fanmesh.member-record/v1", "member": member.document]
-        }),
-        Route("PUT", "/1.0/members/*/report", .members, .leader { leader, call throws(APIError) in
-            try leader.receive(call)
-        }),
-        Route("DELETE", "/1.0/members/*", .members, .leader { leader, call throws(APIError) in
-            try call.server.remove(call, leader)
-        }),
-        Route("POST", "/1.0/tokens", .members, .leader { leader, call throws(APIError) in
-            try leader.issueToken(call)
-        }),
+        Route(
+            "GET",
+            "/1.0/members/*",
+            .members,
+            .leader { leader, call throws(APIError) in
+                try leader.show(call.name)
+            }
+        ),
+        Route(
+            "PATCH",
+            "/1.0/members/*",
+            .members,
+            .leader { leader, call throws(APIError) in
+                let member = try leader.edit(call.name, try call.body())
+                return ["schema": "fanmesh.member-record/v1", "member": member.document]
+            }
+        ),
+        Route(
+            "PUT",
+            "/1.0/members/*/report",
+            .members,
+            .leader { leader, call throws(APIError) in
+                try leader.receive(call)
+            }
+        ),
+        Route(
+            "DELETE",
+            "/1.0/members/*",
+            .members,
+            .leader { leader, call throws(APIError) in
+                try call.server.remove(call, leader)
+            }
+        ),
+        Route(
+            "POST",
+            "/1.0/tokens",
+            .members,
+            .leader { leader, call throws(APIError) in
+                try leader.issueToken(call)
+            }
+        ),
         Route("GET", "/1.0/tokens", .members, .leader { leader, _ throws(APIError) in try leader.tokens() }),
-        Route("DELETE", "/1.0/tokens/*", .members, .leader { leader, call throws(APIError) in
-            try leader.revokeToken(call.name)
-        }),
+        Route(
+            "DELETE",
+            "/1.0/tokens/*",
+            .members,
+            .leader { leader, call throws(APIError) in
+                try leader.revokeToken(call.name)
+            }
+        ),
         Route("GET", "/1.0/database/dump", .members, .here { call throws(APIError) in try call.server.dump(call) }),
 
         // Candidates: whoever has the secret of a token.
-        Route("POST", "/1.0/join/rehearsal", .anyone, .here { call throws(APIError) in
-            try call.server.admit(call, redeeming: false)
-        }),
-        Route("POST", "/1.0/join/redemption", .anyone, .here { call throws(APIError) in
-            try call.server.admit(call, redeeming: true)
-        }),
+        Route(
+            "POST",
+            "/1.0/join/rehearsal",
+            .anyone,
+            .here { call throws(APIError) in
+                try call.server.admit(call, redeeming: false)
+            }
+        ),
+        Route(
+            "POST",
+            "/1.0/join/redemption",
+            .anyone,
+            .here { call throws(APIError) in
+                try call.server.admit(call, redeeming: true)
+            }
+        ),
 
         // Members among themselves.
-        Route("POST", "/1.0/internal/rehearsal", .peers, .leader { leader, call throws(APIError) in
-            try leader.rehearse(try call.candidate())
-        }),
-        Route("POST", "/1.0/internal/redemption", .peers, .leader { leader, call throws(APIError) in
-            try leader.redeem(try call.candidate())
-        }),
-        Route("POST", "/1.0/internal/heartbeat", .peers, .held { call throws(APIError) in
-            try call.server.hear(call)
-        }),
+        Route(
+            "POST",
+            "/1.0/internal/rehearsal",
+            .peers,
+            .leader { leader, call throws(APIError) in
+                try leader.rehearse(try call.candidate())
+            }
+        ),
+        Route(
+            "POST",
+            "/1.0/internal/redemption",
+            .peers,
+            .leader { leader, call throws(APIError) in
+                try leader.redeem(try call.candidate())
+            }
+        ),
+        Route(
+            "POST",
+            "/1.0/internal/heartbeat",
+            .peers,
+            .held { call throws(APIError) in
+                try call.server.hear(call)
+            }
+        ),
         Route("GET", "/1.0/internal/state", .peers, .held { call throws(APIError) in try call.server.state(call) }),
-        Route("GET", "/1.0/internal/database", .peers, .held { call throws(APIError) in
-            try call.server.openTunnel(call)
-        }),
-        Route("POST", "/1.0/internal/certificate", .peers, .here { call throws(APIError) in
-            try call.server.takeCertificate(call)
-        }),
-        Route("POST", "/1.0/internal/removed", .peers, .here { call throws(APIError) in
-            try call.server.beRemoved(call)
-        }),
+        Route(
+            "GET",
+            "/1.0/internal/database",
+            .peers,
+            .held { call throws(APIError) in
+                try call.server.openTunnel(call)
+            }
+        ),
+        Route(
+            "POST",
+            "/1.0/internal/certificate",
+            .peers,
+            .here { call throws(APIError) in
+                try call.server.takeCertificate(call)
+            }
+        ),
+        Route(
+            "POST",
+            "/1.0/internal/removed",
+            .peers,
+            .here { call throws(APIError) in
+                try call.server.beRemoved(call)
+            }
+        ),
     ]
 
     // MARK: this node
@@ -117,14 +203,16 @@ extension Server {
         let respond: @Sendable () -> Void = { [self] in
             if agent != nil {
                 state.withLock { state in
-                    state.agent?.watching = max(0, (state.agent?.watching ?? 0) - 1)
-                    state.agent?.seen = .now
+                    guard var watcher = state.agent else { return }
+                    watcher.watching = max(0, watcher.watching - 1)
+                    watcher.seen = .now
+                    state.agent = watcher
                 }
             }
             call.responder.respond(HTTPResponse(status: 200, document: snapshot().document))
         }
-        let snapshot = snapshot()
-        guard wait > 0, known == snapshot.generation else { return respond() }
+        let now = snapshot()
+        guard wait > 0, known == now.generation else { return respond() }
         watchers.park(until: .now + .seconds(wait), respond)
         if state.withLock({ $0.version }) != version { watchers.wake() }
     }
@@ -133,7 +221,7 @@ extension Server {
     private func report(_ call: Call) throws(APIError) -> Document {
         let node = try member()
         let report: NodeReport
-        do throws(DocumentError) { report = try NodeReport(try call.body()) } catch { throw APIError(error) }
+        do { report = try NodeReport(try call.body()) } catch { throw APIError(any: error) }
         let receipt = try node.atLeader(
             "PUT",
             "/1.0/members/\(node.membership.name)/report",
@@ -155,7 +243,7 @@ extension Server {
     private func hear(_ call: Call) throws(APIError) {
         let node = try member()
         let heartbeat: Heartbeat
-        do throws(DocumentError) { heartbeat = try Heartbeat(try call.body()) } catch { throw APIError(error) }
+        do { heartbeat = try Heartbeat(try call.body()) } catch { throw APIError(any: error) }
         guard let leadership = node.leadership else {
             guard let leader = node.link.leader, leader != node.membership.address else {
                 throw APIError(.notLeader, "'\(node.membership.name)' knows no leader")
@@ -196,7 +284,7 @@ extension Server {
         let own: Int32
         do throws(DatabaseError) { own = try node.database.connectLocally() } catch { throw APIError(error) }
         call.responder.upgrade(to: ClusterNode.databaseProtocol) { peer in
-            node.tunnels.add(fingerprint, pump(peer, own))
+            node.tunnels.join(peer, own, of: fingerprint)
         }
     }
 
@@ -207,8 +295,8 @@ extension Server {
         let node = try member()
         do {
             let client = try DatabaseClient(descriptor: node.database.connectLocally(), timeout: .seconds(10))
-            let files = try client.dump()
-            let digest = sha256Hex(files.flatMap(\.bytes))
+            let files = try client.dump("fanmesh")
+            let digest = sha256Hex(files.sorted { $0.name < $1.name }.flatMap { $0.bytes })
             return [
                 "schema": "fanmesh.dump/v1", "member": .string(node.membership.name), "digest": .string(digest),
                 "bytes": .number(files.reduce(0) { $0 + $1.bytes.count }),
