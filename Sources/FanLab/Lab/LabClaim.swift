@@ -80,7 +80,7 @@ struct LabClaim: ~Copyable {
         }
     }
 
-    /// Removes every namespace and file of a lab of this name, whatever state it is in; the claim stays.
+    /// Removes every daemon, namespace and file of a lab of this name, whatever state it is in; the claim stays.
     ///
     /// Idempotent: yes. Goes on past a failure, and reports the first.
     ///
@@ -89,6 +89,8 @@ struct LabClaim: ~Copyable {
     func empty() throws(LabError) -> Int {
         var first: LabError?
         let mine = NetworkNamespace.all().filter { LabNames.belongs($0.name, toLab: name) }
+        // A daemon without its namespace would no longer be found.
+        try LabDaemons.kill(lab: name, in: mine)
         for namespace in mine {
             do throws(LabError) { try namespace.delete() } catch { first = first ?? error }
         }
