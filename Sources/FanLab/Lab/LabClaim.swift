@@ -6,7 +6,7 @@ internal import Glibc
 ///
 /// The kernel releases the lock when the process dies, however it dies; so a record without a lock is a leftover, or a
 /// lab that was made to stay.
-struct LabClaim: ~Copyable {
+struct LabClaim: ~Copyable, Sendable {
     let name: String
     private let directory: Descriptor
 
