@@ -1,3 +1,5 @@
+internal import FanCore
+
 /// The manual page, in the roff language of the `man` macros.
 struct ManualPage {
     /// The top of the command table.
@@ -8,7 +10,7 @@ struct ManualPage {
         var page = Roff()
         page.macro(
             "TH",
-            [root.name.uppercased(), "8", "", "\(root.name) \(ToolVersion.current)", "System Administration"]
+            [root.name.uppercased(), "8", "", "\(root.name) \(FanmeshVersion.text)", "System Administration"]
         )
         page.macro("SH", ["NAME"])
         page.text("\(Roff.escape(root.name)) \\- \(Roff.escape(root.summary))")

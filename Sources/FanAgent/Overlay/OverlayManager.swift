@@ -7,6 +7,8 @@ public struct UpRequest: Hashable, Sendable {
     public var network = "fan0"
     /// How the underlay is named.
     public var underlay: UnderlaySelector = .auto
+    /// This host's address in an underlay that is named by its prefix; nil to find the only one there is.
+    public var host: IPv4Address?
     /// How the found underlay is widened.
     public var rounding: UnderlayRounding = .none
     /// The overlay.
@@ -146,10 +148,14 @@ public struct OverlayManager {
 
     private func chooseUnderlay(_ request: UpRequest, _ facts: HostFacts) throws -> UnderlayChoice {
         do throws(UnderlayError) {
+            if let host = request.host, case .prefix(let prefix) = request.underlay {
+                return try facts.chooseUnderlay(prefix, host: host)
+            }
             return try facts.chooseUnderlay(request.underlay, overlay: request.overlay, rounding: request.rounding)
         } catch {
             // With `auto` nobody wrote anything wrong, but for the overlay: the host is not ready.
             if case .inOverlay = error { throw OverlayError.badRequest(error) }
+            if case .missingAddress = error { throw OverlayError.refused(error) }
             throw request.underlay == .auto ? OverlayError.refused(error) : .badRequest(error)
         }
     }

@@ -1,0 +1,185 @@
+internal import FanCore
+internal import FanDatabase
+
+extension Leadership {
+    /// Changes what the members agree on.
+    func edit(_ changes: Document) throws(APIError) -> ClusterConfig {
+        var config = state.config
+        do throws(DocumentError) {
+            let keys = ["offline_after_s", "voters", "standbys", "token_expiry_s", "mtu", "forwarder"]
+            for field in changes.fields where !keys.contains(field.key) {
+                throw DocumentError(
+                    path: field.key,
+                    problem: "cannot be changed; what can be is \(keys.joined(separator: ", "))"
+                )
+            }
+            if let seconds: Int64 = try changes.optionalInteger("offline_after_s") {
+                guard ClusterConfig.offlineRange.contains(.seconds(seconds)) else {
+                    throw DocumentError(path: "offline_after_s", problem: "is \(seconds), not 2 to 3600")
+                }
+                config.offlineAfter = .seconds(seconds)
+            }
+            if let seconds: Int64 = try changes.optionalInteger("token_expiry_s") {
+                guard (1...365 * 86_400).contains(seconds) else {
+                    throw DocumentError(path: "token_expiry_s", problem: "is \(seconds), not 1 to 31536000")
+                }
+                config.tokenExpiry = .seconds(seconds)
+            }
+            if let voters: Int = try changes.optionalInteger("voters") {
+                guard voters >= 3, voters % 2 == 1, voters <= 9 else {
+                    throw DocumentError(path: "voters", problem: "is \(voters), not 3, 5, 7 or 9")
+                }
+                config.voterTarget = voters
+            }
+            if let standbys: Int = try changes.optionalInteger("standbys") {
+                guard (0...5).contains(standbys) else {
+                    throw DocumentError(path: "standbys", problem: "is \(standbys), not 0 to 5")
+                }
+                config.standbyTarget = standbys
+            }
+            if changes.fields.contains(where: { $0.key == "mtu" }) {
+                let mtu: Int? = try changes.optionalInteger("mtu")
+                guard mtu.map({ (576...65_485).contains($0) }) ?? true else {
+                    throw DocumentError(path: "mtu", problem: "is \(mtu ?? 0), not 576 to 65485")
+                }
+                config.mtuBytes = mtu
+            }
+            if let forwarder = try changes.optionalText("forwarder") {
+                guard forwarder == "auto" || ForwarderKind(rawValue: forwarder) != nil else {
+                    throw DocumentError(path: "forwarder", problem: "is '\(forwarder)', not auto, ebpf or fdb")
+                }
+                config.forwarder = ForwarderKind(rawValue: forwarder)
+            }
+        } catch { throw APIError(error) }
+        guard config != state.config else { return config }
+        let edited = config
+        try change { transaction in try transaction.saveConfig(edited) }
+        return config
+    }
+
+    /// Changes a member's failure domain, or pins its role.
+    func edit(_ name: String, _ changes: Document) throws(APIError) -> Member {
+        var member = try member(name)
+        do throws(DocumentError) {
+            if let domain = try changes.optionalParsed("failure_domain", { try DNSLabel.check($0) }) {
+                member.failureDomain = domain
+            }
+            if let role = try changes.optionalText("role") {
+                guard role == "auto" || DatabaseRole(rawValue: role) != nil else {
+                    throw DocumentError(path: "role", problem: "is '\(role)', not voter, standby, spare or auto")
+                }
+                member.pinnedRole = DatabaseRole(rawValue: role)
+            }
+        } catch { throw APIError(error) }
+        guard try member != self.member(name) else { return member }
+        let edited = member
+        try change { transaction in try transaction.update(edited) }
+        return member
+    }
+
+    /// Takes a member out of the cluster; its certificate is refused from now on.
+    func remove(_ name: String) throws(APIError) -> Member {
+        let member = try member(name)
+        guard name != self.name else {
+            throw APIError(
+                .conflict,
+                "'\(name)' leads the database",
+                remedy: "run 'fanmesh leave' on it; it hands the leadership over first"
+            )
+        }
+        let now = wallClockMilliseconds() / 1000
+        try change(evenIfBlocked: true) { transaction in
+            try transaction.remove(name: name, fingerprint: member.fingerprint, at: now)
+        }
+        return member
+    }
+
+    // MARK: the database's nodes
+
+    /// Brings the database's nodes one step nearer to what they should be.
+    ///
+    /// - Returns: what was done, nil when all is as it should be.
+    func adjustRoles(_ client: DatabaseClient) throws(DatabaseError) -> String? {
+        let servers = try client.cluster()
+        model.withLock { $0.servers = servers }
+        let statuses = statuses()
+        let members = Dictionary(statuses.map { ($0.member.id, $0) }) { first, _ in first }
+        // A node of nobody: its member was removed.
+        if let orphan = servers.first(where: { members[$0.id] == nil }) {
+            let replacement = RolePlanner.replacement(for: orphan.id, nodes: nodes(servers, statuses), targets: targets)
+            if orphan.role == .voter, let replacement {
+                try client.assign(id: replacement, role: .voter)
+                return "node \(replacement) is a voter in the place of the removed node \(orphan.id)"
+            }
+            try client.remove(id: orphan.id)
+            return "node \(orphan.id) at \(orphan.address) is out of the database"
+        }
+        // A member that has been heard as such has its server running.
+        let known = Set(servers.map(\.id))
+        if let newcomer = statuses.first(where: { !known.contains($0.member.id) && $0.member.incarnation > 0 }) {
+            try client.add(id: newcomer.member.id, address: newcomer.member.address.description)
+            return "'\(newcomer.member.name)' is in the database as a spare"
+        }
+        guard let change = RolePlanner.next(nodes: nodes(servers, statuses), targets: targets) else { return nil }
+        try client.assign(id: change.id, role: change.role)
+        let name = members[change.id]?.member.name ?? "\(change.id)"
+        return "'\(name)' is now \(change.role.rawValue): \(change.reason)"
+    }
+
+    /// Whether a member's node is part of the database already.
+    func hasDatabaseNode(of name: String) -> Bool {
+        model.withLock { model in
+            guard let id = model.state.members.first(where: { $0.name == name })?.id else { return false }
+            return model.servers.contains { $0.id == id }
+        }
+    }
+
+    private var targets: RoleTargets {
+        let config = state.config
+        return RoleTargets(voters: config.voterTarget, standbys: config.standbyTarget)
+    }
+
+    private func nodes(_ servers: [DatabaseServer], _ statuses: [MemberStatus]) -> [RoleNode] {
+        let members = Dictionary(statuses.map { ($0.member.id, $0) }) { first, _ in first }
+        return servers.map { server in
+            let status = members[server.id]
+            return RoleNode(
+                id: server.id,
+                name: status?.member.name ?? "",
+                role: server.role,
+                isOnline: status.map { $0.state != .offline } ?? false,
+                isLeader: status?.isLeader ?? false,
+                failureDomain: status?.member.failureDomain ?? "",
+                pinnedRole: status?.member.pinnedRole
+            )
+        }
+    }
+
+    /// How many may fail, in words.
+    func tolerance() -> String {
+        let servers = model.withLock { $0.servers }
+        return RolePlanner.tolerance(nodes: nodes(servers, statuses()))
+    }
+
+    /// Prepares for this leader's leaving: another voter gets the leadership.
+    ///
+    /// - Returns: the new leader's name.
+    /// - Throws: ``APIError`` when there is nobody to hand over to.
+    func handOver(_ client: DatabaseClient) throws(APIError) -> String {
+        do {
+            let servers = try client.cluster()
+            model.withLock { $0.servers = servers }
+            let nodes = nodes(servers, statuses())
+            guard let heir = RolePlanner.heir(nodes: nodes, targets: targets) else {
+                throw APIError(
+                    .noQuorum,
+                    "there is no other member online that could lead",
+                    remedy: "bring another member back first, or give the cluster up: fanmesh leave --force"
+                )
+            }
+            if heir.role != .voter { try client.assign(id: heir.id, role: .voter) }
+            try client.transfer(to: heir.id)
+            return heir.name
+        } catch { throw APIError(any: error) }
+    }
+}

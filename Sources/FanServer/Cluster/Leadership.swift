@@ -1,0 +1,236 @@
+internal import FanCore
+internal import FanDatabase
+internal import FanHTTP
+internal import FanTLS
+internal import Synchronization
+
+/// What only the leader of the database does: it keeps the cluster's state in memory and writes what changes.
+///
+/// Every write checks the epoch that was taken when the state was loaded. A server that lost the leadership and does
+/// not know it yet cannot write, because the database has no quorum there; one that lost it and got it back finds
+/// another epoch, and loads everything again.
+final class Leadership: Sendable {
+    /// What is known about the members, in memory.
+    struct Model {
+        var state: ClusterState
+        var presence: Presence
+        var reports: [String: NodeReport]
+        var servers: [DatabaseServer]
+        var encodedState: (generation: Int, body: [UInt8])?
+    }
+
+    /// The member that leads.
+    let name: String
+    /// The time limit of one write.
+    static let writeTimeout: Duration = .seconds(4)
+
+    let database: Database
+    let epoch: String
+    let model: Mutex<Model>
+    let heartbeats = WaitList()
+    private let isOver = Mutex(false)
+    private let published: @Sendable (ClusterState) -> Void
+
+    /// Loads the cluster's state and takes a new epoch.
+    ///
+    /// - Parameters:
+    ///   - name: the member that leads.
+    ///   - database: the open database of this node.
+    ///   - first: what a new cluster begins with; used only when the database holds none.
+    ///   - published: told the state now and after each change.
+    /// - Throws: ``APIError`` when this node does not lead after all.
+    init(
+        name: String,
+        database: Database,
+        first: ClusterState?,
+        published: @escaping @Sendable (ClusterState) -> Void
+    ) throws(APIError) {
+        let epoch = hexadecimal(randomBytes(16))
+        let loaded: Model
+        do {
+            loaded = try database.write(timeout: Self.writeTimeout) { transaction in
+                try transaction.saveEpoch(epoch)
+                if let first, try transaction.loadConfig() == nil {
+                    try transaction.saveConfig(first.config)
+                    for member in first.members { try transaction.insert(member) }
+                    try transaction.bumpGeneration()
+                }
+                guard let config = try transaction.loadConfig() else {
+                    throw APIError(.failed, "the database holds no cluster")
+                }
+                let members = try transaction.members()
+                var reports: [String: NodeReport] = [:]
+                for (name, json) in try transaction.reports() {
+                    reports[name] = try? NodeReport(Document(json: Array(json.utf8)))
+                }
+                let generation = try transaction.generation()
+                return Model(
+                    state: ClusterState(generation: generation, config: config, members: members),
+                    presence: Presence(takenOver: .now),
+                    reports: reports,
+                    servers: []
+                )
+            }
+        } catch { throw APIError(any: error) }
+        self.name = name
+        self.database = database
+        self.epoch = epoch
+        self.published = published
+        model = Mutex(loaded)
+        published(loaded.state)
+    }
+
+    /// Ends the leadership: nothing more is answered from memory.
+    func end() {
+        isOver.withLock { $0 = true }
+        heartbeats.wake()
+        database.close()
+    }
+
+    /// Whether the leadership was found to be over.
+    var hasEnded: Bool { isOver.withLock { $0 } }
+
+    // MARK: writing
+
+    /// Changes the database under the epoch; losing it ends the leadership.
+    func write<Result: Sendable>(
+        _ body: @escaping @Sendable (inout Transaction) throws -> Result
+    ) throws(APIError) -> Result {
+        guard !hasEnded else { throw .noQuorum("the leadership was lost") }
+        let epoch = epoch
+        do {
+            return try database.write(timeout: Self.writeTimeout) { transaction in
+                try transaction.requireEpoch(epoch)
+                return try body(&transaction)
+            }
+        } catch {
+            if let error = error as? DatabaseError, error.isNotLeader || error.isEpochLost { end() }
+            throw APIError(any: error)
+        }
+    }
+
+    /// Changes what all members know: writes, loads the new state, and tells everybody.
+    ///
+    /// - Parameters:
+    ///   - evenIfBlocked: whether to change even though members run different schema versions.
+    ///   - body: the change.
+    func change<Result: Sendable>(
+        evenIfBlocked: Bool = false,
+        _ body: @escaping @Sendable (inout Transaction) throws -> Result
+    ) throws(APIError) -> Result {
+        if !evenIfBlocked { try refuseWhenBlocked() }
+        let (result, state) = try write { transaction in
+            let result = try body(&transaction)
+            try transaction.bumpGeneration()
+            guard let config = try transaction.loadConfig() else {
+                throw APIError(.failed, "the database holds no cluster")
+            }
+            let members = try transaction.members()
+            let generation = try transaction.generation()
+            return (result, ClusterState(generation: generation, config: config, members: members))
+        }
+        let isNewer = model.withLock { model in
+            // Two changes may have been written in one order and arrive here in the other.
+            guard state.generation > model.state.generation else { return false }
+            model.state = state
+            let names = Set(state.members.map(\.name))
+            model.reports = model.reports.filter { names.contains($0.key) }
+            return true
+        }
+        if isNewer {
+            published(state)
+            heartbeats.wake()
+        }
+        return result
+    }
+
+    /// Refuses changes while members run different versions of the schema.
+    private func refuseWhenBlocked() throws(APIError) {
+        let members = state.members
+        let other = members.filter { $0.schema != Schema.version }
+        guard let first = other.first else { return }
+        throw APIError(
+            .blocked,
+            "the cluster is BLOCKED: \(first.name) runs schema version \(first.schema), this leader \(Schema.version)",
+            remedy: "bring all members to the same version of fanmesh; forwarding goes on"
+        )
+    }
+
+    // MARK: reading
+
+    /// What all members know.
+    var state: ClusterState { model.withLock { $0.state } }
+
+    /// The state as JSON, encoded once per generation.
+    var encodedState: [UInt8] {
+        model.withLock { model in
+            if let encoded = model.encodedState, encoded.generation == model.state.generation { return encoded.body }
+            let body = model.state.document.compactJSON
+            model.encodedState = (model.state.generation, body)
+            return body
+        }
+    }
+
+    /// The member of a name.
+    func member(_ name: String) throws(APIError) -> Member {
+        guard let member = state.members.first(where: { $0.name == name }) else {
+            throw APIError(
+                .notFound,
+                "there is no member '\(name.prefix(64))'",
+                remedy: "see 'fanmesh cluster list'"
+            )
+        }
+        return member
+    }
+
+    /// How every member stands now.
+    func statuses() -> [MemberStatus] {
+        let model = model.withLock { $0 }
+        let now = ContinuousClock.now
+        let roles = Dictionary(model.servers.map { ($0.id, $0.role) }) { first, _ in first }
+        let schemas = Set(model.state.members.map(\.schema))
+        return model.state.members.map { member in
+            let isLeader = member.name == name
+            let report = model.reports[member.name]
+            let assessment = model.presence.assess(
+                member,
+                report: report,
+                isSelf: isLeader,
+                members: model.state.members,
+                schemas: schemas,
+                now: now,
+                offlineAfter: model.state.config.offlineAfter
+            )
+            return MemberStatus(
+                member: member,
+                role: roles[member.id] ?? .spare,
+                isLeader: isLeader,
+                state: assessment.state,
+                message: assessment.message,
+                lastSeen: isLeader ? .zero : assessment.lastSeen,
+                report: report
+            )
+        }
+    }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+func hexadecimal(_ bytes: [UInt8]) -> String {
+    bytes.map { byte in
+        let digits = String(byte, radix: 16)
+        return digits.count == 1 ? "0" + digits : digits
+    }.joined()
+}
+
+extension APIError {
+    /// Any error that comes out of the layers below, as the API words it.
+    init(any error: any Error) {
+        switch error {
+        case let error as APIError: self = error
+        case let error as DatabaseError: self.init(error)
+        case let error as DocumentError: self.init(error)
+        case let error as HTTPError: self.init(.failed, "\(error)")
+        default: self.init(.failed, "\(error)")
+        }
+    }
+}
