@@ -1,5 +1,5 @@
 public import FanCore
-public import FanSystem
+internal import FanSystem
 
 /// What this node last knew about its cluster, on disk: what it works from while its server is away.
 public struct ClusterMemory: Sendable {

@@ -1,5 +1,5 @@
 public import FanCore
-public import FanSystem
+internal import FanSystem
 
 /// How the agent stands, as others on this host may see it: `agent.json` in the runtime directory.
 public struct AgentStatus: Hashable, Sendable {

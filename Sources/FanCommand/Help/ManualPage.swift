@@ -74,7 +74,7 @@ struct ManualPage {
             page.macro("TP")
             let spellings = option.spellings.sorted { $0.count < $1.count }
             let names = spellings.map { "\\fB\(Roff.escape($0))\\fP" }.joined(separator: ", ")
-            page.text(names + (option.valueName.map { " \\fI\(Roff.escape($0))\\fP" } ?? ""))
+            page.text(names + (option.valueSynopsis.map { " \\fI\(Roff.escape($0))\\fP" } ?? ""))
             page.text(Roff.escape(option.fullHelp.capitalizedFirst + "."))
         }
     }

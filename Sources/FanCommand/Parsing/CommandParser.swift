@@ -135,6 +135,10 @@ private struct Scan {
             return
         }
         guard let next = words.first, next == "-" || !next.hasPrefix("-") else {
+            if case .optionalValue(_, let implied) = option.kind {
+                record(implied, for: option)
+                return
+            }
             throw fault("option \(spelling) needs a value: \(spelling) \(name)")
         }
         words.removeFirst()

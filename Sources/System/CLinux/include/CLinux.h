@@ -5,8 +5,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "CLinuxAgent.h"
 #include "CLinuxSockets.h"
 #include "CLinuxSpace.h"
+#include "CLinuxStreams.h"
 
 int fan_open(const char *path, int flags, mode_t mode);
 ssize_t fan_read(int fd, void *buffer, size_t count);
