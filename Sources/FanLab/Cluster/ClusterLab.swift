@@ -20,7 +20,7 @@ public final class ClusterLab: Sendable {
         var daemon: ClusterDaemon
     }
 
-    /// Makes the hosts; nothing runs on them yet.
+    /// Claims the lab's name; makes nothing yet.
     ///
     /// Requires: root. Idempotent: no. Undo: ``tearDown()``.
     ///
@@ -39,8 +39,14 @@ public final class ClusterLab: Sendable {
         try Lab.requireExecutable(start.executable)
         lab = try Lab(plan, staysUp: staysUp, interruption: interruption)
         self.start = start
-        try lab.makeHosts()
     }
+
+    /// Makes the hosts; nothing runs on them yet.
+    ///
+    /// Requires: root. Idempotent: no. Undo: ``tearDown()``.
+    ///
+    /// - Throws: ``LabError``.
+    public func makeHosts() throws(LabError) { try lab.makeHosts() }
 
     /// Makes the hosts, starts the daemons on all of them, and makes the first few a cluster.
     ///
@@ -58,6 +64,7 @@ public final class ClusterLab: Sendable {
         members: Int? = nil
     ) throws(LabError) -> ClusterLab {
         let cluster = try ClusterLab(plan, start)
+        try cluster.makeHosts()
         try cluster.startDaemons()
         try cluster.form(members: members)
         return cluster
@@ -69,6 +76,7 @@ public final class ClusterLab: Sendable {
     /// A node.
     ///
     /// - Parameter number: its number, from 1.
+    /// - Returns: the node.
     public func node(_ number: Int) -> LabNode { lab.nodes[number - 1] }
 
     /// Removes the lab with all that runs in it.

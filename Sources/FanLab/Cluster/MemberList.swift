@@ -35,7 +35,8 @@ public struct MemberList: Hashable, Sendable, CustomStringConvertible {
     public var description: String {
         let rows = members.map { status in
             let overlay = status.report?.verdict.rawValue ?? "no report"
-            return "\(status.member.name) \(status.role.rawValue) \(status.state.rawValue) (\(status.message); \(overlay))"
+            let state = "\(status.role.rawValue) \(status.state.rawValue)"
+            return "\(status.member.name) \(state) (\(status.message); \(overlay))"
         }
         return "leader \(leader ?? "none"), " + (hasQuorum ? "" : "no quorum, ") + (isStale ? "stale, " : "")
             + rows.joined(separator: ", ")
