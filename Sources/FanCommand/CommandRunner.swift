@@ -1,5 +1,4 @@
 internal import FanCore
-
 internal import FanSystem
 internal import Glibc
 

@@ -55,7 +55,7 @@ public final class Server: Sendable {
     let presented = Mutex<Identity?>(nil)
     let watchers = WaitList()
     let workers = WorkerPool(name: "worker", threads: 8)
-    let attempts = Mutex(RateLimiter(burst: 10, perMinute: 30))
+    let attempts = Mutex(RateLimiter(burst: 10, interval: .seconds(2)))
     private let local = Mutex<HTTPServer?>(nil)
     private let housekeeping = ThreadGroup()
     private let stopBell = Bell()
@@ -74,7 +74,7 @@ public final class Server: Sendable {
     /// Begins to answer on the local socket, and takes the membership up again.
     ///
     /// - Parameter socket: the local socket, bound and listening; it is taken over.
-    public func start(localSocket socket: consuming Descriptor) throws {
+    func start(localSocket socket: consuming Descriptor) throws {
         let listener = try HTTPServer(.unix(socket.take()), limits: HTTPLimits(), log: { _ in }) { [self] in
             handle($0, $1)
         }
@@ -90,8 +90,9 @@ public final class Server: Sendable {
         if let node = state.withLock({ $0.node }), let leadership = node.leadership, node.state.members.count > 1 {
             do {
                 let client = try DatabaseClient(descriptor: node.database.connectLocally(), timeout: .seconds(5))
-                let heir = try leadership.handOver(client)
-                log.notice("handed-over", "'\(heir)' leads the database now")
+                if let heir = try leadership.handOver(client) {
+                    log.notice("handed-over", "'\(heir)' leads the database now")
+                }
             } catch { log.warning("not-handed-over", "\(error)") }
         }
         watchers.wake()
@@ -174,8 +175,10 @@ public final class Server: Sendable {
             nodeIdentity: identity,
             certificates: certificates,
             state: known,
-            first: first
-        ) { [weak self] in self?.announce() }
+            first: first,
+            hasAgent: { [weak self] in self?.hasAgent ?? false },
+            changed: { [weak self] in self?.announce() }
+        )
         presented.withLock { $0 = certificates.cluster }
         if state.withLock({ $0.listener == nil }) { try listen(on: membership.address) }
         state.withLock { $0.node = node }
@@ -194,9 +197,13 @@ public final class Server: Sendable {
 
     /// Opens the port for other members.
     func listen(on address: SocketAddress) throws {
+        let first: Identity
+        if let identity = presented.withLock({ $0 }) { first = identity } else {
+            first = try Identity.generate(commonName: "fanmesh")
+        }
         let socket = try listenTCP(address)
         let listener = try HTTPServer(
-            .tls(socket.take()) { [self] in presented.withLock { $0 } },
+            .tls(socket.take(), identity: { [self] in presented.withLock { $0 } ?? first }),
             limits: HTTPLimits(),
             log: { [log] event in log.warning("connection-refused", "\(event)") },
             handler: { [self] in handle($0, $1) }
@@ -247,12 +254,17 @@ public final class Server: Sendable {
         watchers.wake()
     }
 
+    /// Whether an agent waits for changes, or did a moment ago.
+    var hasAgent: Bool {
+        guard let agent = state.withLock({ $0.agent }) else { return false }
+        return agent.watching > 0 || ContinuousClock.now - agent.seen < .seconds(3)
+    }
+
     /// What this node knows of the cluster.
     func snapshot() -> ClusterSnapshot {
         let current = state.withLock { $0 }
         var snapshot = ClusterSnapshot()
-        snapshot.hasAgent =
-            current.agent.map { $0.watching > 0 || ContinuousClock.now - $0.seen < .seconds(3) } ?? false
+        snapshot.hasAgent = hasAgent
         guard let node = current.node else {
             if let failure = current.failure {
                 snapshot.state = .failed

@@ -109,7 +109,13 @@ struct APIError: Error, Equatable, CustomStringConvertible {
 
     /// What the database refused.
     init(_ error: DatabaseError) {
-        if error.isNotLeader {
+        if case .conflict(let member, let field) = error.reason {
+            self.init(
+                .conflict,
+                "'\(member)' has the same \(field) already: \(error)",
+                remedy: "choose another one, or remove it first: fanmesh cluster remove \(member)"
+            )
+        } else if error.isNotLeader || error.reason == .epochLost || error.reason == .closed {
             self = .noQuorum("\(error)")
         } else if error.isDiskFull {
             self.init(

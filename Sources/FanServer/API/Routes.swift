@@ -1,5 +1,8 @@
 internal import FanCore
 internal import FanHTTP
+internal import FanSystem
+internal import FanTLS
+internal import Synchronization
 
 /// Who may call a route.
 enum Access {

@@ -1,6 +1,7 @@
 internal import FanCore
 internal import FanHTTP
 internal import FanTLS
+internal import Synchronization
 
 /// The three steps in which all members change to another cluster certificate without an interruption.
 private enum RotationStep: String, CaseIterable {
@@ -61,7 +62,15 @@ extension Server {
                 }
             }
             let now = wallClockMilliseconds() / 1000
-            let revoked = try leader.write { transaction in try transaction.revokeAllTokens(at: now) }
+            // They name the former certificate.
+            let revoked = try leader.write { transaction in
+                var count = 0
+                for token in try transaction.tokens() {
+                    guard case .valid = token.state(now: now) else { continue }
+                    if try transaction.revokeToken(name: token.name, now: now) { count += 1 }
+                }
+                return count
+            }
             log.notice("rotated", "the cluster certificate is now \(next.fingerprint)")
             return [
                 "schema": "fanmesh.rotation/v1",

@@ -2,6 +2,7 @@ internal import FanCore
 internal import FanDatabase
 internal import FanHTTP
 internal import FanTLS
+internal import Synchronization
 
 extension Server {
     /// Lists the members: from the leader, or else what was last known, and says which.
@@ -70,7 +71,7 @@ extension Server {
     func beRemoved(_ call: Call) throws(APIError) -> Document {
         let node = try member()
         let clusterID: String
-        do throws(DocumentError) { clusterID = try call.body().text("cluster_id") } catch { throw APIError(error) }
+        do { clusterID = try call.body().text("cluster_id") } catch { throw APIError(any: error) }
         guard clusterID == node.membership.clusterID else { throw APIError(.wrongCluster, "another cluster is meant") }
         log.notice("removed", "this node was removed from its cluster")
         // The answer goes out on the listener that is about to close.
@@ -153,13 +154,17 @@ extension Leadership {
             "quorum": true,
             "stale": false,
             "tolerance": .string(tolerance()),
-            "warnings": .array(warnings(statuses).map(\.document)),
+            "warnings": .array(warnings().map(\.document)),
         ]
     }
 
     /// What should be looked at.
-    func warnings(_ statuses: [MemberStatus]) -> [Warning] {
-        ConflictFinder.warnings(statuses, config: state.config)
+    func warnings() -> [Warning] {
+        let (config, members, reports, presence) = model.withLock {
+            ($0.state.config, $0.state.members, $0.reports, $0.presence)
+        }
+        return ConflictFinder.conflicts(config: config, members: members, reports: reports)
+            + presence.clockWarnings(leader: name)
     }
 
     /// One member with its report.
@@ -190,7 +195,7 @@ extension Leadership {
             "standbys": names(.standby),
             "spares": names(.spare),
             "tolerance": .string(tolerance()),
-            "warnings": .array(warnings(statuses).map(\.document)),
+            "warnings": .array(warnings().map(\.document)),
         ]
     }
 
@@ -200,7 +205,7 @@ extension Leadership {
             throw APIError(.tooLarge, "the report has \(call.request.body.count) bytes, at most 65536 are taken")
         }
         let report: NodeReport
-        do throws(DocumentError) { report = try NodeReport(try call.body()) } catch { throw APIError(any: error) }
+        do { report = try NodeReport(try call.body()) } catch { throw APIError(any: error) }
         return try receipt(stored: take(report, of: call.name))
     }
 
@@ -256,7 +261,7 @@ extension Leadership {
     /// Makes a name's token void.
     func revokeToken(_ name: String) throws(APIError) -> Document {
         let now = wallClockMilliseconds() / 1000
-        let wasThere = try write { transaction in try transaction.revokeToken(name: name, at: now) }
+        let wasThere = try write { transaction in try transaction.revokeToken(name: name, now: now) }
         guard wasThere else {
             throw APIError(
                 .notFound,
@@ -265,15 +270,5 @@ extension Leadership {
             )
         }
         return ["schema": "fanmesh.revocation/v1", "name": .string(name)]
-    }
-}
-
-extension Warning {
-    /// The warning as an object.
-    var document: Document {
-        [
-            "code": .string(code), "severity": .string(severity.rawValue), "message": .string(message),
-            "remedy": .string(remedy),
-        ]
     }
 }

@@ -8,7 +8,7 @@ internal import Synchronization
 extension Call {
     /// The candidate that a member sent on.
     func candidate() throws(APIError) -> Candidate {
-        do throws(DocumentError) { return try Candidate(try body(), fingerprint: nil) } catch {
+        do { return try Candidate(try body(), fingerprint: nil) } catch {
             throw APIError(any: error)
         }
     }
@@ -38,6 +38,7 @@ extension Server {
                     address: member.address,
                     isJoining: true
                 )
+                presented.withLock { $0 = cluster }
                 try listen(on: member.address)
                 try directory.save(membership)
                 try begin(membership, identity, ClusterNode.Certificates(cluster: cluster), first, first: first)
@@ -56,7 +57,7 @@ extension Server {
         nodeID: String
     ) throws(APIError) -> (ClusterConfig, Member, Identity) {
         do {
-            let name = try body.parsed("name") { try DNSLabel.check($0) }
+            let name = try body.parsed("name", checkedLabel)
             let address = try body.parsed("address") { try SocketAddress(parsing: $0) }
             let underlayAddress =
                 try body.optionalParsed("underlay_address") { try IPv4Address(parsing: $0) } ?? address.address
@@ -80,7 +81,7 @@ extension Server {
                 address: address,
                 underlayAddress: underlayAddress,
                 fingerprint: identity.fingerprint,
-                failureDomain: try body.optionalParsed("failure_domain") { try DNSLabel.check($0) } ?? "default",
+                failureDomain: try body.optionalParsed("failure_domain", checkedLabel) ?? "default",
                 version: FanmeshVersion.text,
                 schema: Schema.version,
                 joinedAt: wallClockMilliseconds() / 1000
@@ -202,7 +203,7 @@ extension Server {
                 underlayAddress: try body.optionalParsed("underlay_address") { try IPv4Address(parsing: $0) }
                     ?? address.address,
                 fingerprint: identity.fingerprint,
-                failureDomain: try body.optionalParsed("failure_domain") { try DNSLabel.check($0) } ?? "default",
+                failureDomain: try body.optionalParsed("failure_domain", checkedLabel) ?? "default",
                 version: FanmeshVersion.text,
                 schema: Schema.version,
                 clock: wallClockMilliseconds()
@@ -238,7 +239,7 @@ extension Server {
         var candidate = application.candidate
         for address in only.map({ [$0] }) ?? application.token.addresses {
             candidate.clock = wallClockMilliseconds()
-            do throws(HTTPError) {
+            do {
                 let connection = try HTTPConnection.tls(
                     to: address,
                     from: candidate.address.address,
@@ -263,8 +264,8 @@ extension Server {
                     throw joinerError(refusal, candidate)
                 }
                 return (try response.document(), address)
-            } catch {
-                if error.isWrongFingerprint {
+            } catch let error as HTTPError {
+                if case .pinMismatch = error.reason {
                     throw APIError(
                         .wrongCluster,
                         "the server at \(address) is not the cluster of the token: \(error)",
@@ -273,7 +274,7 @@ extension Server {
                     )
                 }
                 unreachable.append("\(error)")
-            }
+            } catch { throw APIError(any: error) }
         }
         throw APIError(
             .timeout,
@@ -294,7 +295,7 @@ extension Server {
     }
 
     private func requirePassed(_ rehearsal: Document) throws(APIError) {
-        do throws(DocumentError) {
+        do {
             let failed = try rehearsal.list("checks").filter { try $0.text("result") == "fail" }
             guard let first = failed.first else { return }
             throw APIError(.rehearsalFailed, try first.text("detail"), remedy: try first.text("remedy"))
@@ -370,12 +371,13 @@ extension Server {
             throw APIError(.badRequest, "candidates come over the network; see 'fanmesh join'")
         }
         let host = String(source.prefix { $0 != ":" })
-        guard attempts.withLock({ $0.allow(host, at: .now) }) else {
+        if let wait = attempts.withLock({ $0.take(host, at: .now) }) {
             log.warning("rate-limited", "\(source) tries tokens too often")
-            throw APIError(.rateLimited, "too many attempts", remedy: "wait a minute, then try again")
+            let seconds = wait.wholeSeconds + 1
+            throw APIError(.rateLimited, "too many attempts", remedy: "try again in \(seconds) s")
         }
         let candidate: Candidate
-        do throws(DocumentError) { candidate = try Candidate(try call.body(), fingerprint: fingerprint) } catch {
+        do { candidate = try Candidate(try call.body(), fingerprint: fingerprint) } catch {
             // The shape of the answer says nothing about tokens.
             throw APIError(any: error)
         }
@@ -387,7 +389,6 @@ extension Server {
             ) { leader throws(APIError) in
                 redeeming ? try leader.redeem(candidate) : try leader.rehearse(candidate)
             }
-            attempts.withLock { $0.forgive(host) }
             guard case .object(var fields) = answer else { throw APIError(.failed, "the leader's answer is no object") }
             if redeeming {
                 let cluster = node.certificates.withLock { $0.cluster }
@@ -410,7 +411,7 @@ extension Server {
     }
 
     /// Tries the candidate's port, as the other members will have to.
-    private func wayBack(_ candidate: Candidate, _ node: ClusterNode) -> RehearsalCheck {
+    private func wayBack(_ candidate: Candidate, _ node: ClusterNode) -> HostCheck {
         do throws(HTTPError) {
             let connection = try HTTPConnection.tls(
                 to: candidate.address,
@@ -420,14 +421,14 @@ extension Server {
                 timeout: .seconds(3)
             )
             connection.close()
-            return RehearsalCheck(
+            return HostCheck(
                 check: "tcp-back",
                 result: .ok,
                 detail: "'\(node.membership.name)' reaches \(candidate.address)",
                 remedy: ""
             )
         } catch {
-            return RehearsalCheck(
+            return HostCheck(
                 check: "tcp-back",
                 result: .fail,
                 detail: "'\(node.membership.name)' cannot reach '\(candidate.name)' at \(candidate.address): \(error)",
@@ -475,7 +476,9 @@ extension Server {
             if let leadership = node.leadership {
                 do {
                     let client = try DatabaseClient(descriptor: node.database.connectLocally(), timeout: .seconds(10))
-                    let heir = try leadership.handOver(client)
+                    guard let heir = try leadership.handOver(client) else {
+                        throw APIError.noQuorum("there is no other member online that could lead")
+                    }
                     changes.append("'\(heir)' leads the database")
                 } catch { throw APIError(any: error) }
                 node.watchBell.ring()

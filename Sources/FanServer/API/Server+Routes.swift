@@ -3,6 +3,7 @@ internal import FanDatabase
 internal import FanHTTP
 internal import FanSystem
 internal import FanTLS
+internal import Synchronization
 
 extension Server {
     /// The whole API.
@@ -123,8 +124,8 @@ extension Server {
             }
             call.responder.respond(HTTPResponse(status: 200, document: snapshot().document))
         }
-        let snapshot = snapshot()
-        guard wait > 0, known == snapshot.generation else { return respond() }
+        let now = snapshot()
+        guard wait > 0, known == now.generation else { return respond() }
         watchers.park(until: .now + .seconds(wait), respond)
         if state.withLock({ $0.version }) != version { watchers.wake() }
     }
@@ -133,7 +134,7 @@ extension Server {
     private func report(_ call: Call) throws(APIError) -> Document {
         let node = try member()
         let report: NodeReport
-        do throws(DocumentError) { report = try NodeReport(try call.body()) } catch { throw APIError(error) }
+        do { report = try NodeReport(try call.body()) } catch { throw APIError(any: error) }
         let receipt = try node.atLeader(
             "PUT",
             "/1.0/members/\(node.membership.name)/report",
@@ -155,7 +156,7 @@ extension Server {
     private func hear(_ call: Call) throws(APIError) {
         let node = try member()
         let heartbeat: Heartbeat
-        do throws(DocumentError) { heartbeat = try Heartbeat(try call.body()) } catch { throw APIError(error) }
+        do { heartbeat = try Heartbeat(try call.body()) } catch { throw APIError(any: error) }
         guard let leadership = node.leadership else {
             guard let leader = node.link.leader, leader != node.membership.address else {
                 throw APIError(.notLeader, "'\(node.membership.name)' knows no leader")
@@ -196,7 +197,7 @@ extension Server {
         let own: Int32
         do throws(DatabaseError) { own = try node.database.connectLocally() } catch { throw APIError(error) }
         call.responder.upgrade(to: ClusterNode.databaseProtocol) { peer in
-            node.tunnels.add(fingerprint, pump(peer, own))
+            node.tunnels.join(peer, own, of: fingerprint)
         }
     }
 
@@ -207,8 +208,8 @@ extension Server {
         let node = try member()
         do {
             let client = try DatabaseClient(descriptor: node.database.connectLocally(), timeout: .seconds(10))
-            let files = try client.dump()
-            let digest = sha256Hex(files.flatMap(\.bytes))
+            let files = try client.dump("fanmesh")
+            let digest = sha256Hex(files.sorted { $0.name < $1.name }.flatMap { $0.bytes })
             return [
                 "schema": "fanmesh.dump/v1", "member": .string(node.membership.name), "digest": .string(digest),
                 "bytes": .number(files.reduce(0) { $0 + $1.bytes.count }),

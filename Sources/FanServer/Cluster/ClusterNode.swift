@@ -29,6 +29,7 @@ final class ClusterNode: Sendable {
     let database: DatabaseNode
     let certificates: Mutex<Certificates>
     let link: LeaderLink
+    private let hasAgent: @Sendable () -> Bool
     /// Told when the state, the leader or the quorum changed.
     let changed: @Sendable () -> Void
 
@@ -46,7 +47,10 @@ final class ClusterNode: Sendable {
 
     /// Prepares a member; ``start()`` begins its work.
     ///
-    /// - Parameter first: what a new cluster begins with, nil for any other start.
+    /// - Parameters:
+    ///   - first: what a new cluster begins with, nil for any other start.
+    ///   - hasAgent: asked whether an agent is connected to this server.
+    ///   - changed: told when the state, the leader or the quorum changed.
     init(
         directory: ServerDirectory,
         log: ServerLog,
@@ -56,6 +60,7 @@ final class ClusterNode: Sendable {
         certificates: Certificates,
         state: ClusterState,
         first: ClusterState?,
+        hasAgent: @escaping @Sendable () -> Bool,
         changed: @escaping @Sendable () -> Void
     ) throws {
         self.directory = directory
@@ -66,6 +71,7 @@ final class ClusterNode: Sendable {
         self.nodeIdentity = nodeIdentity
         self.certificates = Mutex(certificates)
         self.first = first
+        self.hasAgent = hasAgent
         self.changed = changed
         known = Mutex(state)
         let trust = TrustBox(certificates.trusted)
@@ -85,7 +91,7 @@ final class ClusterNode: Sendable {
                     trusting: trust.fingerprints,
                     path: "/1.0/internal/database",
                     protocol: Self.databaseProtocol,
-                    headers: HTTPHeaders(["Fanmesh-Cluster": clusterID]),
+                    headers: ["Fanmesh-Cluster": clusterID],
                     timeout: .seconds(5)
                 )
                 return descriptor.take()
@@ -111,7 +117,7 @@ final class ClusterNode: Sendable {
         isStopped.withLock { $0 = true }
         for bell in [watchBell, roleBell, heartbeatBell] { bell.ring() }
         link.close()
-        tunnels.closeAll()
+        tunnels.cut { _ in true }
         leading.withLock { leadership in
             leadership?.end()
             leadership = nil
@@ -170,7 +176,7 @@ final class ClusterNode: Sendable {
         do { try directory.save(newer) } catch {
             log.error("state-not-saved", "\(error); what is known of the cluster would be lost in a restart")
         }
-        tunnels.close(where: { fingerprint in !newer.members.contains { $0.fingerprint == fingerprint } })
+        tunnels.cut(where: { fingerprint in !newer.members.contains { $0.fingerprint == fingerprint } })
         changed()
         roleBell.ring()
     }
@@ -226,10 +232,13 @@ final class ClusterNode: Sendable {
 
     private func takeOver() {
         do {
-            let database = try Database(node: database)
-            let leadership = try Leadership(name: membership.name, database: database, first: first) { [weak self] in
-                self?.publish($0)
-            }
+            let database = Database(node: database)
+            let leadership = try Leadership(
+                name: membership.name,
+                database: database,
+                clusterID: membership.clusterID,
+                first: first
+            ) { [weak self] in self?.publish($0) }
             leading.withLock { $0 = leadership }
             log.notice("leadership-taken", "'\(membership.name)' leads the database")
             roleBell.ring()
@@ -304,7 +313,8 @@ final class ClusterNode: Sendable {
             version: FanmeshVersion.text,
             schema: Schema.version,
             clock: wallClockMilliseconds(),
-            wait: wait
+            wait: wait,
+            hasAgent: hasAgent()
         )
     }
 

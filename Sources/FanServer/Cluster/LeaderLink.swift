@@ -119,7 +119,7 @@ final class LeaderLink: Sendable {
                         method,
                         target,
                         body,
-                        headers: HTTPHeaders(["Fanmesh-Forwarded": "1"]),
+                        headers: ["Fanmesh-Forwarded": "1"],
                         timeout: max(deadline - .now, .milliseconds(100))
                     )
                     guard response.status == 503 else { return response }
@@ -165,7 +165,7 @@ final class LeaderLink: Sendable {
                 // It was closed while it lay idle, or its server is gone: only a new connection tells.
                 kept.close()
                 state.withLock { $0.idle[address] = nil }
-                guard !error.isTimeout else { throw error }
+                if case .timeout = error.reason { throw error }
             }
         }
         let connection = try dial(address, timeout: timeout)

@@ -1,6 +1,7 @@
 internal import FanCore
 internal import FanDatabase
 internal import FanTLS
+internal import Synchronization
 
 /// A node that wants to become a member.
 struct Candidate: Hashable, Sendable {
@@ -46,7 +47,7 @@ struct Candidate: Hashable, Sendable {
     ///   - document: what it sent.
     ///   - fingerprint: that of the certificate it came with; nil to believe the document, which a member sent on.
     init(_ document: Document, fingerprint: String?) throws(DocumentError) {
-        name = try document.parsed("name") { try DNSLabel.check($0) }
+        name = try document.parsed("name", checkedLabel)
         secret = try document.text("secret")
         nodeID = try document.parsed("node_id") { try checkedHexadecimal($0, digits: 32) }
         address = try document.parsed("address") { try SocketAddress(parsing: $0) }
@@ -56,12 +57,18 @@ struct Candidate: Hashable, Sendable {
         } else {
             self.fingerprint = try document.parsed("fingerprint") { try checkedHexadecimal($0, digits: 64) }
         }
-        failureDomain = try document.optionalParsed("failure_domain") { try DNSLabel.check($0) } ?? "default"
+        failureDomain = try document.optionalParsed("failure_domain", checkedLabel) ?? "default"
         version = try document.text("version")
         guard version.utf8.count <= 64 else { throw DocumentError(path: "version", problem: "is longer than 64 bytes") }
         schema = try document.integer("schema_version")
         clock = try document.integer("clock_ms")
     }
+}
+
+/// Takes a DNS label.
+func checkedLabel(_ text: String) throws(ClusterInputError) -> String {
+    try DNSLabel.check(text)
+    return text
 }
 
 /// Takes lower-case hexadecimal digits of an exact number.
@@ -92,7 +99,7 @@ extension Leadership {
         let expiresAt = now + expiry.wholeSeconds
         let creator = self.name
         try write { transaction in
-            try transaction.addToken(name: name, hash: hash, createdBy: creator, createdAt: now, expiresAt: expiresAt)
+            try transaction.addToken(name: name, hash: hash, createdBy: creator, now: now, expiresAt: expiresAt)
         }
         // Members that are gone would only cost the joiner time; this leader comes first.
         let online = statuses().filter { $0.state != .offline }
@@ -102,14 +109,14 @@ extension Leadership {
             fingerprint: fingerprint,
             addresses: Array(addresses.prefix(16)),
             secret: secret,
-            expiresAt: expiresAt
+            expiresAt: Timestamp(secondsSince1970: expiresAt)
         )
         return (token, expiresAt)
     }
 
     /// Refuses a name that a member has.
     private func refuseTaken(name: String) throws(APIError) {
-        do throws(ClusterInputError) { _ = try DNSLabel.check(name) } catch { throw APIError(.badRequest, "\(error)") }
+        do throws(ClusterInputError) { try DNSLabel.check(name) } catch { throw APIError(.badRequest, "\(error)") }
         if let member = state.members.first(where: { $0.name == name }) {
             throw APIError(
                 .conflict,
@@ -157,18 +164,19 @@ extension Leadership {
         ]
     }
 
-    private func checks(of candidate: Candidate, in state: ClusterState) -> [RehearsalCheck] {
+    private func checks(of candidate: Candidate, in state: ClusterState) -> [HostCheck] {
         Rehearsal.checks(
-            name: candidate.name,
-            address: candidate.address,
-            underlayAddress: candidate.underlayAddress,
-            schema: candidate.schema,
-            version: candidate.version,
-            clockOffset: .milliseconds(candidate.clock - wallClockMilliseconds()),
+            candidate: JoinCandidate(
+                name: candidate.name,
+                address: candidate.address,
+                underlayAddress: candidate.underlayAddress,
+                version: candidate.version,
+                schema: candidate.schema,
+                clockOffset: .milliseconds(candidate.clock - wallClockMilliseconds())
+            ),
             config: state.config,
             members: state.members.filter { $0.fingerprint != candidate.fingerprint },
-            leaderSchema: Schema.version,
-            leaderVersion: FanmeshVersion.text
+            judge: name
         )
     }
 
@@ -191,7 +199,12 @@ extension Leadership {
                 try self.requireToken(candidate, &transaction)
                 let now = wallClockMilliseconds() / 1000
                 let hash = sha256Hex(Array(candidate.secret.utf8))
-                try transaction.redeemToken(hash: hash, name: candidate.name, now: now)
+                _ = try transaction.redeemToken(
+                    hash: hash,
+                    name: candidate.name,
+                    by: candidate.fingerprint,
+                    now: now
+                )
                 try transaction.insert(
                     Member(
                         id: transaction.nextID(),
@@ -213,7 +226,7 @@ extension Leadership {
         guard let member = now.members.first(where: { $0.fingerprint == candidate.fingerprint }) else {
             throw APIError(.conflict, "'\(candidate.name)' was removed while it joined")
         }
-        model.withLock { $0.presence.hear(member.name, at: .now, clockSkew: .zero) }
+        model.withLock { $0.presence.heard(member.name, at: .now) }
         return [
             "schema": "fanmesh.admission/v1",
             "id": .number(member.id),

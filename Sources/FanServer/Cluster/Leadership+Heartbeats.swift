@@ -1,5 +1,8 @@
 internal import FanCore
+internal import FanDatabase
 internal import FanHTTP
+internal import FanTLS
+internal import Synchronization
 
 /// What a member tells the leader every few seconds.
 struct Heartbeat: Hashable, Sendable {
@@ -19,10 +22,12 @@ struct Heartbeat: Hashable, Sendable {
     var clock: Int64
     /// How long the answer may be held back.
     var wait: Duration
+    /// Whether an agent is connected to it.
+    var hasAgent: Bool
 
     init(
         name: String, clusterID: String, generation: Int, incarnation: Int, version: String, schema: Int, clock: Int64,
-        wait: Duration
+        wait: Duration, hasAgent: Bool
     ) {
         self.name = name
         self.clusterID = clusterID
@@ -32,6 +37,7 @@ struct Heartbeat: Hashable, Sendable {
         self.schema = schema
         self.clock = clock
         self.wait = wait
+        self.hasAgent = hasAgent
     }
 
     var document: Document {
@@ -39,6 +45,7 @@ struct Heartbeat: Hashable, Sendable {
             "name": .string(name), "cluster_id": .string(clusterID), "generation": .number(generation),
             "incarnation": .number(incarnation), "version": .string(version), "schema_version": .number(schema),
             "clock_ms": .number(clock), "wait_ms": .number(wait.milliseconds),
+            "agent": .bool(hasAgent),
         ]
     }
 
@@ -51,6 +58,7 @@ struct Heartbeat: Hashable, Sendable {
         schema = try document.integer("schema_version")
         clock = try document.integer("clock_ms")
         wait = .milliseconds(min(max(try document.integer("wait_ms", as: Int64.self), 0), 60_000))
+        hasAgent = try document.flag("agent")
     }
 }
 
@@ -82,7 +90,9 @@ extension Leadership {
         updated.schema = heartbeat.schema
         let now = ContinuousClock.now
         let skew = Duration.milliseconds(heartbeat.clock - wallClockMilliseconds())
-        model.withLock { $0.presence.hear(heartbeat.name, at: now, clockSkew: skew) }
+        model.withLock {
+            $0.presence.heard(heartbeat.name, at: now, clockOffset: skew, hasAgent: heartbeat.hasAgent)
+        }
         guard updated != member else { return }
         let record = updated
         try change(evenIfBlocked: true) { transaction in
@@ -133,7 +143,7 @@ extension Leadership {
         }
         let now = wallClockMilliseconds() / 1000
         try write { transaction in
-            try transaction.saveReport(name, json, at: now)
+            try transaction.saveReport(name, json: json, now: now)
         }
         model.withLock { $0.reports[name] = report }
         return true

@@ -1,7 +1,10 @@
 internal import FanCore
 internal import FanDatabase
+internal import Synchronization
 
 extension Leadership {
+    private var ownID: UInt64? { state.members.first { $0.name == name }?.id }
+
     /// Changes what the members agree on.
     func edit(_ changes: Document) throws(APIError) -> ClusterConfig {
         var config = state.config
@@ -61,7 +64,7 @@ extension Leadership {
     func edit(_ name: String, _ changes: Document) throws(APIError) -> Member {
         var member = try member(name)
         do throws(DocumentError) {
-            if let domain = try changes.optionalParsed("failure_domain", { try DNSLabel.check($0) }) {
+            if let domain = try changes.optionalParsed("failure_domain", checkedLabel) {
                 member.failureDomain = domain
             }
             if let role = try changes.optionalText("role") {
@@ -89,7 +92,7 @@ extension Leadership {
         }
         let now = wallClockMilliseconds() / 1000
         try change(evenIfBlocked: true) { transaction in
-            try transaction.remove(name: name, fingerprint: member.fingerprint, at: now)
+            _ = try transaction.remove(name, now: now)
         }
         return member
     }
@@ -104,12 +107,12 @@ extension Leadership {
         model.withLock { $0.servers = servers }
         let statuses = statuses()
         let members = Dictionary(statuses.map { ($0.member.id, $0) }) { first, _ in first }
-        // A node of nobody: its member was removed.
+        // A node of nobody: its member was removed. Another takes its role before it goes.
         if let orphan = servers.first(where: { members[$0.id] == nil }) {
-            let replacement = RolePlanner.replacement(for: orphan.id, nodes: nodes(servers, statuses), targets: targets)
-            if orphan.role == .voter, let replacement {
-                try client.assign(id: replacement, role: .voter)
-                return "node \(replacement) is a voter in the place of the removed node \(orphan.id)"
+            let steps = planner(servers, statuses).handover(leaving: orphan.id)
+            for case .promote(let id, let name, let role) in steps {
+                try client.assign(id: id, role: role)
+                return "'\(name)' is now \(role.rawValue), in the place of the removed node \(orphan.id)"
             }
             try client.remove(id: orphan.id)
             return "node \(orphan.id) at \(orphan.address) is out of the database"
@@ -120,10 +123,13 @@ extension Leadership {
             try client.add(id: newcomer.member.id, address: newcomer.member.address.description)
             return "'\(newcomer.member.name)' is in the database as a spare"
         }
-        guard let change = RolePlanner.next(nodes: nodes(servers, statuses), targets: targets) else { return nil }
-        try client.assign(id: change.id, role: change.role)
-        let name = members[change.id]?.member.name ?? "\(change.id)"
-        return "'\(name)' is now \(change.role.rawValue): \(change.reason)"
+        guard let change = planner(servers, statuses).nextChange() else { return nil }
+        switch change {
+        case .promote(let id, _, let role), .demote(let id, _, let role): try client.assign(id: id, role: role)
+        case .transferLeadership(let id, _): try client.transfer(to: id)
+        }
+        model.withLock { $0.servers = (try? client.cluster()) ?? servers }
+        return "\(change)"
     }
 
     /// Whether a member's node is part of the database already.
@@ -134,9 +140,13 @@ extension Leadership {
         }
     }
 
-    private var targets: RoleTargets {
+    private func planner(_ servers: [DatabaseServer], _ statuses: [MemberStatus]) -> RolePlanner {
         let config = state.config
-        return RoleTargets(voters: config.voterTarget, standbys: config.standbyTarget)
+        return RolePlanner(
+            nodes: nodes(servers, statuses),
+            voterTarget: config.voterTarget,
+            standbyTarget: config.standbyTarget
+        )
     }
 
     private func nodes(_ servers: [DatabaseServer], _ statuses: [MemberStatus]) -> [RoleNode] {
@@ -158,28 +168,30 @@ extension Leadership {
     /// How many may fail, in words.
     func tolerance() -> String {
         let servers = model.withLock { $0.servers }
-        return RolePlanner.tolerance(nodes: nodes(servers, statuses()))
+        return FailureTolerance(nodes: nodes(servers, statuses()), voterTarget: state.config.voterTarget).description
     }
 
     /// Prepares for this leader's leaving: another voter gets the leadership.
     ///
-    /// - Returns: the new leader's name.
-    /// - Throws: ``APIError`` when there is nobody to hand over to.
-    func handOver(_ client: DatabaseClient) throws(APIError) -> String {
+    /// - Returns: the new leader's name, nil when there is nobody to hand over to.
+    func handOver(_ client: DatabaseClient) throws(APIError) -> String? {
         do {
             let servers = try client.cluster()
             model.withLock { $0.servers = servers }
-            let nodes = nodes(servers, statuses())
-            guard let heir = RolePlanner.heir(nodes: nodes, targets: targets) else {
-                throw APIError(
-                    .noQuorum,
-                    "there is no other member online that could lead",
-                    remedy: "bring another member back first, or give the cluster up: fanmesh leave --force"
-                )
+            guard let own = servers.first(where: { $0.id == ownID }) else { return nil }
+            let steps = planner(servers, statuses()).handover(leaving: own.id)
+            var heir: String?
+            for step in steps {
+                switch step {
+                case .promote(let id, _, let role): try client.assign(id: id, role: role)
+                case .transferLeadership(let id, let name):
+                    try client.transfer(to: id)
+                    heir = name
+                case .demote: break
+                }
+                if heir != nil { break }
             }
-            if heir.role != .voter { try client.assign(id: heir.id, role: .voter) }
-            try client.transfer(to: heir.id)
-            return heir.name
+            return heir
         } catch { throw APIError(any: error) }
     }
 }

@@ -36,17 +36,20 @@ final class Leadership: Sendable {
     /// - Parameters:
     ///   - name: the member that leads.
     ///   - database: the open database of this node.
+    ///   - clusterID: the cluster as this node knows it; after `recover` it is not the database's.
     ///   - first: what a new cluster begins with; used only when the database holds none.
     ///   - published: told the state now and after each change.
     /// - Throws: ``APIError`` when this node does not lead after all.
     init(
         name: String,
         database: Database,
+        clusterID: String,
         first: ClusterState?,
         published: @escaping @Sendable (ClusterState) -> Void
     ) throws(APIError) {
         let epoch = hexadecimal(randomBytes(16))
         let loaded: Model
+        let now = wallClockMilliseconds() / 1000
         do {
             loaded = try database.write(timeout: Self.writeTimeout) { transaction in
                 try transaction.saveEpoch(epoch)
@@ -55,18 +58,26 @@ final class Leadership: Sendable {
                     for member in first.members { try transaction.insert(member) }
                     try transaction.bumpGeneration()
                 }
-                guard let config = try transaction.loadConfig() else {
+                guard var config = try transaction.loadConfig() else {
                     throw APIError(.failed, "the database holds no cluster")
+                }
+                if config.clusterID != clusterID {
+                    config.clusterID = clusterID
+                    try transaction.saveConfig(config)
+                    for member in try transaction.members() where member.name != name {
+                        try transaction.remove(member.name, now: now)
+                    }
+                    try transaction.bumpGeneration()
                 }
                 let members = try transaction.members()
                 var reports: [String: NodeReport] = [:]
-                for (name, json) in try transaction.reports() {
-                    reports[name] = try? NodeReport(Document(json: Array(json.utf8)))
+                for stored in try transaction.reports() {
+                    reports[stored.name] = try? NodeReport(Document(json: Array(stored.json.utf8)))
                 }
                 let generation = try transaction.generation()
                 return Model(
                     state: ClusterState(generation: generation, config: config, members: members),
-                    presence: Presence(takenOver: .now),
+                    presence: Presence(at: .now),
                     reports: reports,
                     servers: []
                 )
@@ -84,7 +95,7 @@ final class Leadership: Sendable {
     func end() {
         isOver.withLock { $0 = true }
         heartbeats.wake()
-        database.close()
+        database.stop()
     }
 
     /// Whether the leadership was found to be over.
@@ -104,7 +115,7 @@ final class Leadership: Sendable {
                 return try body(&transaction)
             }
         } catch {
-            if let error = error as? DatabaseError, error.isNotLeader || error.isEpochLost { end() }
+            if let error = error as? DatabaseError, error.isNotLeader || error.reason == .epochLost { end() }
             throw APIError(any: error)
         }
     }
@@ -146,12 +157,10 @@ final class Leadership: Sendable {
 
     /// Refuses changes while members run different versions of the schema.
     private func refuseWhenBlocked() throws(APIError) {
-        let members = state.members
-        let other = members.filter { $0.schema != Schema.version }
-        guard let first = other.first else { return }
+        guard let refusal = SchemaVersions(state.members).refusal else { return }
         throw APIError(
             .blocked,
-            "the cluster is BLOCKED: \(first.name) runs schema version \(first.schema), this leader \(Schema.version)",
+            "the cluster is BLOCKED: \(refusal)",
             remedy: "bring all members to the same version of fanmesh; forwarding goes on"
         )
     }
@@ -188,27 +197,16 @@ final class Leadership: Sendable {
         let model = model.withLock { $0 }
         let now = ContinuousClock.now
         let roles = Dictionary(model.servers.map { ($0.id, $0.role) }) { first, _ in first }
-        let schemas = Set(model.state.members.map(\.schema))
+        let schemas = SchemaVersions(model.state.members)
         return model.state.members.map { member in
-            let isLeader = member.name == name
-            let report = model.reports[member.name]
-            let assessment = model.presence.assess(
-                member,
-                report: report,
-                isSelf: isLeader,
-                members: model.state.members,
+            model.presence.status(
+                of: member,
+                role: roles[member.id] ?? .spare,
+                isLeader: member.name == name,
+                report: model.reports[member.name],
                 schemas: schemas,
                 now: now,
                 offlineAfter: model.state.config.offlineAfter
-            )
-            return MemberStatus(
-                member: member,
-                role: roles[member.id] ?? .spare,
-                isLeader: isLeader,
-                state: assessment.state,
-                message: assessment.message,
-                lastSeen: isLeader ? .zero : assessment.lastSeen,
-                report: report
             )
         }
     }
