@@ -38,7 +38,7 @@ struct ClusterLabTests {
         let cluster = try formed("k-kill", nodes: 3)
         try watching(cluster) {
             try cluster.waitUntilOnline()
-            try cluster.require(on: 1, ["cluster", "edit", "offline-after=2s"])
+            try cluster.require(on: 1, ["cluster", "edit", "offline_after_s=2"])
             try cluster.kill(.server, on: 3)
             try cluster.wait(for: "node3 to be OFFLINE", from: 1) { $0["node3"]?.state == .offline }
             try cluster.start(.server, on: 3)
@@ -57,7 +57,7 @@ struct ClusterLabTests {
         let cluster = try formed("k-split", nodes: 3)
         try watching(cluster) {
             try cluster.waitUntilOnline()
-            try cluster.require(on: 1, ["cluster", "edit", "offline-after=2s"])
+            try cluster.require(on: 1, ["cluster", "edit", "offline_after_s=2"])
             try cluster.lab.partition([[1, 2], [3]])
             try cluster.wait(for: "node3 to be OFFLINE", from: 1) { $0.hasQuorum && $0["node3"]?.state == .offline }
             try cluster.wait(for: "node3 to miss the quorum", from: 3) { !$0.hasQuorum || $0.isStale }
