@@ -66,43 +66,39 @@ public final class HTTPConnection: Sendable {
         body: [UInt8]? = nil,
         timeout: Duration
     ) throws(HTTPError) -> HTTPResponse {
-        try exchange(method, target, headers: headers, body: body, timeout: timeout).response
-    }
-
-    /// Sends a request; an answer of 101 hands over what the server sent behind it.
-    package func exchange(
-        _ method: String,
-        _ target: String,
-        headers: HTTPHeaders,
-        body: [UInt8]?,
-        timeout: Duration
-    ) throws(HTTPError) -> (response: HTTPResponse, rest: [UInt8]) {
         let deadline = ContinuousClock.now + timeout
-        let head = requestHead(method, target, headers: headers, body: body)
+        let bytes = Self.requestHead(method, target, headers: headers, body: body) + (body ?? [])
         return try usable.withLock { usable throws(HTTPError) in
             guard usable, !closed.load(ordering: .acquiring) else {
                 throw HTTPError(.closed("before the request"), peer: stream.peer)
             }
             usable = false
-            let (parser, rest) = try converse(method, head + (body ?? []), deadline)
-            usable = parser.keepsAlive && rest.isEmpty && parser.response.status != 101
-            if !usable, parser.response.status != 101 { close() }
-            return (parser.response, rest)
+            defer { if !usable { close() } }
+            let parser = try Self.converse(stream, method, bytes, limits, deadline)
+            guard parser.response.status != 101 else {
+                throw HTTPError(.malformed("an upgrade that was not asked for"), peer: stream.peer)
+            }
+            usable = parser.keepsAlive && parser.rest.isEmpty
+            return parser.response
         }
     }
 
-    private func converse(
+    /// Sends a request and reads its answer.
+    fileprivate static func converse(
+        _ stream: any ByteStream,
         _ method: String,
         _ bytes: [UInt8],
+        _ limits: HTTPResponseLimits,
         _ deadline: ContinuousClock.Instant
-    ) throws(HTTPError) -> (ResponseParser, [UInt8]) {
+    ) throws(HTTPError) -> ResponseParser {
         var parser = ResponseParser(method: method, limits: limits)
         // A server that refuses a large request closes while it is sent; its answer is there all the same.
         var unsent: HTTPError?
         do {
             try stream.write(bytes, deadline: deadline)
         } catch {
-            if case .closed = error.reason { unsent = error } else { throw fail(error) }
+            guard case .closed = error.reason else { throw error }
+            unsent = error
         }
         var buffer = [UInt8](repeating: 0, count: 16 << 10)
         while !parser.isDone {
@@ -110,7 +106,7 @@ public final class HTTPConnection: Sendable {
             do {
                 count = try stream.read(into: &buffer, deadline: deadline)
             } catch {
-                throw fail(unsent ?? error)
+                throw unsent ?? error
             }
             do {
                 if count > 0 {
@@ -120,23 +116,23 @@ public final class HTTPConnection: Sendable {
                 }
             } catch {
                 switch error {
-                case .malformed(let what): throw fail(HTTPError(.malformed(what), peer: stream.peer))
-                case .tooLarge(let what): throw fail(HTTPError(.tooLarge(what), peer: stream.peer))
+                case .malformed(let what): throw HTTPError(.malformed(what), peer: stream.peer)
+                case .tooLarge(let what): throw HTTPError(.tooLarge(what), peer: stream.peer)
                 }
             }
             if count == 0, !parser.isDone {
-                throw fail(unsent ?? HTTPError(.closed("before the answer was complete"), peer: stream.peer))
+                throw unsent ?? HTTPError(.closed("before the answer was complete"), peer: stream.peer)
             }
         }
-        return (parser, Array(parser.rest))
+        return parser
     }
 
-    private func fail(_ error: HTTPError) -> HTTPError {
-        close()
-        return error
-    }
-
-    private func requestHead(_ method: String, _ target: String, headers: HTTPHeaders, body: [UInt8]?) -> [UInt8] {
+    fileprivate static func requestHead(
+        _ method: String,
+        _ target: String,
+        headers: HTTPHeaders,
+        body: [UInt8]?
+    ) -> [UInt8] {
         var text = "\(method) \(target) HTTP/1.1\r\nHost: fanmesh\r\n"
         for field in headers.fields { text += "\(field.name): \(field.value)\r\n" }
         if let body {
@@ -146,7 +142,7 @@ public final class HTTPConnection: Sendable {
             text += "Content-Length: 0\r\n"
         }
         text += "\r\n"
-        precondition(Self.isClean(method, target, headers), "a line break or control character in a request's head")
+        precondition(isClean(method, target, headers), "a line break or control character in a request's head")
         return Array(text.utf8)
     }
 
@@ -158,4 +154,21 @@ public final class HTTPConnection: Sendable {
                 !$0.name.isEmpty && $0.name.utf8.allSatisfy(\.isToken) && $0.value.utf8.allSatisfy(\.isFieldValue)
             }
     }
+}
+
+/// Sends one request over a stream that is used for something else afterwards, and does not close it.
+///
+/// - Returns: the answer, and what came behind it.
+/// - Throws: ``HTTPError``.
+package func exchangeOnce(
+    _ stream: any ByteStream,
+    _ method: String,
+    _ target: String,
+    headers: HTTPHeaders,
+    timeout: Duration
+) throws(HTTPError) -> (response: HTTPResponse, rest: [UInt8]) {
+    let deadline = ContinuousClock.now + timeout
+    let head = HTTPConnection.requestHead(method, target, headers: headers, body: nil)
+    let parser = try HTTPConnection.converse(stream, method, head, HTTPResponseLimits(), deadline)
+    return (parser.response, Array(parser.rest))
 }

@@ -1,3 +1,5 @@
+public import FanCore
+
 /// Who sent a request.
 public enum HTTPPeer: Hashable, Sendable, CustomStringConvertible {
     /// A process on this machine, as the kernel says which user it has.
@@ -61,5 +63,40 @@ public struct HTTPResponse: Hashable, Sendable {
         self.status = status
         self.headers = headers
         self.body = body
+    }
+}
+
+extension HTTPResponse {
+    /// An answer with a JSON body.
+    public init(status: Int, document: Document) {
+        self.init(status: status, headers: ["Content-Type": "application/json"], body: document.compactJSON)
+    }
+
+    /// The body, read as JSON.
+    ///
+    /// - Throws: ``HTTPError`` when it is none.
+    public func document() throws(HTTPError) -> Document {
+        do {
+            return try Document(json: body)
+        } catch {
+            throw HTTPError(.malformed("not JSON: \(error)"), peer: "server")
+        }
+    }
+
+    /// An error as the API words it.
+    ///
+    /// - Parameters:
+    ///   - status: the HTTP status.
+    ///   - code: the word for programs.
+    ///   - message: what happened, for people.
+    ///   - remedy: what to do about it.
+    public static func error(status: Int, code: String, message: String, remedy: String) -> HTTPResponse {
+        HTTPResponse(
+            status: status,
+            document: [
+                "schema": "fanmesh.error/v1", "code": .string(code), "message": .string(message),
+                "remedy": .string(remedy),
+            ]
+        )
     }
 }

@@ -71,7 +71,7 @@ public final class SocketStream: ByteStream {
 
     /// Ends the connection.
     public func close() {
-        shutdown(descriptor.number, Int32(SHUT_RDWR))
+        fan_end(descriptor.number)
     }
 
     private func broken(_ code: Int32) -> HTTPError {

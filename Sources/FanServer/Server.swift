@@ -198,7 +198,9 @@ public final class Server: Sendable {
     /// Opens the port for other members.
     func listen(on address: SocketAddress) throws {
         let first: Identity
-        if let identity = presented.withLock({ $0 }) { first = identity } else {
+        if let identity = presented.withLock({ $0 }) {
+            first = identity
+        } else {
             first = try Identity.generate(commonName: "fanmesh")
         }
         let socket = try listenTCP(address)

@@ -20,7 +20,8 @@ import Testing
     static let refused: [(String, Base64Error)] = [
         ("Z", .wrongLength), ("Zg=", .wrongLength), ("Zg===", .wrongLength), ("=", .wrongLength), ("==", .wrongLength),
         ("====", .badCharacter(offset: 0)), ("Zm9vYg=", .wrongLength), ("Zm9v=", .wrongLength),
-        ("Zg==Zg==", .badCharacter(offset: 2)), ("Zm=v", .badCharacter(offset: 2)), ("Zm 9v===", .badCharacter(offset: 2)),
+        ("Zg==Zg==", .badCharacter(offset: 2)), ("Zm=v", .badCharacter(offset: 2)),
+        ("Zm 9v===", .badCharacter(offset: 2)),
         ("Zm9v\nYg", .badCharacter(offset: 4)), ("Zm-_", .badCharacter(offset: 2)), ("Zmé=", .wrongLength),
         ("  Zm*v ", .badCharacter(offset: 4)), ("Zh==", .strayBits), ("Zm9=", .strayBits), ("Zh", .strayBits),
         ("Zm9vY", .wrongLength), ("A\0AA", .badCharacter(offset: 1)),

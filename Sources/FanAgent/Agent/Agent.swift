@@ -174,7 +174,8 @@ final class Agent {
 
     private func lose(_ error: StoreError) {
         server = .lost(error)
-        complain(.warning, "server-lost", "\(error); the overlay goes on from the last known members")
+        let rest = snapshot == nil ? "waiting for it" : "the overlay goes on from the last known members"
+        complain(.warning, "server-lost", "\(error); \(rest)")
     }
 
     private func adopt(_ new: ClusterSnapshot, _ wanted: OverlayTarget, at now: Instant) {

@@ -81,11 +81,12 @@ extension NodeReport {
         }
         var peers = reachability.peers.filter { !$0.isReachable } + reachability.peers.filter(\.isReachable)
         peers = Array(peers.prefix(Self.maximumPeers))
-        repeat {
+        while true {
             report.reachability.peers = peers.sorted { $0.name < $1.name }
+            let bytes = report.document.compactJSON.count
+            guard bytes > Self.maximumBytes - Self.margin, !peers.isEmpty else { return report }
             peers = Array(peers.prefix(peers.count * 3 / 4))
-        } while report.document.compactJSON.count > Self.maximumBytes - Self.margin && !report.reachability.peers.isEmpty
-        return report
+        }
     }
 }
 

@@ -1,3 +1,5 @@
+internal import FanCore
+
 /// Reads a command line by the command table.
 struct CommandParser: Sendable {
     /// What a command line asks for.

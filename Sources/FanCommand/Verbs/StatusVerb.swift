@@ -99,9 +99,8 @@ enum StatusVerb {
         var sections: [Report.Section] = [.lines(lines)]
         if !networks.isEmpty { sections.append(.table(table)) }
         if !peers.isEmpty {
-            sections.append(
-                .table(Table(["name", "network", "underlay_address", "overlay_address"].map { Table.Column($0) }, peers))
-            )
+            let columns = ["name", "network", "underlay_address", "overlay_address"]
+            sections.append(.table(Table(columns.map { Table.Column($0) }, peers)))
         }
         return Report(document, sections: sections, rows: table)
     }

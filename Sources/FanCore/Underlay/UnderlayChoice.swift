@@ -226,8 +226,8 @@ extension HostFacts {
     /// Finds the link of an address that was chosen earlier, such as when this host joined its cluster.
     ///
     /// - Parameters:
-    ///   - host: the address.
     ///   - underlay: the underlay that it lies in.
+    ///   - host: the address.
     /// - Returns: the choice.
     /// - Throws: ``UnderlayError/missingAddress(_:addresses:)``.
     public func chooseUnderlay(_ underlay: IPv4Prefix, host: IPv4Address) throws(UnderlayError) -> UnderlayChoice {

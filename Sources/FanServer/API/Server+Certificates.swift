@@ -1,4 +1,5 @@
 internal import FanCore
+internal import FanDatabase
 internal import FanHTTP
 internal import FanTLS
 internal import Synchronization
@@ -66,7 +67,7 @@ extension Server {
             let revoked = try leader.write { transaction in
                 var count = 0
                 for token in try transaction.tokens() {
-                    guard case .valid = token.state(now: now) else { continue }
+                    guard token.state(now: now) == .valid(name: token.name) else { continue }
                     if try transaction.revokeToken(name: token.name, now: now) { count += 1 }
                 }
                 return count

@@ -484,9 +484,14 @@ extension Server {
                 node.watchBell.ring()
             }
             do throws(APIError) {
-                let response = try node.link.forward("DELETE", "/1.0/members/\(name)?leaving=1", nil, unless: {
-                    node.leadership != nil
-                })
+                let response = try node.link.forward(
+                    "DELETE",
+                    "/1.0/members/\(name)?leaving=1",
+                    nil,
+                    unless: {
+                        node.leadership != nil
+                    }
+                )
                 if let response {
                     let isGone = response.status < 300 || response.status == 404 || response.status == 403
                     guard isGone else { throw APIError(from: response, of: "the leader") }

@@ -20,67 +20,152 @@ extension Server {
         Route("POST", "/1.0/leave", .local, .here { call throws(APIError) in try call.server.leave(call) }),
 
         // The cluster.
-        Route("GET", "/1.0/cluster", .members, .leader { leader, call throws(APIError) in
-            try leader.overview(call)
-        }),
-        Route("PATCH", "/1.0/cluster", .members, .leader { leader, call throws(APIError) in
-            let config = try leader.edit(try call.body())
-            return ["schema": "fanmesh.config/v1", "config": config.document]
-        }),
-        Route("POST", "/1.0/cluster/rotate", .members, .leader { leader, call throws(APIError) in
-            try call.server.rotate(leader)
-        }),
+        Route(
+            "GET",
+            "/1.0/cluster",
+            .members,
+            .leader { leader, call throws(APIError) in
+                try leader.overview(call)
+            }
+        ),
+        Route(
+            "PATCH",
+            "/1.0/cluster",
+            .members,
+            .leader { leader, call throws(APIError) in
+                let config = try leader.edit(try call.body())
+                return ["schema": "fanmesh.config/v1", "config": config.document]
+            }
+        ),
+        Route(
+            "POST",
+            "/1.0/cluster/rotate",
+            .members,
+            .leader { leader, call throws(APIError) in
+                try call.server.rotate(leader)
+            }
+        ),
         Route("GET", "/1.0/members", .members, .held { call throws(APIError) in try call.server.members(call) }),
-        Route("GET", "/1.0/members/*", .members, .leader { leader, call throws(APIError) in
-            try leader.show(call.name)
-        }),
-        Route("PATCH", "/1.0/members/*", .members, .leader { leader, call throws(APIError) in
-            let member = try leader.edit(call.name, try call.body())
-            return ["schema": "fanmesh.member-record/v1", "member": member.document]
-        }),
-        Route("PUT", "/1.0/members/*/report", .members, .leader { leader, call throws(APIError) in
-            try leader.receive(call)
-        }),
-        Route("DELETE", "/1.0/members/*", .members, .leader { leader, call throws(APIError) in
-            try call.server.remove(call, leader)
-        }),
-        Route("POST", "/1.0/tokens", .members, .leader { leader, call throws(APIError) in
-            try leader.issueToken(call)
-        }),
+        Route(
+            "GET",
+            "/1.0/members/*",
+            .members,
+            .leader { leader, call throws(APIError) in
+                try leader.show(call.name)
+            }
+        ),
+        Route(
+            "PATCH",
+            "/1.0/members/*",
+            .members,
+            .leader { leader, call throws(APIError) in
+                let member = try leader.edit(call.name, try call.body())
+                return ["schema": "fanmesh.member-record/v1", "member": member.document]
+            }
+        ),
+        Route(
+            "PUT",
+            "/1.0/members/*/report",
+            .members,
+            .leader { leader, call throws(APIError) in
+                try leader.receive(call)
+            }
+        ),
+        Route(
+            "DELETE",
+            "/1.0/members/*",
+            .members,
+            .leader { leader, call throws(APIError) in
+                try call.server.remove(call, leader)
+            }
+        ),
+        Route(
+            "POST",
+            "/1.0/tokens",
+            .members,
+            .leader { leader, call throws(APIError) in
+                try leader.issueToken(call)
+            }
+        ),
         Route("GET", "/1.0/tokens", .members, .leader { leader, _ throws(APIError) in try leader.tokens() }),
-        Route("DELETE", "/1.0/tokens/*", .members, .leader { leader, call throws(APIError) in
-            try leader.revokeToken(call.name)
-        }),
+        Route(
+            "DELETE",
+            "/1.0/tokens/*",
+            .members,
+            .leader { leader, call throws(APIError) in
+                try leader.revokeToken(call.name)
+            }
+        ),
         Route("GET", "/1.0/database/dump", .members, .here { call throws(APIError) in try call.server.dump(call) }),
 
         // Candidates: whoever has the secret of a token.
-        Route("POST", "/1.0/join/rehearsal", .anyone, .here { call throws(APIError) in
-            try call.server.admit(call, redeeming: false)
-        }),
-        Route("POST", "/1.0/join/redemption", .anyone, .here { call throws(APIError) in
-            try call.server.admit(call, redeeming: true)
-        }),
+        Route(
+            "POST",
+            "/1.0/join/rehearsal",
+            .anyone,
+            .here { call throws(APIError) in
+                try call.server.admit(call, redeeming: false)
+            }
+        ),
+        Route(
+            "POST",
+            "/1.0/join/redemption",
+            .anyone,
+            .here { call throws(APIError) in
+                try call.server.admit(call, redeeming: true)
+            }
+        ),
 
         // Members among themselves.
-        Route("POST", "/1.0/internal/rehearsal", .peers, .leader { leader, call throws(APIError) in
-            try leader.rehearse(try call.candidate())
-        }),
-        Route("POST", "/1.0/internal/redemption", .peers, .leader { leader, call throws(APIError) in
-            try leader.redeem(try call.candidate())
-        }),
-        Route("POST", "/1.0/internal/heartbeat", .peers, .held { call throws(APIError) in
-            try call.server.hear(call)
-        }),
+        Route(
+            "POST",
+            "/1.0/internal/rehearsal",
+            .peers,
+            .leader { leader, call throws(APIError) in
+                try leader.rehearse(try call.candidate())
+            }
+        ),
+        Route(
+            "POST",
+            "/1.0/internal/redemption",
+            .peers,
+            .leader { leader, call throws(APIError) in
+                try leader.redeem(try call.candidate())
+            }
+        ),
+        Route(
+            "POST",
+            "/1.0/internal/heartbeat",
+            .peers,
+            .held { call throws(APIError) in
+                try call.server.hear(call)
+            }
+        ),
         Route("GET", "/1.0/internal/state", .peers, .held { call throws(APIError) in try call.server.state(call) }),
-        Route("GET", "/1.0/internal/database", .peers, .held { call throws(APIError) in
-            try call.server.openTunnel(call)
-        }),
-        Route("POST", "/1.0/internal/certificate", .peers, .here { call throws(APIError) in
-            try call.server.takeCertificate(call)
-        }),
-        Route("POST", "/1.0/internal/removed", .peers, .here { call throws(APIError) in
-            try call.server.beRemoved(call)
-        }),
+        Route(
+            "GET",
+            "/1.0/internal/database",
+            .peers,
+            .held { call throws(APIError) in
+                try call.server.openTunnel(call)
+            }
+        ),
+        Route(
+            "POST",
+            "/1.0/internal/certificate",
+            .peers,
+            .here { call throws(APIError) in
+                try call.server.takeCertificate(call)
+            }
+        ),
+        Route(
+            "POST",
+            "/1.0/internal/removed",
+            .peers,
+            .here { call throws(APIError) in
+                try call.server.beRemoved(call)
+            }
+        ),
     ]
 
     // MARK: this node
@@ -118,8 +203,10 @@ extension Server {
         let respond: @Sendable () -> Void = { [self] in
             if agent != nil {
                 state.withLock { state in
-                    state.agent?.watching = max(0, (state.agent?.watching ?? 0) - 1)
-                    state.agent?.seen = .now
+                    guard var watcher = state.agent else { return }
+                    watcher.watching = max(0, watcher.watching - 1)
+                    watcher.seen = .now
+                    state.agent = watcher
                 }
             }
             call.responder.respond(HTTPResponse(status: 200, document: snapshot().document))

@@ -82,7 +82,9 @@ final class ClusterNode: Sendable {
         database = try DatabaseNode(
             id: membership.id,
             address: membership.address.description,
-            directory: directory.database
+            directory: directory.database,
+            // A wiped node must not start again under its number; one that never started has nothing yet.
+            mayBeEmpty: first != nil || (membership.isJoining && membership.id != 1)
         ) { address in
             do {
                 let descriptor = try dialUpgraded(
@@ -197,7 +199,9 @@ final class ClusterNode: Sendable {
         while !mustStop {
             do {
                 let connection: DatabaseClient
-                if let client { connection = client } else {
+                if let client {
+                    connection = client
+                } else {
                     connection = try DatabaseClient(descriptor: database.connectLocally(), timeout: .seconds(2))
                 }
                 client = connection
@@ -368,7 +372,9 @@ final class ClusterNode: Sendable {
             }
             do {
                 let connection: DatabaseClient
-                if let client { connection = client } else {
+                if let client {
+                    connection = client
+                } else {
                     connection = try DatabaseClient(descriptor: database.connectLocally(), timeout: .seconds(20))
                 }
                 client = connection

@@ -26,8 +26,16 @@ struct Candidate: Hashable, Sendable {
     }
 
     init(
-        name: String, secret: String, nodeID: String, address: SocketAddress, underlayAddress: IPv4Address,
-        fingerprint: String, failureDomain: String, version: String, schema: Int, clock: Int64
+        name: String,
+        secret: String,
+        nodeID: String,
+        address: SocketAddress,
+        underlayAddress: IPv4Address,
+        fingerprint: String,
+        failureDomain: String,
+        version: String,
+        schema: Int,
+        clock: Int64
     ) {
         self.name = name
         self.secret = secret
@@ -103,7 +111,8 @@ extension Leadership {
         }
         // Members that are gone would only cost the joiner time; this leader comes first.
         let online = statuses().filter { $0.state != .offline }
-        let addresses = online.filter(\.isLeader).map(\.member.address) + online.filter { !$0.isLeader }.map(\.member.address)
+        let addresses =
+            online.filter(\.isLeader).map(\.member.address) + online.filter { !$0.isLeader }.map(\.member.address)
         let token = JoinToken(
             serverName: name,
             fingerprint: fingerprint,

@@ -26,8 +26,15 @@ struct Heartbeat: Hashable, Sendable {
     var hasAgent: Bool
 
     init(
-        name: String, clusterID: String, generation: Int, incarnation: Int, version: String, schema: Int, clock: Int64,
-        wait: Duration, hasAgent: Bool
+        name: String,
+        clusterID: String,
+        generation: Int,
+        incarnation: Int,
+        version: String,
+        schema: Int,
+        clock: Int64,
+        wait: Duration,
+        hasAgent: Bool
     ) {
         self.name = name
         self.clusterID = clusterID

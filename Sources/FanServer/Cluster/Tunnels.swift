@@ -33,7 +33,9 @@ final class Tunnels: Sendable {
     /// Cuts the connections whose certificate is meant; the pump then closes them.
     func cut(where isMeant: (String) -> Bool) {
         state.withLock { state in
-            for tunnel in state.open.values where isMeant(tunnel.fingerprint) { shutdown(tunnel.socket, CInt(SHUT_RDWR)) }
+            for tunnel in state.open.values where isMeant(tunnel.fingerprint) {
+                shutdown(tunnel.socket, CInt(SHUT_RDWR))
+            }
         }
     }
 }

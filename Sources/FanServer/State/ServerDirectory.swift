@@ -103,7 +103,9 @@ struct ServerDirectory: Sendable {
         return number
     }
 
-    /// Forgets the cluster, its certificate and its data. A node that joins again does so under a new identity.
+    /// Forgets the cluster, its certificate and its data.
+    ///
+    /// A node that joins again does so under a new identity.
     func forgetCluster() throws {
         // The membership goes first: what is left without it is rubbish that the next join clears away.
         for name in ["membership", "members", "incarnation"] { try File.remove(file(name)) }

@@ -15,7 +15,8 @@ func sleepThread(for time: Duration) {
         tv_sec: Int(time.components.seconds),
         tv_nsec: Int(time.components.attoseconds / 1_000_000_000)
     )
-    while unsafe nanosleep(&rest, &rest) != 0 && errno == EINTR {}
+    var left = timespec()
+    while unsafe nanosleep(&rest, &left) != 0 && errno == EINTR { rest = left }
 }
 
 /// Threads that are waited for together.

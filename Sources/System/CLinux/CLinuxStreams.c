@@ -47,6 +47,10 @@ int fan_socket_pair(int ends[2]) {
     return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0 ? -errno : 0;
 }
 
+void fan_end(int fd) { (void)shutdown(fd, SHUT_RDWR); }
+
+void fan_end_writing(int fd) { (void)shutdown(fd, SHUT_WR); }
+
 int fan_tune_tcp(int fd) {
     static const struct {
         int level, name, value;

@@ -70,7 +70,7 @@ public final class SocketEnd: PumpEnd {
 
     /// Shuts the writing direction.
     public func finish() {
-        shutdown(descriptor, Int32(SHUT_WR))
+        fan_end_writing(descriptor)
     }
 
     /// Closes the socket.

@@ -84,7 +84,11 @@ import Testing
             Issue.record("accepted")
         } catch {
             #expect(error.description.contains(part), "\(error)")
-            #expect(error.description.hasSuffix("run 'fanmesh cluster add NAME' on a member and use the whole token it prints"))
+            #expect(
+                error.description.hasSuffix(
+                    "run 'fanmesh cluster add NAME' on a member and use the whole token it prints"
+                )
+            )
             #expect(!error.description.contains(Self.secret) && !error.description.contains("s3cret"))
         }
     }

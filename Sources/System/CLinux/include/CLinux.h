@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "CLinuxAgent.h"
+#include "CLinuxDatabase.h"
 #include "CLinuxSockets.h"
 #include "CLinuxSpace.h"
 #include "CLinuxStreams.h"

@@ -13,6 +13,9 @@ ssize_t fan_stream_peek(int fd, void *buffer, size_t count);
 // The user at the other end of a local socket.
 int fan_peer_user(int fd, uint32_t *user);
 int fan_socket_pair(int ends[2]);
+// Ends a connection in both directions, or says that no more bytes will come; the descriptor stays open.
+void fan_end(int fd);
+void fan_end_writing(int fd);
 
 // The shortest keepalive that makes a dead peer known within half a minute, and no delay of small packets.
 int fan_tune_tcp(int fd);

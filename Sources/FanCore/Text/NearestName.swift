@@ -1,7 +1,7 @@
 /// Finds what was probably meant by a misspelt name.
-enum NearestName {
+public enum NearestName {
     /// The candidate closest to a word, nil when none is close.
-    static func find(_ word: String, in candidates: [String]) -> String? {
+    public static func find(_ word: String, in candidates: [String]) -> String? {
         let letters = Array(word.lowercased().unicodeScalars)
         guard (1...64).contains(letters.count) else { return nil }
         let limit = max(1, letters.count / 3)

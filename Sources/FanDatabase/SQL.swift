@@ -1,0 +1,150 @@
+/// Every statement that is ever sent to the database, reviewed and fixed.
+///
+/// The library aborts the process for some statements, so that no text is put together at run time, and a test refuses
+/// words such as RETURNING and VACUUM here.
+public enum SQL: String, CaseIterable, Sendable {
+    // MARK: transactions
+
+    case begin = "BEGIN IMMEDIATE"
+    case beginRead = "BEGIN"
+    case commit = "COMMIT"
+    case rollback = "ROLLBACK"
+    case savepoint = "SAVEPOINT write"
+    case release = "RELEASE write"
+    case rollbackToSavepoint = "ROLLBACK TO write"
+
+    // MARK: schema
+
+    case hasSchema = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'schema'"
+    case schemaVersion = "SELECT version FROM schema WHERE id = 1"
+    case saveSchemaVersion = """
+        INSERT INTO schema (id, version) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET version = excluded.version
+        """
+    case membersBehind = "SELECT name FROM members WHERE schema_version < ? ORDER BY name"
+    case createSchema = """
+        CREATE TABLE IF NOT EXISTS schema (id INTEGER PRIMARY KEY, version INTEGER NOT NULL)
+        """
+    case createConfig = "CREATE TABLE config (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
+    case createMembers = """
+        CREATE TABLE members (
+            id INTEGER PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            node_id TEXT NOT NULL UNIQUE,
+            address TEXT NOT NULL UNIQUE,
+            underlay_address TEXT NOT NULL UNIQUE,
+            fingerprint TEXT NOT NULL UNIQUE,
+            failure_domain TEXT NOT NULL,
+            pinned_role TEXT,
+            version TEXT NOT NULL,
+            schema_version INTEGER NOT NULL,
+            incarnation INTEGER NOT NULL,
+            joined_at INTEGER NOT NULL
+        )
+        """
+    case createReports = """
+        CREATE TABLE reports (name TEXT NOT NULL PRIMARY KEY, body TEXT NOT NULL, updated_at INTEGER NOT NULL)
+        """
+    case createTokens = """
+        CREATE TABLE tokens (
+            hash TEXT NOT NULL PRIMARY KEY,
+            name TEXT NOT NULL,
+            created_by TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL,
+            used_at INTEGER,
+            used_by TEXT,
+            revoked_at INTEGER
+        ) WITHOUT ROWID
+        """
+    case createRemoved = """
+        CREATE TABLE removed (
+            fingerprint TEXT NOT NULL PRIMARY KEY,
+            name TEXT NOT NULL,
+            removed_at INTEGER NOT NULL
+        ) WITHOUT ROWID
+        """
+    case createCounters = "CREATE TABLE counters (key TEXT NOT NULL PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID"
+
+    // MARK: config
+
+    case config = "SELECT key, value FROM config ORDER BY key"
+    case configValue = "SELECT value FROM config WHERE key = ?"
+    case saveConfig = """
+        INSERT INTO config (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+        """
+    case removeConfig = "DELETE FROM config WHERE key = ?"
+
+    // MARK: members
+
+    case members = """
+        SELECT id, name, node_id, address, underlay_address, fingerprint, failure_domain, pinned_role, version,
+            schema_version, incarnation, joined_at
+        FROM members ORDER BY id
+        """
+    case likeMember = """
+        SELECT id, name, node_id, address, underlay_address, fingerprint, failure_domain, pinned_role, version,
+            schema_version, incarnation, joined_at
+        FROM members
+        WHERE id = ? OR name = ? OR node_id = ? OR address = ? OR underlay_address = ? OR fingerprint = ?
+        ORDER BY id
+        """
+    case insertMember = """
+        INSERT INTO members (id, name, node_id, address, underlay_address, fingerprint, failure_domain, pinned_role,
+            version, schema_version, incarnation, joined_at)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        """
+    case updateMember = """
+        UPDATE members SET name = ?, node_id = ?, address = ?, underlay_address = ?, fingerprint = ?,
+            failure_domain = ?, pinned_role = ?, version = ?, schema_version = ?, incarnation = ?, joined_at = ?
+        WHERE id = ?
+        """
+    case announceMember = "UPDATE members SET version = ?, schema_version = ? WHERE name = ?"
+    case removeMember = "DELETE FROM members WHERE name = ?"
+    case memberFingerprint = "SELECT fingerprint FROM members WHERE name = ?"
+    case saveRemoved = """
+        INSERT INTO removed (fingerprint, name, removed_at) VALUES (?, ?, ?)
+        ON CONFLICT (fingerprint) DO UPDATE SET name = excluded.name, removed_at = excluded.removed_at
+        """
+    case forgetRemoved = "DELETE FROM removed WHERE fingerprint = ?"
+    case removed = "SELECT fingerprint, name, removed_at FROM removed ORDER BY fingerprint"
+
+    // MARK: reports
+
+    case reports = "SELECT name, body, updated_at FROM reports ORDER BY name"
+    case saveReport = """
+        INSERT INTO reports (name, body, updated_at) VALUES (?, ?, ?)
+        ON CONFLICT (name) DO UPDATE SET body = excluded.body, updated_at = excluded.updated_at
+        """
+    case removeReport = "DELETE FROM reports WHERE name = ?"
+
+    // MARK: tokens
+
+    case insertToken = """
+        INSERT INTO tokens (hash, name, created_by, created_at, expires_at) VALUES (?, ?, ?, ?, ?)
+        ON CONFLICT (hash) DO NOTHING
+        """
+    case token = """
+        SELECT name, created_by, created_at, expires_at, used_at, used_by, revoked_at FROM tokens WHERE hash = ?
+        """
+    case tokens = """
+        SELECT name, created_by, created_at, expires_at, used_at, used_by, revoked_at FROM tokens
+        ORDER BY created_at, hash
+        """
+    case revokeTokens = """
+        UPDATE tokens SET revoked_at = ?
+        WHERE name = ? AND hash <> ? AND used_at IS NULL AND revoked_at IS NULL AND expires_at > ?
+        """
+    case useToken = "UPDATE tokens SET used_at = ?, used_by = ? WHERE hash = ?"
+    case purgeTokens = "DELETE FROM tokens WHERE max(expires_at, coalesce(used_at, 0), coalesce(revoked_at, 0)) < ?"
+
+    // MARK: counters
+
+    case counter = "SELECT value FROM counters WHERE key = ?"
+    case saveCounter = """
+        INSERT INTO counters (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+        """
+    case highestMember = "SELECT coalesce(max(id), 0) FROM members"
+
+    /// The text of every statement.
+    public static var all: [String] { allCases.map(\.rawValue) }
+}

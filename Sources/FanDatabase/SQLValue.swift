@@ -1,0 +1,20 @@
+/// A value in a column or a parameter: the only kinds that the schema uses.
+public enum SQLValue: Hashable, Sendable {
+    /// A whole number.
+    case integer(Int64)
+    /// A text without NUL.
+    case text(String)
+    /// Bytes.
+    case blob([UInt8])
+    /// No value.
+    case null
+
+    /// The text, or null.
+    public static func optional(_ text: String?) -> SQLValue { text.map(SQLValue.text) ?? .null }
+
+    /// The number, or null.
+    public static func optional(_ number: Int64?) -> SQLValue { number.map(SQLValue.integer) ?? .null }
+}
+
+/// One row of an answer.
+public typealias SQLRow = [SQLValue]

@@ -1,0 +1,71 @@
+/// What a write or a read does in the database, inside one transaction.
+public struct Transaction {
+    private let client: DatabaseClient
+    private let mayWrite: Bool
+    /// What ended the transaction under way: everything after it fails the same.
+    private(set) var failure: DatabaseError?
+
+    /// Works in a transaction that was begun in a connection.
+    init(_ client: DatabaseClient, mayWrite: Bool) {
+        self.client = client
+        self.mayWrite = mayWrite
+    }
+
+    /// Runs a statement without rows.
+    ///
+    /// - Parameters:
+    ///   - sql: the statement.
+    ///   - values: its parameters.
+    /// - Returns: how many rows changed.
+    /// - Throws: ``DatabaseError``.
+    @discardableResult
+    public mutating func execute(_ sql: SQL, _ values: SQLValue...) throws(DatabaseError) -> Int {
+        try execute(text: sql.rawValue, values)
+    }
+
+    /// Runs a query.
+    ///
+    /// - Parameters:
+    ///   - sql: the query.
+    ///   - values: its parameters.
+    /// - Returns: the rows.
+    /// - Throws: ``DatabaseError``.
+    public mutating func query(_ sql: SQL, _ values: SQLValue...) throws(DatabaseError) -> [SQLRow] {
+        try query(text: sql.rawValue, values)
+    }
+
+    /// Runs any statement: for ``execute(_:_:)`` and for tests.
+    @discardableResult
+    mutating func execute(text: String, _ values: [SQLValue] = []) throws(DatabaseError) -> Int {
+        guard mayWrite else {
+            throw DatabaseError(.refused, operation: "execute", message: "a read cannot write")
+        }
+        return try keepingFailure { client throws(DatabaseError) in
+            Int(clamping: try client.executePrepared(text, values).rows)
+        }
+    }
+
+    /// Runs any query: for ``query(_:_:)`` and for tests.
+    mutating func query(text: String, _ values: [SQLValue] = []) throws(DatabaseError) -> [SQLRow] {
+        try keepingFailure { client throws(DatabaseError) in try client.queryPrepared(text, values) }
+    }
+
+    private mutating func keepingFailure<Answer>(
+        _ body: (DatabaseClient) throws(DatabaseError) -> Answer
+    ) throws(DatabaseError) -> Answer {
+        if let failure { throw failure }
+        do throws(DatabaseError) { return try body(client) } catch {
+            if error.endsTransaction { failure = error }
+            throw error
+        }
+    }
+}
+
+extension DatabaseError {
+    /// Whether SQLite may have rolled the whole transaction back: out of memory, interrupted, I/O, full, busy.
+    var endsTransaction: Bool {
+        if endsConnection { return true }
+        guard let code else { return false }
+        return [5, 6, 7, 9, 10, 13].contains(code & 0xff)
+    }
+}

@@ -1,0 +1,21 @@
+// What the database node and its client need: abstract sockets, waiting with a limit, one lock per directory.
+#pragma once
+#include <stdint.h>
+
+// A stream connection to an abstract socket, given without its leading NUL.
+int fan_connect_abstract(const char *name);
+
+// The descriptor of this process that is bound to that abstract name, marked close-on-exec; -ENOENT when none is.
+int fan_keep_abstract_from_children(const char *name);
+
+// Waits for POLLIN or POLLOUT: 1 when there is something, 0 after the time (or an interruption).
+int fan_wait_for(int fd, short events, int milliseconds);
+
+// Locks a file or directory for this process alone; -EWOULDBLOCK when another one has it.
+int fan_lock_alone(int fd);
+
+// Makes writes to closed sockets fail instead of killing the process.
+void fan_ignore_broken_pipes(void);
+
+// Sets a variable of the environment.
+int fan_set_environment(const char *name, const char *value);
