@@ -74,6 +74,7 @@ public final class Server: Sendable {
     /// Begins to answer on the local socket, and takes the membership up again.
     ///
     /// - Parameter socket: the local socket, bound and listening; it is taken over.
+    /// - Throws: ``TLSError`` when it cannot be served.
     func start(localSocket socket: consuming Descriptor) throws {
         let listener = try HTTPServer(.unix(socket.take()), limits: HTTPLimits(), log: { _ in }) { [self] in
             handle($0, $1)

@@ -1,11 +1,7 @@
 internal import FanCore
 
 extension Report {
-    /// The result of a command that changed the cluster.
-    ///
-    /// - Parameters:
-    ///   - changes: what was done.
-    ///   - advice: what to do next.
+    /// The result of a command that changed the cluster: what was done, and what to do next.
     static func changes(_ changes: [String], advice: [String] = []) -> Report {
         let document: Document = [
             "schema": "fanmesh.change/v1",

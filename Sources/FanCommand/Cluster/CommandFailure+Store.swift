@@ -3,7 +3,11 @@ internal import FanStore
 extension CommandFailure {
     /// Explains an error of the local server, or of the way to it.
     init(_ error: StoreError) {
-        self.init("\(error)", remedy: error.remedy ?? Self.remedy(for: error.refusal), exitCode: Self.exitCode(of: error))
+        self.init(
+            "\(error)",
+            remedy: error.remedy ?? Self.remedy(for: error.refusal),
+            exitCode: Self.exitCode(of: error)
+        )
     }
 
     private static func exitCode(of error: StoreError) -> ExitCode {

@@ -67,7 +67,8 @@ struct JoinRun {
         guard age < 0 else {
             throw CommandFailure(
                 "the token for \(token.serverName) expired \(TimeText.length(.seconds(age))) ago, at \(token.expiresAt)",
-                remedy: "run 'fanmesh cluster add \(token.serverName)' on a member and use the new token; if it is new, "
+                remedy:
+                    "run 'fanmesh cluster add \(token.serverName)' on a member and use the new token; if it is new, "
                     + "set this machine's clock, which says \(invocation.environment.now())"
             )
         }

@@ -5,10 +5,7 @@ internal import FanCore
 enum OverlayPlan {
     /// Finds out early what the agent would refuse: a device in the way, a taken port, a kernel that cannot.
     ///
-    /// - Parameters:
-    ///   - config: what the cluster agrees on.
-    ///   - host: this node's address in the underlay.
-    ///   - peers: the other members.
+    /// The host is this node's address in the underlay, the peers are the other members.
     static func check(
         _ invocation: Invocation,
         _ config: ClusterConfig,

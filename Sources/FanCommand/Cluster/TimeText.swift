@@ -8,7 +8,8 @@ enum TimeText {
         case ..<10: "\(seconds).\(milliseconds % 1000 / 100) s"
         case ..<120: "\(seconds) s"
         case ..<7200: seconds % 60 == 0 ? "\(seconds / 60) min" : "\(seconds / 60) min \(seconds % 60) s"
-        case ..<172_800: seconds % 3600 / 60 == 0 ? "\(seconds / 3600) h" : "\(seconds / 3600) h \(seconds % 3600 / 60) min"
+        case ..<172_800:
+            seconds % 3600 / 60 == 0 ? "\(seconds / 3600) h" : "\(seconds / 3600) h \(seconds % 3600 / 60) min"
         default: "\(seconds / 86_400) d"
         }
     }

@@ -27,9 +27,7 @@ struct StandardInput: InputSource {
 }
 
 extension InputSource {
-    /// The next line without its end; nil when there is none.
-    ///
-    /// - Parameter limit: the longest line accepted, in bytes.
+    /// The next line without its end, of at most `limit` bytes; nil when there is none.
     func line(limit: Int = 16 << 10) throws(CommandFailure) -> String? {
         var line: [UInt8] = []
         while true {
@@ -47,11 +45,7 @@ extension InputSource {
         }
     }
 
-    /// All that is left.
-    ///
-    /// - Parameters:
-    ///   - limit: the most accepted, in bytes.
-    ///   - what: what it is, for the error.
+    /// All that is left, at most `limit` bytes; errors call it `what`.
     func all(limit: Int, what: String) throws(CommandFailure) -> [UInt8] {
         var text: [UInt8] = []
         while true {

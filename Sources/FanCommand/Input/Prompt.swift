@@ -5,12 +5,9 @@ struct Prompt {
     /// The command that asks.
     let invocation: Invocation
 
-    /// Asks until the answer can be used; an empty one takes the default.
+    /// Asks until the answer can be used: `read` turns it into a value, or throws what is wrong with it.
     ///
-    /// - Parameters:
-    ///   - question: with its question mark.
-    ///   - defaultAnswer: shown in brackets; nil when there is none.
-    ///   - read: turns the answer into a value, or throws what is wrong with it.
+    /// An empty answer takes the default, which is shown in brackets.
     func ask<Value>(
         _ question: String,
         default defaultAnswer: String? = nil,

@@ -144,9 +144,13 @@ private struct Reader {
             (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || byte == UInt8(ascii: "_")
                 || byte == UInt8(ascii: ":")
         }
-        let isBased = first == UInt8(ascii: "0") && digits.utf8.dropFirst().first.map { "xob".utf8.contains($0) } ?? false
+        let isBased =
+            first == UInt8(ascii: "0") && digits.utf8.dropFirst().first.map { "xob".utf8.contains($0) } ?? false
         if isNumberLike || isBased {
-            throw YAMLError("'\(text.prefix(64))' is unclear; write the number in decimal, or quote the text", line: line)
+            throw YAMLError(
+                "'\(text.prefix(64))' is unclear; write the number in decimal, or quote the text",
+                line: line
+            )
         }
         if let number = Double(text) {
             guard number.isFinite else { throw YAMLError("'\(text.prefix(64))' is too large", line: line) }

@@ -30,7 +30,10 @@ enum InitVerb {
         help: "take the answers from a YAML file, or - for standard input, and ask nothing",
         completion: .files
     )
-    static let dump = CommandOption.flag("dump", help: "print the preseed of what runs here, or would, and change nothing")
+    static let dump = CommandOption.flag(
+        "dump",
+        help: "print the preseed of what runs here, or would, and change nothing"
+    )
 
     static let command = Command(
         "init",
@@ -57,8 +60,11 @@ enum InitVerb {
             ExitNote(.success, "the cluster is there, and the overlay is up and verified"),
             ExitNote(.problem, "refused or failed, and taken back"),
             ExitNote(.usage, "an answer, option or preseed is wrong"),
-            ExitNote(.agentNotRunning, "the server or the agent is not running: systemctl start fanmesh-server "
-                + "fanmesh-agent"),
+            ExitNote(
+                .agentNotRunning,
+                "the server or the agent is not running: systemctl start fanmesh-server "
+                    + "fanmesh-agent"
+            ),
             ExitNote(.undetermined, "no answer; see 'fanmesh cluster list' before trying again"),
         ],
         handler: run
@@ -94,7 +100,8 @@ enum InitVerb {
     /// Prints the preseed of the cluster that this node is in, or else of the one that `init` would make.
     private static func showDump(_ invocation: Invocation, _ plan: InitPlan) throws(CommandFailure) -> ExitCode {
         let preseed: Preseed
-        if let snapshot = try? invocation.server.snapshot(), let config = snapshot.config, let own = snapshot.ownMember {
+        if let snapshot = try? invocation.server.snapshot(), let config = snapshot.config, let own = snapshot.ownMember
+        {
             invocation.note("what runs here:")
             preseed = Preseed(config, own)
         } else {

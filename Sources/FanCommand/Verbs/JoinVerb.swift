@@ -6,7 +6,11 @@ enum JoinVerb {
         "TOKEN",
         help: "what 'fanmesh cluster add' printed; - reads it from standard input, so that no other user sees it"
     )
-    static let name = CommandOption.value("name", name: "NAME", help: "must be the name in the token, which is the default")
+    static let name = CommandOption.value(
+        "name",
+        name: "NAME",
+        help: "must be the name in the token, which is the default"
+    )
     static let address = CommandOption.value(
         "address",
         name: "ADDRESS",
@@ -45,8 +49,11 @@ enum JoinVerb {
             ExitNote(.success, "joined, and the overlay is up and verified"),
             ExitNote(.problem, "refused or failed, and taken back"),
             ExitNote(.usage, "the token is malformed or for another name, or an option is wrong"),
-            ExitNote(.agentNotRunning, "the server or the agent is not running: systemctl start fanmesh-server "
-                + "fanmesh-agent"),
+            ExitNote(
+                .agentNotRunning,
+                "the server or the agent is not running: systemctl start fanmesh-server "
+                    + "fanmesh-agent"
+            ),
             ExitNote(.undetermined, "no answer; the same command may be run again"),
         ],
         handler: run

@@ -2,7 +2,10 @@ internal import FanCore
 
 /// `fanmesh leave`: takes this node out of its cluster.
 enum LeaveVerb {
-    static let force = CommandOption.flag("force", help: "also when the cluster cannot be asked; it then keeps the member")
+    static let force = CommandOption.flag(
+        "force",
+        help: "also when the cluster cannot be asked; it then keeps the member"
+    )
     static let yes = CommandOption.flag("yes", help: "do not ask")
 
     static let command = Command(
@@ -68,10 +71,9 @@ enum LeaveVerb {
         try server.call("POST", "/1.0/leave", force ? ["force": true] : [:], timeout: .seconds(60))
     }
 
-    /// Takes back what `init` or `join` did.
+    /// Takes back what `init` or `join` did, and says so as the end of a sentence.
     ///
-    /// - Parameter asksCluster: tries to leave in order first, so that the others forget this node too.
-    /// - Returns: what was done or what is left, as the end of a sentence.
+    /// With `asksCluster` it tries to leave in order first, so that the others forget this node too.
     static func undo(_ server: LocalServer, asksCluster: Bool) -> String {
         if asksCluster, (try? leave(server, force: false)) != nil { return "it was taken back" }
         do throws(CommandFailure) {

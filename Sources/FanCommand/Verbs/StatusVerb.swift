@@ -80,15 +80,28 @@ enum StatusVerb {
     ) -> Report {
         let networks = statuses.map(document)
         let peers = statuses.flatMap { Self.peers($0, cluster) }
+        let warningDocuments: [Document] = warnings.map { warning in
+            [
+                "code": .string(warning.code),
+                "severity": .string(warning.severity.rawValue),
+                "message": .string(warning.message),
+                "remedy": .string(warning.remedy),
+            ]
+        }
         let document: Document = [
             "schema": "fanmesh.status/v1",
             "verdict": .string(verdict.rawValue),
             "networks": .array(networks),
             "peers": .array(peers),
-            "warnings": .array(warnings.map(\.document)),
+            "warnings": .array(warningDocuments),
         ]
         var lines = [Report.Line(verdict.rawValue.uppercased(), mark: Mark(result: verdict.rawValue))]
-        lines += Report.Line.lines(warnings)
+        for warning in warnings {
+            lines.append(
+                Report.Line("\(warning.code): \(warning.message)", mark: Mark(result: warning.severity.rawValue))
+            )
+            lines.append(Report.Line("  fix: \(warning.remedy)"))
+        }
         let columns = ["name", "slice", "underlay_address", "underlay", "overlay", "forwarder", "mtu", "vni", "port"]
         let counted = ["counters.forwarded", "counters.spoofed", "counters.outside", "counters.unsupported"]
         let table = Table(

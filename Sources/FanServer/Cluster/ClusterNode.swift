@@ -47,10 +47,7 @@ final class ClusterNode: Sendable {
 
     /// Prepares a member; ``start()`` begins its work.
     ///
-    /// - Parameters:
-    ///   - first: what a new cluster begins with, nil for any other start.
-    ///   - hasAgent: asked whether an agent is connected to this server.
-    ///   - changed: told when the state, the leader or the quorum changed.
+    /// What a new cluster begins with comes as `first`, nil at any other start.
     init(
         directory: ServerDirectory,
         log: ServerLog,

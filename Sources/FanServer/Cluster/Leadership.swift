@@ -125,6 +125,8 @@ final class Leadership: Sendable {
     /// - Parameters:
     ///   - evenIfBlocked: whether to change even though members run different schema versions.
     ///   - body: the change.
+    /// - Returns: what the body returned.
+    /// - Throws: ``APIError``, also what the body threw.
     func change<Result: Sendable>(
         evenIfBlocked: Bool = false,
         _ body: @escaping @Sendable (inout Transaction) throws -> Result

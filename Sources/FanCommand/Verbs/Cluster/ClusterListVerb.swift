@@ -17,8 +17,11 @@ enum ClusterListVerb {
         ],
         exitNotes: [
             ExitNote(.success, "listed, and nothing is wrong"),
-            ExitNote(.problem, "listed, and something is wrong: a member is down or blocked, an overlay is broken, a "
-                + "conflict was found; or this node is in no cluster"),
+            ExitNote(
+                .problem,
+                "listed, and something is wrong: a member is down or blocked, an overlay is broken, a "
+                    + "conflict was found; or this node is in no cluster"
+            ),
             ExitNote(.agentNotRunning, "the server of this node is not running: systemctl start fanmesh-server"),
             ExitNote(.undetermined, "the cluster could not be asked; the list shows the last known members"),
         ],

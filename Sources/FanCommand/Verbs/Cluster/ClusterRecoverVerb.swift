@@ -13,7 +13,7 @@ enum ClusterRecoverVerb {
         ],
         options: [yes],
         examples: [
-            Example("systemctl stop fanmesh-server && fanmesh cluster recover", "on the member with the newest data"),
+            Example("systemctl stop fanmesh-server && fanmesh cluster recover", "on the member with the newest data")
         ],
         exitNotes: [
             ExitNote(.success, "recovered: start fanmesh-server"),

@@ -67,7 +67,9 @@ enum ClusterShowVerb {
                     "diagnosis": .string(peer.diagnosis),
                 ]
             }.sortedNaturally(by: "peer")
-            sections.append(.table(Table(["peer", "reachable", "rtt_ms", "diagnosis"].map { Table.Column($0) }, peers)))
+            sections.append(
+                .table(Table(["peer", "reachable", "rtt_ms", "diagnosis"].map { Table.Column($0) }, peers))
+            )
             if !report.warnings.isEmpty { sections.append(.lines(Report.Line.lines(report.warnings))) }
         } else {
             sections.append(.lines([Report.Line("Its agent has not reported yet.", mark: .warning)]))
