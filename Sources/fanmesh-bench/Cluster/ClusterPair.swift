@@ -1,3 +1,4 @@
+internal import FanCore
 internal import FanLab
 internal import FanTLS
 

@@ -70,7 +70,7 @@ final class SimulatedMembers {
         let step = Int(Self.interval.seconds * 1_000_000) / max(1, new.count)
         for (position, member) in new.enumerated() {
             let delay = UInt32(position * step)
-            try startThread("member", stackBytes: Self.stackBytes) {
+            startThread("member", stackBytes: Self.stackBytes) {
                 usleep(delay % 1_000_000)
                 sleep(delay / 1_000_000)
                 member.sendHeartbeats(waiting: Self.interval)

@@ -1,4 +1,6 @@
+internal import FanCore
 internal import FanLab
+internal import FanHTTP
 internal import FanTLS
 internal import Glibc
 

@@ -1,3 +1,4 @@
+internal import FanHTTP
 internal import FanLab
 
 extension Measurement {

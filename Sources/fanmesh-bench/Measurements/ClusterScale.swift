@@ -1,5 +1,7 @@
 internal import FanCore
+internal import FanHTTP
 internal import FanLab
+internal import FanStore
 internal import FanSystem
 internal import Glibc
 
