@@ -170,6 +170,10 @@ let package = Package(
             dependencies: ["FanCore", "FanLab", "FanLink", "FanProbe", "FanSystem", "CBPF", "CLinux", "CPacket"],
             swiftSettings: settings
         ),
-        .testTarget(name: "FanCommandTests", dependencies: ["FanCore", "FanCommand"], swiftSettings: settings),
+        .testTarget(
+            name: "FanCommandTests",
+            dependencies: ["FanCore", "FanCommand", "FanHTTP", "FanSystem", "CLinux"],
+            swiftSettings: settings
+        ),
     ]
 )
