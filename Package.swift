@@ -66,7 +66,7 @@ let package = Package(
         .target(name: "FanHTTP", dependencies: ["FanCore", "FanSystem", "CLinux"], swiftSettings: settings),
         .target(
             name: "FanLab",
-            dependencies: ["FanCore", "FanLink", "FanProbe", "FanSystem", "CLinux"],
+            dependencies: ["FanStore", "FanCore", "FanLink", "FanProbe", "FanSystem", "CLinux"],
             swiftSettings: settings
         ),
         .target(name: "FanProbe", dependencies: ["FanCore", "FanSystem", "CLinux"], swiftSettings: settings),
