@@ -66,7 +66,7 @@ let package = Package(
         .target(name: "FanHTTP", dependencies: ["FanCore", "FanSystem", "CLinux"], swiftSettings: settings),
         .target(
             name: "FanLab",
-            dependencies: ["FanCore", "FanLink", "FanProbe", "FanSystem", "CLinux"],
+            dependencies: ["FanStore", "FanCore", "FanLink", "FanProbe", "FanSystem", "CLinux"],
             swiftSettings: settings
         ),
         .target(name: "FanProbe", dependencies: ["FanCore", "FanSystem", "CLinux"], swiftSettings: settings),
@@ -181,6 +181,10 @@ let package = Package(
             dependencies: ["FanCore", "FanLab", "FanLink", "FanProbe", "FanSystem", "CBPF", "CLinux", "CPacket"],
             swiftSettings: settings
         ),
-        .testTarget(name: "FanCommandTests", dependencies: ["FanCore", "FanCommand"], swiftSettings: settings),
+        .testTarget(
+            name: "FanCommandTests",
+            dependencies: ["FanCore", "FanCommand", "FanHTTP", "FanSystem", "CLinux"],
+            swiftSettings: settings
+        ),
     ]
 )

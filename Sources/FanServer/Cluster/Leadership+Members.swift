@@ -149,7 +149,12 @@ extension Leadership {
     /// How many may fail, in words.
     func tolerance() -> String {
         let servers = model.withLock { $0.servers }
-        return FailureTolerance(nodes: nodes(servers, statuses()), voterTarget: state.config.voterTarget).description
+        let statuses = statuses()
+        var nodes = nodes(servers, statuses)
+        // Who was not heard yet may be dead.
+        let unheard = Set(statuses.filter { $0.state == .unknown }.map(\.member.id))
+        for index in nodes.indices where unheard.contains(nodes[index].id) { nodes[index].isOnline = false }
+        return FailureTolerance(nodes: nodes, voterTarget: state.config.voterTarget).description
     }
 
     /// Prepares for this leader's leaving: another voter gets the leadership.

@@ -169,6 +169,9 @@ final class Leadership: Sendable {
 
     // MARK: reading
 
+    /// Where the leader's server listens.
+    var address: SocketAddress? { state.members.first { $0.name == name }?.address }
+
     /// What all members know.
     var state: ClusterState { model.withLock { $0.state } }
 
