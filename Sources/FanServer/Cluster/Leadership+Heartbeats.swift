@@ -36,7 +36,8 @@ struct Heartbeat: Hashable, Sendable {
         schema: Int,
         clock: Int64,
         wait: Duration,
-        hasAgent: Bool, isJoining: Bool
+        hasAgent: Bool,
+        isJoining: Bool
     ) {
         self.name = name
         self.clusterID = clusterID
