@@ -47,6 +47,7 @@ final class TLSChannel: Sendable {
     ///   - identity: what is shown to the other side.
     ///   - trusting: for a client the fingerprints of which the server must have one; nil for a server, which asks for
     ///     a certificate and takes any.
+    /// - Throws: ``TLSError``.
     init(
         descriptor: consuming Descriptor,
         identity: Identity,
