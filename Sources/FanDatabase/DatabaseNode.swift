@@ -28,7 +28,8 @@ public final class DatabaseNode: Sendable {
         var phase = Phase.made
         /// The library's object; nil once it is destroyed.
         var node: LibraryNode?
-        let lock: DirectoryLock
+        /// Held as long as the library may use the directory.
+        var lock: DirectoryLock?
     }
 
     /// The library's node and what its callback holds.
@@ -136,6 +137,7 @@ public final class DatabaseNode: Sendable {
                 Self.destroy(node)
                 if socket >= 0 { close(socket) }
                 state.node = nil
+                state.lock = nil
                 state.phase = .stopped
                 throw DatabaseError(
                     .unusable,
@@ -157,6 +159,7 @@ public final class DatabaseNode: Sendable {
             if state.phase == .running { _ = unsafe cowsql_node_stop(node.pointer) }
             Self.destroy(node)
             state.node = nil
+            state.lock = nil
             state.phase = .stopped
         }
     }

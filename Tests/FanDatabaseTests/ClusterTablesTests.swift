@@ -11,6 +11,8 @@ import Testing
         let nodes = try Nodes()
         let database = Database(node: try nodes.start(1))
         defer { database.stop() }
+        // The first write makes the tables.
+        try database.write { transaction in _ = try transaction.generation() }
         try body(database)
     }
 
@@ -126,14 +128,12 @@ import Testing
             #expect(throws: DatabaseError.self) {
                 try database.write { transaction in try transaction.update(missing) }
             }
-            #expect(try database.write { transaction in try transaction.remove("node1", now: 5) })
-            #expect(try !database.write { transaction in try transaction.remove("node1", now: 6) })
+            #expect(try database.write { transaction in try transaction.remove("node1", now: 5) } == true)
+            #expect(try database.write { transaction in try transaction.remove("node1", now: 6) } == false)
             let removed = RemovedMember(fingerprint: "fingerprint1", name: "node1", removedAt: 5)
-            try database.read { transaction in
-                #expect(try transaction.members() == [])
-                #expect(try transaction.reports() == [])
-                #expect(try transaction.removedMembers() == [removed])
-            }
+            #expect(try database.read { transaction in try transaction.members() } == [])
+            #expect(try database.read { transaction in try transaction.reports() } == [])
+            #expect(try database.read { transaction in try transaction.removedMembers() } == [removed])
             // Joining again with the same certificate makes it trusted.
             try database.write { transaction in try transaction.insert(first) }
             #expect(try database.read { transaction in try transaction.removedMembers() } == [])
@@ -237,9 +237,9 @@ import Testing
             #expect(try redeem("h3", "a", "x", now + 1) == .valid(name: "a"))
             #expect(try state("h3", now + 1000) == .used)
             #expect(try redeem("h9", "a", "x") == .unknown)
-            #expect(try database.write { transaction in try transaction.revokeToken(name: "b", now: now) })
-            #expect(try !database.write { transaction in try transaction.revokeToken(name: "b", now: now) })
-            #expect(try !database.write { transaction in try transaction.revokeToken(name: "a", now: now) })
+            #expect(try database.write { transaction in try transaction.revokeToken(name: "b", now: now) } == true)
+            #expect(try database.write { transaction in try transaction.revokeToken(name: "b", now: now) } == false)
+            #expect(try database.write { transaction in try transaction.revokeToken(name: "a", now: now) } == false)
             #expect(try state("h2") == .revoked)
             let tokens = try database.read { transaction in try transaction.tokens() }
             #expect(tokens.map(\.name).sorted() == ["a", "a", "b"])
