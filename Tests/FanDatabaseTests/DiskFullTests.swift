@@ -17,10 +17,11 @@ import Testing
         defer { nodes.stopAll() }
         let database = Database(node: try nodes.start(1))
         defer { database.stop() }
-        let body = "{\"a\":\"\(String(repeating: "x", count: 60_000))\"}"
         var acknowledged: Int64 = 0
         func write() throws {
             let next = acknowledged + 1
+            // Each one differs everywhere: SQLite does not write pages that stay the same.
+            let body = String(repeating: "\(next) ", count: 60_000 / (1 + "\(next)".count))
             try database.write(timeout: .seconds(10)) { transaction in
                 try transaction.saveReport("node", json: body, now: next)
             }
@@ -58,7 +59,7 @@ import Testing
                 return nil
             }
         }
-        for _ in 0..<300 { try write() }
+        for _ in 0..<50 { try write() }
         #expect(try stored() == acknowledged)
         // All of it is there after a restart.
         nodes.stop(1)
