@@ -1,5 +1,7 @@
+internal import CLinux
 internal import FanCore
 internal import FanLink
+internal import FanSystem
 internal import Glibc
 
 /// The world that commands work in; tests put another one in its place.
@@ -10,6 +12,18 @@ struct CommandEnvironment: Sendable {
     var variable: @Sendable (String) -> String?
     /// Opens the kernel of the calling thread's network namespace.
     var kernel: @Sendable () throws -> any OverlayKernel
+    /// Where answers, tokens and files given as `-` are read.
+    var input: any InputSource = StandardInput()
+    /// Whether a person watches standard error, and progress is worth showing.
+    var isWatched = false
+    /// This machine's name.
+    var hostName: @Sendable () -> String = processHostName
+    /// The time of day.
+    var now: @Sendable () -> Timestamp = processTime
+    /// Replaces this process by a program with arguments; returns an errno when it cannot.
+    var execute: @Sendable ([String]) -> Int32 = processExecute
+    /// Runs a shell command on this terminal until it ends, and gives its exit code; -1 when it did not run.
+    var shell: @Sendable (String) -> Int32 = processShell
 
     /// Reads this host's links, addresses and routes.
     func hostFacts() throws(CommandFailure) -> HostFacts {
@@ -26,8 +40,34 @@ struct CommandEnvironment: Sendable {
             errorStyle: Style(isTerminal: isatty(STDERR_FILENO) == 1, variable: processVariable)
         ),
         variable: processVariable,
-        kernel: { try LinuxKernel() }
+        kernel: { try LinuxKernel() },
+        isWatched: isatty(STDERR_FILENO) == 1
     )
+}
+
+@Sendable private func processHostName() -> String {
+    var names = utsname()
+    guard unsafe uname(&names) == 0 else { return "" }
+    return unsafe withUnsafeBytes(of: names.nodename) { bytes in
+        unsafe String(decoding: unsafe bytes.prefix { $0 != 0 }, as: UTF8.self)
+    }
+}
+
+@Sendable private func processTime() -> Timestamp {
+    Timestamp(secondsSince1970: Int64(time(nil)))
+}
+
+@Sendable private func processExecute(_ words: [String]) -> Int32 {
+    // Nothing is freed: either this process is another one afterwards, or it ends with an error.
+    let arguments = UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>.allocate(capacity: words.count + 1)
+    for (index, word) in words.enumerated() { unsafe arguments[index] = strdup(word) }
+    unsafe arguments[words.count] = nil
+    return unsafe -fan_execute(arguments[0], arguments, fan_environment())
+}
+
+@Sendable private func processShell(_ command: String) -> Int32 {
+    let status = unsafe system(command)
+    return status == -1 ? -1 : fan_exit_code(status)
 }
 
 @Sendable private func processVariable(_ name: String) -> String? {

@@ -1,3 +1,4 @@
+internal import FanCore
 internal import FanSystem
 internal import Glibc
 
@@ -18,7 +19,7 @@ struct CommandRunner: Sendable {
                 output.write(HelpText.render(path, style: output.style))
                 code = .success
             case .version:
-                output.print("\(root.name) \(ToolVersion.current)")
+                output.print("\(root.name) \(FanmeshVersion.text)")
                 code = .success
             case .run(let selection):
                 code = run(selection)

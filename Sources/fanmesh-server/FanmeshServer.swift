@@ -1,1 +1,9 @@
-@main struct FanmeshServer { static func main() {} }
+internal import FanServer
+
+/// The daemon that faces the network.
+@main
+struct FanmeshServer {
+    static func main() {
+        ServerProgram.run(CommandLine.arguments)
+    }
+}

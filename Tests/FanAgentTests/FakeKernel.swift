@@ -39,7 +39,15 @@ final class FakeKernel: OverlayKernel {
         ]
     }
 
-    func hostFacts() throws -> HostFacts { facts }
+    /// How often the host was read.
+    var looks = 0
+    /// What the classifiers counted.
+    var counted: ForwardingCounters?
+
+    func hostFacts() throws -> HostFacts {
+        looks += 1
+        return facts
+    }
 
     func observe(network: String, facts: HostFacts) throws -> ObservedState {
         var observed = ObservedState()
@@ -65,7 +73,7 @@ final class FakeKernel: OverlayKernel {
         if let loadRefusal { throw ForwarderUnavailable(loadRefusal) }
     }
 
-    func counters(network: String) throws -> ForwardingCounters? { nil }
+    func counters(network: String) throws -> ForwardingCounters? { counted }
     func sysctl(_ name: String) throws -> String? { nil }
 
     func apply(_ change: Change) throws {

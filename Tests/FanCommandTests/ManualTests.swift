@@ -1,3 +1,4 @@
+import FanCore
 import Testing
 
 @testable import FanCommand
@@ -6,7 +7,7 @@ import Testing
     @Test func describesEveryCommandAndOption() {
         let page = run("manual").output
         #expect(
-            page.hasPrefix(".TH \"FANMESH\" \"8\" \"\" \"fanmesh \(ToolVersion.current)\" \"System Administration\"\n")
+            page.hasPrefix(".TH \"FANMESH\" \"8\" \"\" \"fanmesh \(FanmeshVersion.text)\" \"System Administration\"\n")
         )
         let sections = page.split(separator: "\n").filter { $0.hasPrefix(".SH ") }.map { $0.dropFirst(4) }
         #expect(

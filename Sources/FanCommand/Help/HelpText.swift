@@ -36,7 +36,7 @@ enum HelpText {
     static func label(_ option: CommandOption) -> String {
         let short = option.short.map { "-\($0), " } ?? "    "
         let long = option.kind == .negatable ? "--[no-]\(option.long)" : "--\(option.long)"
-        return short + long + (option.valueName.map { " \($0)" } ?? "")
+        return short + long + (option.valueSynopsis.map { " \($0)" } ?? "")
     }
 
     private static func row(_ option: CommandOption) -> (String, String) { (label(option), option.fullHelp) }

@@ -1,3 +1,5 @@
+internal import FanCore
+
 /// The manual page, in the roff language of the `man` macros.
 struct ManualPage {
     /// The top of the command table.
@@ -8,7 +10,7 @@ struct ManualPage {
         var page = Roff()
         page.macro(
             "TH",
-            [root.name.uppercased(), "8", "", "\(root.name) \(ToolVersion.current)", "System Administration"]
+            [root.name.uppercased(), "8", "", "\(root.name) \(FanmeshVersion.text)", "System Administration"]
         )
         page.macro("SH", ["NAME"])
         page.text("\(Roff.escape(root.name)) \\- \(Roff.escape(root.summary))")
@@ -72,7 +74,7 @@ struct ManualPage {
             page.macro("TP")
             let spellings = option.spellings.sorted { $0.count < $1.count }
             let names = spellings.map { "\\fB\(Roff.escape($0))\\fP" }.joined(separator: ", ")
-            page.text(names + (option.valueName.map { " \\fI\(Roff.escape($0))\\fP" } ?? ""))
+            page.text(names + (option.valueSynopsis.map { " \\fI\(Roff.escape($0))\\fP" } ?? ""))
             page.text(Roff.escape(option.fullHelp.capitalizedFirst + "."))
         }
     }

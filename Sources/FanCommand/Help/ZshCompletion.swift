@@ -74,7 +74,8 @@ struct ZshCompletion {
             let help = "[\(Self.escape(option.help))]"
             guard let value = option.valueName else { return head + help }
             let join = spelling.hasPrefix("--") ? "=" : "+"
-            return "\(head)\(join)\(help):\(Self.escape(value)):\(action(option))"
+            let separator = option.valueSynopsis == value ? ":" : "::"
+            return "\(head)\(join)\(help)\(separator)\(Self.escape(value)):\(action(option))"
         }
     }
 

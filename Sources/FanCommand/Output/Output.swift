@@ -24,6 +24,9 @@ struct Output: Sendable {
     /// Writes a line to standard error.
     func note(_ line: String) { sink.write(line + "\n", to: .error) }
 
+    /// Writes a question to standard error, leaving the cursor behind it.
+    func prompt(_ question: String) { sink.write(question, to: .error) }
+
     /// Says on standard error why a command failed, and what to do next.
     ///
     /// Control characters are shown escaped, because the message may quote what a peer or a file said.

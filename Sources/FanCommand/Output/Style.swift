@@ -55,11 +55,11 @@ enum Mark: Hashable, CaseIterable, Sendable {
     /// The mark of a result or verdict by its name in JSON, nil for other texts.
     init?(result: String) {
         switch result {
-        case "ok", "healthy": self = .ok
-        case "warn", "warning": self = .warning
-        case "fail", "failed", "error": self = .failure
+        case "ok", "healthy", "ONLINE": self = .ok
+        case "warn", "warning", "JOINING": self = .warning
+        case "fail", "failed", "error", "OFFLINE", "BLOCKED": self = .failure
         case "skipped": self = .skipped
-        case "unknown": self = .unknown
+        case "unknown", "UNKNOWN": self = .unknown
         default: return nil
         }
     }

@@ -1,3 +1,5 @@
+internal import FanCore
+
 /// Reads a command line by the command table.
 struct CommandParser: Sendable {
     /// What a command line asks for.
@@ -135,6 +137,10 @@ private struct Scan {
             return
         }
         guard let next = words.first, next == "-" || !next.hasPrefix("-") else {
+            if case .optionalValue(_, let implied) = option.kind {
+                record(implied, for: option)
+                return
+            }
             throw fault("option \(spelling) needs a value: \(spelling) \(name)")
         }
         words.removeFirst()

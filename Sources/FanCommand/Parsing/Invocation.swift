@@ -22,6 +22,9 @@ struct Invocation: Sendable {
     /// The option's value, from the command line, its environment variable or its default.
     func value(_ option: CommandOption) -> String? { explicitValue(option) ?? option.defaultValue }
 
+    /// Whether the option stands on the command line.
+    func isGiven(_ option: CommandOption) -> Bool { !given(option).isEmpty }
+
     /// All values of a repeatable option, in order.
     func values(_ option: CommandOption) -> [String] { given(option) }
 

@@ -8,6 +8,8 @@ struct CommandOption: Hashable, Sendable {
         case negatable
         /// A value with this name in help.
         case value(String)
+        /// A value with this name in help; where none follows, the implied one.
+        case optionalValue(String, implied: String)
     }
 
     /// The name after `--`.
@@ -64,6 +66,17 @@ struct CommandOption: Hashable, Sendable {
         )
     }
 
+    /// An option whose value may be left out.
+    static func optionalValue(
+        _ long: String,
+        name: String,
+        implied: String,
+        help: String,
+        completion: ValueCompletion = .nothing
+    ) -> CommandOption {
+        CommandOption(long: long, kind: .optionalValue(name, implied: implied), help: help, completion: completion)
+    }
+
     private init(
         long: String,
         short: Character? = nil,
@@ -88,7 +101,15 @@ struct CommandOption: Hashable, Sendable {
 
     /// The value's name in help, nil for an option without one.
     var valueName: String? {
-        if case .value(let name) = kind { name } else { nil }
+        switch kind {
+        case .flag, .negatable: nil
+        case .value(let name), .optionalValue(let name, _): name
+        }
+    }
+
+    /// The value's name as synopses show it.
+    var valueSynopsis: String? {
+        if case .optionalValue(let name, _) = kind { "[\(name)]" } else { valueName }
     }
 
     /// The spellings a command line may use: `--name`, `--no-name`, `-n`.
@@ -108,6 +129,7 @@ struct CommandOption: Hashable, Sendable {
         case .flag: break
         case .negatable: notes.append("default: \(defaultValue == "true" ? "on" : "off")")
         case .value: if let defaultValue { notes.append("default: \(defaultValue)") }
+        case .optionalValue(_, let implied): notes.append("without a value: \(implied)")
         }
         if isRepeatable { notes.append("repeatable") }
         return notes.isEmpty ? help : "\(help) (\(notes.joined(separator: "; ")))"

@@ -8,7 +8,7 @@ enum CheckVerb {
     static let peer = CommandArgument(
         "PEER",
         .variadic,
-        help: "a peer's underlay or overlay address; without any, the peers of 'fanmesh up --peer'"
+        help: "a member's name, or a peer's underlay or overlay address; without any, all peers that are known"
     )
     static let timeout = CommandOption.value(
         "timeout",
@@ -32,6 +32,7 @@ enum CheckVerb {
         options: [NetworkOptions.network, timeout, watch],
         arguments: [peer],
         examples: [
+            Example("fanmesh check node2", "one member of the cluster"),
             Example("fanmesh check 172.31.17.6", "one peer, by its underlay address"),
             Example("fanmesh check 240.17.6.1 --timeout 5s", "by an overlay address that lives on it"),
             Example("fanmesh check --watch", "all known peers, again and again"),
@@ -83,7 +84,7 @@ enum CheckVerb {
             guard let spec = try manager.record(of: network) else {
                 throw CommandFailure("overlay '\(network)' is not up on this host", remedy: "run: fanmesh up")
             }
-            let targets = try self.targets(invocation.arguments(peer), spec)
+            let targets = try self.targets(invocation.arguments(peer), spec, ClusterPeers(invocation))
             checks = try manager.hostChecks(of: spec)
             results = try probe(spec, targets, timeout)
         } catch {
@@ -101,17 +102,20 @@ enum CheckVerb {
 
     private static func targets(
         _ words: [String],
-        _ spec: NetworkSpec
+        _ spec: NetworkSpec,
+        _ cluster: ClusterPeers
     ) throws(CommandFailure) -> [PeerTarget] {
         guard !words.isEmpty else {
             return try spec.peers.map { peer throws(CommandFailure) in
-                try target(peer.description, address: peer, spec)
+                try target(cluster.name(of: peer) ?? peer.description, address: peer, spec)
             }
         }
         return try words.map { word throws(CommandFailure) in
+            if let address = cluster.address(of: word) { return try target(word, address: address, spec) }
             let address: IPv4Address
             do throws(FanMappingError) { address = try IPv4Address(parsing: word) } catch {
-                throw CommandFailure(error)
+                guard let names = cluster.names, !word.contains(".") else { throw CommandFailure(error) }
+                throw .badInput("no member is called '\(word.prefix(64))'", remedy: "the members are: \(names)")
             }
             return try target(word, address: address, spec)
         }

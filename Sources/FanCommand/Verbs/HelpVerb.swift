@@ -1,3 +1,5 @@
+internal import FanCore
+
 /// `fanmesh help`: the same as `--help` after the command.
 enum HelpVerb {
     static let words = CommandArgument("COMMAND", .variadic, help: "the words of a command, such as map")

@@ -6,7 +6,7 @@ enum StatusVerb {
     static let command = Command(
         "status",
         summary: "show how this host's overlays stand",
-        discussion: ["Compares what 'fanmesh up' made with what the kernel has; sends nothing to anyone."],
+        discussion: ["Compares what 'fanmesh up' or the agent made with what the kernel has; sends nothing to anyone."],
         examples: [Example("fanmesh status --format json", "for scripts and monitoring")],
         exitNotes: [
             ExitNote(.success, "healthy, or only warnings"),
@@ -18,6 +18,7 @@ enum StatusVerb {
 
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
         let statuses: [NetworkStatus]
+        let cluster = ClusterPeers(invocation)
         do {
             let manager = try invocation.overlayManager()
             statuses = try manager.networkNames().compactMap { try manager.record(of: $0) }.map(manager.status)
@@ -26,7 +27,10 @@ enum StatusVerb {
             failure.exitCode = .undetermined
             throw failure
         }
-        var warnings = statuses.flatMap(\.warnings)
+        var warnings = statuses.flatMap { status in
+            cluster.owns(status.spec) ? status.warnings.map(\.inCluster) : status.warnings
+        }
+        warnings += agentWarnings(invocation, cluster)
         if statuses.isEmpty {
             warnings.append(
                 Warning(
@@ -38,13 +42,44 @@ enum StatusVerb {
             )
         }
         let verdict = warnings.map(\.severity).max() ?? .healthy
-        invocation.show(report(verdict, statuses, warnings))
+        invocation.show(report(verdict, statuses, cluster, warnings))
         return verdict == .error ? .problem : .success
     }
 
-    private static func report(_ verdict: Verdict, _ statuses: [NetworkStatus], _ warnings: [Warning]) -> Report {
+    /// What keeps the overlay of a cluster from being looked after.
+    private static func agentWarnings(_ invocation: Invocation, _ cluster: ClusterPeers) -> [Warning] {
+        var warnings: [Warning] = []
+        if let problem = cluster.problem {
+            warnings.append(
+                Warning(
+                    code: "memory-unreadable",
+                    severity: .warning,
+                    message: problem,
+                    remedy: "run it as root; or remove the file and run: systemctl restart fanmesh-agent"
+                )
+            )
+        }
+        if cluster.names != nil, !AgentStatus.isRunning(runtimeDirectory: invocation.runtimeDirectory) {
+            warnings.append(
+                Warning(
+                    code: "agent-not-running",
+                    severity: .warning,
+                    message: "the fanmesh agent is not running: nothing mends the overlay or follows the cluster",
+                    remedy: "run: systemctl start fanmesh-agent"
+                )
+            )
+        }
+        return warnings
+    }
+
+    private static func report(
+        _ verdict: Verdict,
+        _ statuses: [NetworkStatus],
+        _ cluster: ClusterPeers,
+        _ warnings: [Warning]
+    ) -> Report {
         let networks = statuses.map(document)
-        let peers = statuses.flatMap(peers)
+        let peers = statuses.flatMap { Self.peers($0, cluster) }
         let warningDocuments: [Document] = warnings.map { warning in
             [
                 "code": .string(warning.code),
@@ -77,9 +112,8 @@ enum StatusVerb {
         var sections: [Report.Section] = [.lines(lines)]
         if !networks.isEmpty { sections.append(.table(table)) }
         if !peers.isEmpty {
-            sections.append(
-                .table(Table(["network", "underlay_address", "overlay_address"].map { Table.Column($0) }, peers))
-            )
+            let columns = ["name", "network", "underlay_address", "overlay_address"]
+            sections.append(.table(Table(columns.map { Table.Column($0) }, peers)))
         }
         return Report(document, sections: sections, rows: table)
     }
@@ -112,10 +146,11 @@ enum StatusVerb {
         ]
     }
 
-    private static func peers(_ status: NetworkStatus) -> [Document] {
+    private static func peers(_ status: NetworkStatus, _ cluster: ClusterPeers) -> [Document] {
         status.spec.peers.map { peer in
             let slice = try? status.spec.mapping.slice(of: peer)
             return [
+                "name": .text(cluster.name(of: peer)),
                 "network": .string(status.spec.name),
                 "underlay_address": .text(peer),
                 "overlay_address": .text(slice?.bridgeAddress.address),

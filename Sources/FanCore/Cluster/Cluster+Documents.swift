@@ -170,14 +170,7 @@ extension NodeReport {
                     ]
                 }
             ),
-            "warnings": .array(
-                warnings.map {
-                    [
-                        "code": .string($0.code), "severity": .string($0.severity.rawValue),
-                        "message": .string($0.message), "remedy": .string($0.remedy),
-                    ]
-                }
-            ),
+            "warnings": .array(warnings.map(\.document)),
             "version": .string(version),
             "kernel": .string(kernel),
             "generation": .number(generation),
@@ -226,16 +219,7 @@ extension NodeReport {
                 )
             )
         }
-        for warning in try document.list("warnings") {
-            warnings.append(
-                Warning(
-                    code: try warning.text("code"),
-                    severity: try warning.choice("severity"),
-                    message: try warning.text("message"),
-                    remedy: try warning.text("remedy")
-                )
-            )
-        }
+        for warning in try document.list("warnings") { warnings.append(try Warning(warning)) }
         generation = try document.optionalInteger("generation") ?? 0
     }
 }

@@ -150,6 +150,8 @@ public enum ClusterInputError: Error, Equatable, Sendable, CustomStringConvertib
     case badAddress(String)
     /// No DNS label.
     case badName(String)
+    /// Not an odd number of voters from 3 to 9.
+    case badVoterTarget(Int)
 
     /// What is wrong and what to do about it, in one line.
     public var description: String {
@@ -158,6 +160,8 @@ public enum ClusterInputError: Error, Equatable, Sendable, CustomStringConvertib
             "'\(text.prefix(64))' is not an address; write it like 172.31.16.5 or 172.31.16.5:8473"
         case .badName(let text):
             "'\(text.prefix(64))' is not a member's name; use 1 to 63 of a-z, 0-9 and -, not - at either end"
+        case .badVoterTarget(let number):
+            "\(number) voters cannot be asked for; use 3, 5, 7 or 9, since an even number survives no more failures"
         }
     }
 }

@@ -8,7 +8,7 @@ public enum MemberState: String, CaseIterable, Sendable {
     case joining = "JOINING"
     /// Waits for the members to run the same schema version.
     case blocked = "BLOCKED"
-    /// Nobody here can tell: the database has no leader.
+    /// Nobody here can tell: the database has no leader, or it is new and has not heard the member yet.
     case unknown = "UNKNOWN"
 }
 

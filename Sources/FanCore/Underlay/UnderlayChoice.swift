@@ -91,6 +91,8 @@ public enum UnderlayError: Error, Equatable, Sendable, CustomStringConvertible {
     case inOverlay(IPv4Prefix, [String])
     /// Several addresses of this host lie in the prefix.
     case ambiguous(IPv4Prefix, [String])
+    /// This host does not have the address that it shall have.
+    case missingAddress(IPv4Address, addresses: [String])
 
     /// What is wrong and what to do about it, in one line.
     public var description: String {
@@ -114,6 +116,9 @@ public enum UnderlayError: Error, Equatable, Sendable, CustomStringConvertible {
         case .ambiguous(let prefix, let addresses):
             "several addresses of this host lie in underlay \(prefix): \(addresses.joined(separator: ", ")); "
                 + "name the interface with --underlay INTERFACE"
+        case .missingAddress(let address, let addresses):
+            "this host does not have its underlay address \(address)"
+                + (addresses.isEmpty ? "" : "; it has \(addresses.joined(separator: ", "))")
         }
     }
 }
@@ -215,6 +220,28 @@ extension HostFacts {
             mtuBytes: link(index: index)?.mtuBytes ?? 1500,
             reason: reason,
             skipped: skipped
+        )
+    }
+
+    /// Finds the link of an address that was chosen earlier, such as when this host joined its cluster.
+    ///
+    /// - Parameters:
+    ///   - underlay: the underlay that it lies in.
+    ///   - host: the address.
+    /// - Returns: the choice.
+    /// - Throws: ``UnderlayError/missingAddress(_:addresses:)``.
+    public func chooseUnderlay(_ underlay: IPv4Prefix, host: IPv4Address) throws(UnderlayError) -> UnderlayChoice {
+        guard let facts = addresses.first(where: { $0.address.address == host }) else {
+            throw .missingAddress(host, addresses: addresses.map(\.address.description))
+        }
+        let link = link(index: facts.linkIndex)
+        return UnderlayChoice(
+            prefix: underlay,
+            address: host,
+            link: link?.name ?? "index \(facts.linkIndex)",
+            mtuBytes: link?.mtuBytes ?? 1500,
+            reason: "\(describe(facts)) was chosen for underlay \(underlay)",
+            skipped: []
         )
     }
 

@@ -11,11 +11,13 @@ public enum NetworkEvent: Hashable, Sendable {
     case address(linkIndex: Int, isRemoval: Bool)
     /// An IPv4 route came or went.
     case route
+    /// A queueing discipline or a filter on a link came or went; classifiers are such filters.
+    case filter(linkIndex: Int)
     /// Announcements were lost: everything is to be read again.
     case resync
 }
 
-/// Listens to the kernel's announcements about links, IPv4 addresses and IPv4 routes.
+/// Listens to the kernel's announcements about links, their filters, IPv4 addresses and IPv4 routes.
 @safe public struct EventMonitor: ~Copyable {
     private let socket: OpaquePointer
     private var buffer: [UInt8]
@@ -32,7 +34,7 @@ public enum NetworkEvent: Hashable, Sendable {
         guard let opened = unsafe mnl_socket_open2(NETLINK_ROUTE, Int32(FAN_EVENT_SOCKET_FLAGS)) else {
             throw NetlinkError(operation: "open", object: "event socket", code: errno)
         }
-        let groups = UInt32(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE)
+        let groups = UInt32(RTMGRP_LINK | RTMGRP_TC | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE)
         guard unsafe mnl_socket_bind(opened, groups, Int32(MNL_SOCKET_AUTOPID)) == 0 else {
             let code = errno
             unsafe mnl_socket_close(opened)
@@ -101,6 +103,9 @@ public enum NetworkEvent: Hashable, Sendable {
             let index = unsafe payload.loadUnaligned(as: ifaddrmsg.self).ifa_index
             return .address(linkIndex: Int(index), isRemoval: type == RTM_DELADDR)
         case RTM_NEWROUTE, RTM_DELROUTE: return .route
+        case RTM_NEWQDISC, RTM_DELQDISC, RTM_NEWTFILTER, RTM_DELTFILTER:
+            guard size >= MemoryLayout<tcmsg>.size, let payload = unsafe payload else { return nil }
+            return unsafe .filter(linkIndex: Int(payload.loadUnaligned(as: tcmsg.self).tcm_ifindex))
         default: return nil
         }
     }

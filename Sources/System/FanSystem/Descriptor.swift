@@ -38,15 +38,17 @@ public struct Descriptor: ~Copyable, Sendable {
 
 /// Reads and writes of whole small files.
 public enum File {
-    /// The largest file that ``read(_:)`` takes, in bytes.
+    /// The largest file that ``read(_:limit:)`` takes unless told otherwise, in bytes.
     public static let maximumBytes = 1 << 20
 
     /// Reads a whole file as text; bytes that are no UTF-8 become replacement characters.
     ///
-    /// - Parameter path: the file.
+    /// - Parameters:
+    ///   - path: the file.
+    ///   - limit: the most bytes that it may hold.
     /// - Returns: its text, nil when there is no such file.
     /// - Throws: ``FileError``.
-    public static func read(_ path: String) throws(FileError) -> String? {
+    public static func read(_ path: String, limit: Int = maximumBytes) throws(FileError) -> String? {
         let result = unsafe fan_open(path, O_RDONLY, 0)
         if result == -ENOENT { return nil }
         guard result >= 0 else { throw FileError(operation: "open", path: path, code: -result) }
@@ -60,7 +62,7 @@ public enum File {
             guard count >= 0 else { throw FileError(operation: "read", path: path, code: Int32(-count)) }
             if count == 0 { break }
             content += chunk[..<count]
-            guard content.count <= maximumBytes else { throw FileError(operation: "read", path: path, code: EFBIG) }
+            guard content.count <= limit else { throw FileError(operation: "read", path: path, code: EFBIG) }
         }
         return String(decoding: content, as: UTF8.self)
     }

@@ -5,9 +5,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "CLinuxAgent.h"
 #include "CLinuxDatabase.h"
 #include "CLinuxSockets.h"
 #include "CLinuxSpace.h"
+#include "CLinuxStreams.h"
 
 int fan_open(const char *path, int flags, mode_t mode);
 ssize_t fan_read(int fd, void *buffer, size_t count);
@@ -21,3 +23,9 @@ int fan_unmount_lazily(const char *target);
 // The symbol of an errno (`EEXIST`) and its untranslated text, or NULL for a number that is none.
 const char *fan_errno_name(int code);
 const char *fan_errno_text(int code);
+
+// Keeps this process and its children from ever getting more privileges. Returns -1 and sets errno on failure.
+int fan_no_new_privileges(void);
+
+// Copies a file to a new one and has it written to the disk.
+int fan_copy_file(const char *source, const char *target);

@@ -1,0 +1,52 @@
+internal import FanCore
+internal import FanProbe
+internal import FanStore
+
+/// Something that happened to the agent.
+enum AgentEvent: Sendable {
+    /// The store answered.
+    case snapshot(ClusterSnapshot)
+    /// The store does not answer.
+    case serverLost(StoreError)
+    /// The kernel announced changes of links, filters, addresses or routes.
+    case networkChanged
+    /// A round of probes ended.
+    case probed([PeerResult])
+    /// This host could not probe.
+    case probeFailed(String)
+    /// The report on its way arrived.
+    case reported(ReportReceipt)
+    /// The report on its way did not arrive.
+    case reportFailed(StoreError)
+    /// The operator asks to look at everything now.
+    case reload
+}
+
+/// Something that the agent wants to be done.
+enum AgentAction: Sendable {
+    /// Send a report; ``AgentEvent/reported(_:)`` or ``AgentEvent/reportFailed(_:)`` follows.
+    case report(NodeReport)
+    /// Probe peers; ``AgentEvent/probed(_:)`` or ``AgentEvent/probeFailed(_:)`` follows.
+    case probe(PeerCheck, [PeerTarget])
+    /// Write a line to the log.
+    case log(LogLine)
+    /// Let others on this host see how the agent stands.
+    case publish(AgentStatus)
+}
+
+/// One event, one line.
+struct LogLine: Hashable, Sendable, CustomStringConvertible {
+    /// How bad it is, with the numbers of syslog.
+    enum Level: Int, Sendable {
+        case error = 3
+        case warning = 4
+        case info = 6
+    }
+
+    var level: Level
+    /// A stable short name.
+    var code: String
+    var message: String
+
+    var description: String { "\(level) \(code): \(message)" }
+}

@@ -1,0 +1,109 @@
+public import FanCore
+internal import FanSystem
+
+/// How the agent stands, as others on this host may see it: `agent.json` in the runtime directory.
+public struct AgentStatus: Hashable, Sendable {
+    /// The agent's process.
+    public var processID: Int32
+    /// When it started, in seconds since 1970.
+    public var startedAt: Int64
+    /// Where this node stands with its cluster.
+    public var state: ClusterSnapshot.State
+    /// How the overlay stands, nil while there is none.
+    public var verdict: Verdict?
+    /// The overlay's name, nil while there is none.
+    public var network: String?
+    /// Whether the overlay is up and was verified.
+    public var isReady: Bool
+    /// The generation of the cluster's state that the overlay was verified for.
+    public var verifiedGeneration: Int?
+    /// Whether the server answers.
+    public var hasServer: Bool
+    /// How many peers there are, were probed, and answered over the overlay.
+    public var peers: Peers
+    /// How it stands, in a sentence.
+    public var message: String
+
+    /// What is known of the peers.
+    public struct Peers: Hashable, Sendable {
+        /// How many there are.
+        public var known = 0
+        /// How many were probed.
+        public var probed = 0
+        /// How many of those answered over the overlay.
+        public var reachable = 0
+        /// The names of some that did not.
+        public var unreachable: [String] = []
+
+        /// No peers.
+        public init() {}
+    }
+
+    /// An agent that has not done anything yet.
+    public init(processID: Int32, startedAt: Int64) {
+        self.processID = processID
+        self.startedAt = startedAt
+        state = .unconfigured
+        isReady = false
+        hasServer = false
+        peers = Peers()
+        message = "starting"
+    }
+
+    /// The status as an object.
+    public var document: Document {
+        [
+            "schema": "fanmesh.agent/v1",
+            "pid": .number(processID),
+            "started_at": .number(startedAt),
+            "state": .string(state.rawValue),
+            "verdict": .text(verdict?.rawValue),
+            "network": .text(network),
+            "ready": .bool(isReady),
+            "verified_generation": .number(verifiedGeneration),
+            "server": .bool(hasServer),
+            "peers": [
+                "known": .number(peers.known),
+                "probed": .number(peers.probed),
+                "reachable": .number(peers.reachable),
+                "unreachable": .array(peers.unreachable.map { .string($0) }),
+            ],
+            "message": .string(message),
+        ]
+    }
+
+    /// Reads a status.
+    ///
+    /// - Throws: ``DocumentError`` naming the key.
+    public init(_ document: Document) throws(DocumentError) {
+        self.init(processID: try document.integer("pid"), startedAt: try document.integer("started_at"))
+        state = try document.choice("state")
+        verdict = try document.optionalChoice("verdict")
+        network = try document.optionalText("network")
+        isReady = try document.flag("ready")
+        verifiedGeneration = try document.optionalInteger("verified_generation")
+        hasServer = try document.flag("server")
+        message = try document.text("message")
+        if let object = try document.optionalObject("peers") {
+            peers.known = try object.integer("known")
+            peers.probed = try object.integer("probed")
+            peers.reachable = try object.integer("reachable")
+            for name in try object.list("unreachable") {
+                if case .string(let name) = name { peers.unreachable.append(name) }
+            }
+        }
+    }
+
+    /// The file in a runtime directory.
+    public static func path(in runtimeDirectory: String) -> String { "\(runtimeDirectory)/agent.json" }
+
+    /// What the agent of a runtime directory last said, nil when there is nothing; it may not run any more.
+    ///
+    /// - Parameter runtimeDirectory: the runtime directory.
+    /// - Returns: the status.
+    /// - Throws: ``FileError``, ``DocumentError``.
+    public static func load(runtimeDirectory: String) throws -> AgentStatus? {
+        guard let text = try File.read(path(in: runtimeDirectory)) else { return nil }
+        return try AgentStatus(Document(json: text.utf8))
+    }
+}

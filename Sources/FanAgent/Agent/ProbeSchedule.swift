@@ -1,0 +1,109 @@
+internal import FanCore
+
+/// Whom to probe when, and what is known from it.
+struct ProbeSchedule {
+    typealias Instant = ContinuousClock.Instant
+
+    /// How many peers one round probes.
+    static let batch = 64
+    /// From the start of a round to the start of the next.
+    static let interval = Duration.seconds(10)
+    /// From the end of a round to the next one for those of which little is known.
+    static let eagerInterval = Duration.seconds(1)
+    /// A new peer may be silent in so many rounds before it counts as unreachable: its host may be joining just now.
+    private static let firstSilences = 2
+    /// A peer that fell silent is asked eagerly so often: it may be back in a moment.
+    private static let eagerSilences = 6
+
+    private struct Entry {
+        var target: PeerTarget
+        var silences = 0
+        var known: NodeReport.Reachability.Peer?
+
+        /// Whether the next answer is awaited eagerly.
+        var isFresh: Bool {
+            known.map { !$0.isReachable && silences < ProbeSchedule.eagerSilences } ?? true
+        }
+    }
+
+    private var entries: [Entry] = []
+    private var position = 0
+    private var isRunning = false
+    private var roundAt: Instant?
+    private var eagerAt: Instant?
+
+    /// How many peers there are.
+    var count: Int { entries.count }
+    /// What is known, in order of name.
+    var peers: [NodeReport.Reachability.Peer] { entries.compactMap(\.known) }
+
+    /// Replaces the peers; what is known of those that stay is kept.
+    mutating func update(_ targets: [PeerTarget], at now: Instant) {
+        let former = Dictionary(entries.map { ($0.target, $0) }) { first, _ in first }
+        entries = targets.sorted { $0.name < $1.name }.map { former[$0] ?? Entry(target: $0) }
+        position = 0
+        roundAt = entries.isEmpty ? nil : roundAt ?? now
+        eagerAt = entries.contains { $0.isFresh } ? now : nil
+    }
+
+    /// The peers to probe now, nil when it is not time.
+    mutating func take(at now: Instant) -> [PeerTarget]? {
+        guard let deadline, deadline <= now, let roundAt else { return nil }
+        isRunning = true
+        eagerAt = nil
+        var chosen = Array(entries.lazy.filter(\.isFresh).prefix(Self.batch).map(\.target))
+        guard roundAt <= now else { return chosen }
+        let others = entries.filter { !$0.isFresh }.map(\.target)
+        let room = min(Self.batch - chosen.count, others.count)
+        chosen += (0..<room).map { others[(position + $0) % others.count] }
+        if !others.isEmpty { position = (position + room) % others.count }
+        self.roundAt = now + Self.interval
+        return chosen
+    }
+
+    /// Takes in what a round found out.
+    ///
+    /// - Returns: whether a peer is now known to be reachable or broken that was not before.
+    mutating func note(_ results: [PeerResult], at now: Instant) -> Bool {
+        isRunning = false
+        var hasChanged = false
+        let found = Dictionary(results.map { ($0.target, $0) }) { first, _ in first }
+        for index in entries.indices {
+            guard let result = found[entries[index].target] else { continue }
+            let peer = NodeReport.Reachability.Peer(result)
+            entries[index].silences = peer.isReachable ? 0 : entries[index].silences + 1
+            guard peer.isReachable || entries[index].known != nil || entries[index].silences >= Self.firstSilences
+            else { continue }
+            let before = entries[index].known
+            entries[index].known = peer
+            if before?.isReachable != peer.isReachable || before?.diagnosis != peer.diagnosis { hasChanged = true }
+        }
+        if entries.contains(where: \.isFresh) { eagerAt = now + Self.eagerInterval }
+        return hasChanged
+    }
+
+    /// A round could not be run.
+    mutating func fail() { isRunning = false }
+
+    /// When there is something to do, nil for never or while a round runs.
+    var deadline: Instant? {
+        guard !isRunning, let roundAt else { return nil }
+        return min(roundAt, eagerAt ?? roundAt)
+    }
+}
+
+extension NodeReport.Reachability.Peer {
+    /// The most of a diagnosis that is kept, in characters.
+    private static let longestDiagnosis = 200
+
+    /// What one check says about the overlay.
+    init(_ result: PeerResult) {
+        self.init(
+            name: result.target.name,
+            isReachable: result.layers.vxlan == .ok,
+            roundTrip: result.layers.vxlan == .ok ? result.roundTrip : nil,
+            // What merely slows down or hides is not what is broken, and it would make every report a changed one.
+            diagnosis: result.verdict == .error ? String(result.diagnosis.prefix(Self.longestDiagnosis)) : ""
+        )
+    }
+}

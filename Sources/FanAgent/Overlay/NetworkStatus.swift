@@ -1,0 +1,234 @@
+public import FanCore
+internal import FanSystem
+
+/// How one network stands on this host.
+public struct NetworkStatus: Sendable {
+    /// The network as it was asked for.
+    public var spec: NetworkSpec
+    /// This host's part of the overlay.
+    public var slice: FanSlice
+    /// The steps that would make it right again, empty when it is.
+    public var pending: [Change]
+    /// What the classifiers counted; nil without eBPF or without the privilege to read it.
+    public var counters: ForwardingCounters?
+    /// What should be looked at.
+    public var warnings: [Warning]
+
+    /// The worst of the warnings.
+    public var verdict: Verdict { warnings.map(\.severity).max() ?? .healthy }
+}
+
+extension OverlayManager {
+    /// The networks that were brought up on this host, by name.
+    ///
+    /// - Throws: ``FileError``.
+    public func networkNames() throws -> [String] {
+        try state.networkNames()
+    }
+
+    /// The record of a network, nil when it was never brought up.
+    ///
+    /// - Throws: ``StateError``, ``FileError``.
+    public func record(of network: String) throws -> NetworkSpec? {
+        try state.network(network)
+    }
+
+    /// Compares a network's record with the kernel.
+    ///
+    /// Requires: CAP_BPF to look at classifiers.
+    ///
+    /// - Parameter spec: the network's record.
+    /// - Returns: the comparison, with what to do about each difference.
+    /// - Throws: ``StateError``, ``FileError`` and the kernel's errors.
+    public func status(of spec: NetworkSpec) throws -> NetworkStatus {
+        let facts = try kernel.hostFacts()
+        let observed = try kernel.observe(network: spec.name, facts: facts)
+        var status = NetworkStatus(
+            spec: spec,
+            slice: try spec.mapping.slice(of: spec.host),
+            pending: [],
+            counters: observed.vxlan == nil ? nil : try kernel.counters(network: spec.name),
+            warnings: []
+        )
+        status.warnings += hostWarnings(spec, facts)
+        guard let identity = try state.nodeIdentity() else {
+            status.warnings.append(
+                Warning(
+                    code: "identity-gone",
+                    severity: .error,
+                    message:
+                        "this node's identity is missing from the state directory, so no device can be told to be its own",
+                    remedy: "restore '\(state.path)/node-id' from a backup, or remove the devices and run: fanmesh up"
+                )
+            )
+            return status
+        }
+        let former = try state.formerNetwork(spec.name)
+        do throws(PlanError) {
+            let desired: DesiredState
+            do throws(FanMappingError) { desired = try DesiredState(spec, nodeIdentity: identity) } catch {
+                return status
+            }
+            let former = former.flatMap { try? DesiredState($0, nodeIdentity: identity) }
+            status.pending = try desired.plan(from: observed, former: former)
+        } catch {
+            status.warnings.append(
+                Warning(
+                    code: "device-not-ours",
+                    severity: .error,
+                    message: "\(error)",
+                    remedy: "remove the device that is in the way, then run: fanmesh up"
+                )
+            )
+        }
+        if !status.pending.isEmpty {
+            let steps = status.pending.map(\.description).joined(separator: "; ")
+            status.warnings.append(
+                Warning(
+                    code: "overlay-out-of-shape",
+                    severity: .error,
+                    message: "\(status.pending.count) step\(status.pending.count == 1 ? "" : "s") missing: \(steps)",
+                    remedy: "run: fanmesh up with the options it was first run with"
+                )
+            )
+        }
+        return status
+    }
+
+    private func hostWarnings(_ spec: NetworkSpec, _ facts: HostFacts) -> [Warning] {
+        var warnings: [Warning] = []
+        let link = facts.addresses.first { $0.address.address == spec.host }.flatMap { facts.link(index: $0.linkIndex) }
+        if let link {
+            let highest = link.mtuBytes - NetworkSpec.encapsulationBytes
+            if spec.mtuBytes > highest {
+                warnings.append(
+                    Warning(
+                        code: "mtu-too-large",
+                        severity: .error,
+                        message: "the overlay's MTU \(spec.mtuBytes) does not fit into \(link.name)'s \(link.mtuBytes)",
+                        remedy: "run: fanmesh up --mtu \(highest)"
+                    )
+                )
+            }
+            if !link.isUp {
+                warnings.append(
+                    Warning(
+                        code: "underlay-down",
+                        severity: .error,
+                        message: "the underlay's interface \(link.name) is down",
+                        remedy: "run: ip link set \(link.name) up"
+                    )
+                )
+            }
+        } else {
+            warnings.append(
+                Warning(
+                    code: "underlay-address-gone",
+                    severity: .error,
+                    message: "this host no longer has its underlay address \(spec.host)",
+                    remedy: "give the address back, or run 'fanmesh up' to move to the slice of the new address"
+                )
+            )
+        }
+        warnings += overlapWarnings(spec, facts)
+        if spec.forwarder == .fdb {
+            warnings.append(
+                Warning(
+                    code: "no-source-check",
+                    severity: .warning,
+                    message: "the fdb forwarder cannot drop forged sources and floods ARP to every peer",
+                    remedy: "use a kernel that can load eBPF programs, then run: fanmesh up --forwarder ebpf"
+                )
+            )
+        }
+        return warnings
+    }
+
+    private func overlapWarnings(_ spec: NetworkSpec, _ facts: HostFacts) -> [Warning] {
+        let ours = facts.link(named: spec.bridgeName)?.index
+        return facts.routes.compactMap { route in
+            guard
+                route.destination.prefixBits > 0, route.linkIndex != ours,
+                route.destination.overlaps(spec.mapping.overlay)
+            else { return nil }
+            let name = route.linkIndex.flatMap { facts.link(index: $0)?.name } ?? "no interface"
+            return Warning(
+                code: "route-overlap",
+                severity: .warning,
+                message:
+                    "the route to \(route.destination) by \(name) takes addresses of overlay \(spec.mapping.overlay)",
+                remedy: "remove the route, or use another overlay on every host with --overlay"
+            )
+        }
+    }
+
+    /// Checks this host's side of a network, a line per check.
+    ///
+    /// - Parameter spec: the network's record.
+    /// - Returns: one line per check, in a fixed order.
+    /// - Throws: as ``status(of:)``.
+    public func hostChecks(of spec: NetworkSpec) throws -> [HostCheck] {
+        let status = try status(of: spec)
+        var checks: [HostCheck] = []
+        func check(_ name: String, codes: [String], fine: String) {
+            let found = status.warnings.filter { codes.contains($0.code) }
+            guard let worst = found.max(by: { $0.severity < $1.severity }) else {
+                checks.append(HostCheck(check: name, result: .ok, detail: fine))
+                return
+            }
+            checks.append(
+                HostCheck(
+                    check: name,
+                    result: worst.severity == .error ? .fail : .warning,
+                    detail: found.map(\.message).joined(separator: "; "),
+                    remedy: worst.remedy
+                )
+            )
+        }
+        check(
+            "underlay",
+            codes: ["underlay-address-gone", "underlay-down"],
+            fine: "\(spec.host) in \(spec.mapping.underlay)"
+        )
+        check(
+            "devices",
+            codes: ["identity-gone", "device-not-ours", "overlay-out-of-shape"],
+            fine: "\(spec.bridgeName) \(status.slice.bridgeAddress) and \(spec.vxlanName) are as planned"
+        )
+        check("mtu", codes: ["mtu-too-large"], fine: "\(spec.mtuBytes) fits into the underlay")
+        check("routes", codes: ["route-overlap"], fine: "nothing else uses \(spec.mapping.overlay)")
+        check("sources", codes: ["no-source-check"], fine: "forged sources are dropped")
+        checks.append(try neighbourCheck(spec))
+        checks.append(try bridgeFilterCheck(spec))
+        return checks
+    }
+
+    private func neighbourCheck(_ spec: NetworkSpec) throws -> HostCheck {
+        guard let limit = try kernel.sysctl("net/ipv4/neigh/default/gc_thresh3").flatMap({ UInt64($0) }) else {
+            return HostCheck(check: "neighbours", result: .skipped, detail: "this namespace has no neighbour limit")
+        }
+        // Each peer may take an entry for itself and one for its bridge; the rest of the host needs some too.
+        let wanted = UInt64(2 * spec.peers.count + 128)
+        let room =
+            "the table holds \(limit) neighbours; \(spec.peers.count) peers are known, "
+            + "the underlay could hold \(spec.mapping.hostCapacity)"
+        return HostCheck(
+            check: "neighbours",
+            result: limit < wanted ? .warning : .ok,
+            detail: room,
+            remedy: limit < wanted ? "run: sysctl -w net.ipv4.neigh.default.gc_thresh3=\(4 * wanted)" : ""
+        )
+    }
+
+    private func bridgeFilterCheck(_ spec: NetworkSpec) throws -> HostCheck {
+        guard try kernel.sysctl("net/bridge/bridge-nf-call-iptables") == "1" else {
+            return HostCheck(check: "bridge-filter", result: .ok, detail: "iptables does not see bridged frames")
+        }
+        // It is so wherever Docker runs; only rules that drop make it a problem.
+        return HostCheck(
+            check: "bridge-filter",
+            result: .ok,
+            detail: "bridge-nf-call-iptables is 1: FORWARD rules must accept \(spec.bridgeName)"
+        )
+    }
+}

@@ -1,0 +1,234 @@
+public import FanCore
+internal import FanSystem
+
+/// What the operator asks of `up`.
+public struct UpRequest: Hashable, Sendable {
+    /// The network's name.
+    public var network = "fan0"
+    /// How the underlay is named.
+    public var underlay: UnderlaySelector = .auto
+    /// This host's address in an underlay that is named by its prefix; nil to find the only one there is.
+    public var host: IPv4Address?
+    /// How the found underlay is widened.
+    public var rounding: UnderlayRounding = .none
+    /// The overlay.
+    public var overlay: IPv4Prefix
+    /// The forwarder, nil to choose by trying.
+    public var forwarder: ForwarderKind?
+    /// The known peers' underlay addresses.
+    public var peers: [IPv4Address] = []
+    /// The UDP destination port.
+    public var port = NetworkSpec.defaultPort
+    /// The MTU in bytes, nil for the underlay's less the encapsulation.
+    public var mtuBytes: Int?
+    /// The VNI, nil for the overlay's own.
+    public var vni: UInt32?
+
+    /// Asks for an overlay with every default.
+    public init(overlay: IPv4Prefix) {
+        self.overlay = overlay
+    }
+}
+
+/// What `up` found, planned and did.
+public struct UpOutcome: Sendable {
+    /// The network with every choice made.
+    public var spec: NetworkSpec
+    /// The underlay and why it was chosen.
+    public var underlay: UnderlayChoice
+    /// Why this forwarder was chosen.
+    public var forwarderReason: String
+    /// The steps; with `dryRun` not taken.
+    public var changes: [Change]
+    /// The node's identity; a new one is kept only when the steps are taken.
+    var identity: String
+    /// Whether this node had no identity before, so that the addresses in the steps of a dry run are examples.
+    public var identityIsNew: Bool
+}
+
+/// Why an operation on a network failed.
+public enum OverlayError: Error, CustomStringConvertible {
+    /// The request makes no sense on this host.
+    case badRequest(any Error)
+    /// What exists is in the way.
+    case refused(any Error)
+    /// A step failed; what this run did was taken back, except for what `left` names.
+    case failed(step: String, cause: any Error, left: [String])
+    /// Every step succeeded and yet the state is not what was asked for; it was taken back.
+    case unverified([Change], left: [String])
+
+    /// What was tried and what happened, in one line.
+    public var description: String {
+        switch self {
+        case .badRequest(let cause), .refused(let cause): "\(cause)"
+        case .failed(let step, let cause, let left):
+            "\(step): \(cause); \(Self.outcome(left))"
+        case .unverified(let missing, let left):
+            "the kernel accepted every step, but these did not last: "
+                + missing.map(\.description).joined(separator: "; ") + "; \(Self.outcome(left))"
+        }
+    }
+
+    private static func outcome(_ left: [String]) -> String {
+        left.isEmpty
+            ? "everything this run did was taken back"
+            : "taking it back failed too: " + left.joined(separator: "; ")
+    }
+}
+
+/// Brings networks up and down on this host: observe, plan, apply, verify, and take back what failed.
+public struct OverlayManager {
+    let kernel: any OverlayKernel
+    let state: StateDirectory
+
+    /// Works on a kernel and a state directory.
+    public init(kernel: any OverlayKernel, state: StateDirectory) {
+        self.kernel = kernel
+        self.state = state
+    }
+
+    /// Makes a network what the request asks for; changes nothing that is already right.
+    ///
+    /// Requires: CAP_NET_ADMIN, and CAP_BPF for the eBPF forwarder. Idempotent: yes. Undo: ``down(network:)``.
+    ///
+    /// - Parameters:
+    ///   - request: what is asked for.
+    ///   - dryRun: plans only.
+    /// - Returns: what was found, planned and done.
+    /// - Throws: ``OverlayError``, ``StateError``, ``FileError``.
+    public func up(_ request: UpRequest, dryRun: Bool = false) throws -> UpOutcome {
+        do throws(NetworkSpecError) {
+            try NetworkSpec.check(name: request.network)
+        } catch { throw OverlayError.badRequest(error) }
+        let facts = try kernel.hostFacts()
+        let underlay = try chooseUnderlay(request, facts)
+        let spec = try makeSpec(request, underlay)
+        if dryRun { return try plan(spec, request, underlay, facts) }
+
+        // Bad input was found out before this makes the state directory.
+        let lock = try state.lock()
+        let outcome = try planAnew(request)
+        try carryOut(outcome)
+        _ = consume lock
+        return outcome
+    }
+
+    /// Removes a network's devices and its record.
+    ///
+    /// Requires: CAP_NET_ADMIN. Idempotent: yes. Undo: ``up(_:dryRun:)``.
+    ///
+    /// - Parameter network: the network's name.
+    /// - Returns: the steps taken, empty when nothing was there.
+    /// - Throws: ``OverlayError/refused(_:)`` when a device with our name is not ours; ours are removed all the same.
+    public func down(network: String) throws -> [Change] {
+        do throws(NetworkSpecError) {
+            try NetworkSpec.check(name: network)
+        } catch { throw OverlayError.badRequest(error) }
+        let lock: Descriptor? = state.exists ? try state.lock() : nil
+        let identity = try state.nodeIdentity()
+        let facts = try kernel.hostFacts()
+        let observed = try kernel.observe(network: network, facts: facts)
+        let removal = Removal(network: network, nodeIdentity: identity, observed: observed)
+        for change in removal.changes {
+            do { try kernel.apply(change) } catch {
+                throw OverlayError.failed(step: change.description, cause: error, left: [])
+            }
+        }
+        try state.remove(network: network)
+        if let link = removal.foreign.first {
+            throw OverlayError.refused(
+                PlanError.notOurs(name: link.name, what: link.whatItIs, expected: "a device made by this node")
+            )
+        }
+        _ = consume lock
+        return removal.changes
+    }
+
+    // MARK: - Choosing
+
+    private func chooseUnderlay(_ request: UpRequest, _ facts: HostFacts) throws -> UnderlayChoice {
+        do throws(UnderlayError) {
+            if let host = request.host, case .prefix(let prefix) = request.underlay {
+                return try facts.chooseUnderlay(prefix, host: host)
+            }
+            return try facts.chooseUnderlay(request.underlay, overlay: request.overlay, rounding: request.rounding)
+        } catch {
+            // With `auto` nobody wrote anything wrong, but for the overlay: the host is not ready.
+            if case .inOverlay = error { throw OverlayError.badRequest(error) }
+            if case .missingAddress = error { throw OverlayError.refused(error) }
+            throw request.underlay == .auto ? OverlayError.refused(error) : .badRequest(error)
+        }
+    }
+
+    private func makeSpec(_ request: UpRequest, _ underlay: UnderlayChoice) throws(OverlayError) -> NetworkSpec {
+        do {
+            let mapping = try FanMapping(overlay: request.overlay, underlay: underlay.prefix)
+            _ = try mapping.slice(of: underlay.address)
+            let spec = NetworkSpec(
+                name: request.network,
+                mapping: mapping,
+                host: underlay.address,
+                forwarder: request.forwarder ?? .ebpf,
+                vni: request.vni ?? mapping.defaultVNI,
+                port: request.port,
+                mtuBytes: request.mtuBytes ?? underlay.mtuBytes - NetworkSpec.encapsulationBytes,
+                peers: request.peers
+            )
+            try spec.validate(underlayMTU: underlay.mtuBytes)
+            return spec
+        } catch { throw .badRequest(error) }
+    }
+
+    /// Plans from what the host is under the lock: another run may have changed it while this one waited.
+    private func planAnew(_ request: UpRequest) throws -> UpOutcome {
+        let facts = try kernel.hostFacts()
+        let underlay = try chooseUnderlay(request, facts)
+        return try plan(makeSpec(request, underlay), request, underlay, facts)
+    }
+
+    private func plan(
+        _ wanted: NetworkSpec,
+        _ request: UpRequest,
+        _ underlay: UnderlayChoice,
+        _ facts: HostFacts
+    ) throws -> UpOutcome {
+        var spec = wanted
+        let known = try state.nodeIdentity()
+        let identity = known ?? StateDirectory.newIdentity()
+        let observed = try kernel.observe(network: spec.name, facts: facts)
+        let reason = try chooseForwarder(&spec, request, observed)
+        let desired = try DesiredState(spec, nodeIdentity: identity)
+        let previous = try state.network(spec.name).map { try DesiredState($0, nodeIdentity: identity) }
+        let former = try state.formerNetwork(spec.name).map { try DesiredState($0, nodeIdentity: identity) }
+        do throws(PlanError) {
+            return UpOutcome(
+                spec: spec,
+                underlay: underlay,
+                forwarderReason: reason,
+                changes: try desired.plan(from: observed, previous: previous, former: former),
+                identity: identity,
+                identityIsNew: known == nil
+            )
+        } catch { throw OverlayError.refused(error) }
+    }
+
+    private func chooseForwarder(
+        _ spec: inout NetworkSpec,
+        _ request: UpRequest,
+        _ observed: ObservedState
+    ) throws -> String {
+        guard request.forwarder != .fdb else { return "fdb was asked for" }
+        let classifiers = ClassifierSpec(mapping: spec.mapping, host: spec.host, vni: spec.vni)
+        if observed.classifiers == ClassifierIdentities(ingress: classifiers.identity, egress: classifiers.identity) {
+            return "its programs are attached"
+        }
+        do {
+            try kernel.prepare(classifiers)
+            return request.forwarder == nil ? "its programs load on this kernel" : "ebpf was asked for"
+        } catch let error as ForwarderUnavailable {
+            guard request.forwarder == nil else { throw OverlayError.refused(error) }
+            spec.forwarder = .fdb
+            return "fell back from ebpf: \(error)"
+        } catch { throw OverlayError.refused(error) }
+    }
+}

@@ -1,0 +1,47 @@
+internal import CLinux
+internal import FanCore
+internal import Glibc
+
+/// Writes the log to standard error, one event a line.
+struct AgentLog: Sendable {
+    /// Whether lines begin with their priority, as the journal wants it.
+    private let hasPriorities: Bool
+
+    init(hasPriorities: Bool) {
+        self.hasPriorities = hasPriorities
+    }
+
+    /// The line as it is written, without its end.
+    func text(_ line: LogLine) -> String {
+        let text = line.message.escapingControls()
+        return hasPriorities ? "<\(line.level.rawValue)>\(line.code): \(text)" : "\(line.level) \(line.code): \(text)"
+    }
+
+    /// Writes a line; one that cannot be written is lost, since there is nobody to tell.
+    func write(_ line: LogLine) {
+        let bytes = Array((text(line) + "\n").utf8)
+        _ = unsafe fan_write(STDERR_FILENO, bytes, bytes.count)
+    }
+}
+
+/// Tells the service manager how the agent stands, where there is one.
+struct ServiceNotifier: Sendable {
+    private let path: String?
+    /// How often the service manager wants to hear that the agent lives, nil for never.
+    let watchdog: Duration?
+
+    /// Reads what the service manager said in the environment.
+    init(variable: (String) -> String?, processID: Int32) {
+        path = variable("NOTIFY_SOCKET")
+        let isForUs = variable("WATCHDOG_PID").map { Int32($0) == processID } ?? true
+        let microseconds = variable("WATCHDOG_USEC").flatMap { Int64($0) }
+        watchdog = isForUs ? microseconds.flatMap { $0 > 0 ? .microseconds($0) : nil } : nil
+    }
+
+    /// Sends assignments such as `READY=1`; the service manager may have gone, which is no matter of the agent's.
+    func send(_ assignments: String...) {
+        guard let path else { return }
+        let message = assignments.map { $0.escapingControls() }.joined(separator: "\n")
+        _ = unsafe fan_notify(path, message)
+    }
+}

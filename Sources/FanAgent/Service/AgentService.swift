@@ -1,0 +1,279 @@
+internal import CLinux
+internal import FanLink
+internal import FanProbe
+internal import FanSystem
+internal import Glibc
+public import FanCore
+public import FanStore
+
+/// The agent as a process: threads that wait for what happens, and one that acts on it.
+public struct AgentService {
+    /// Where it lives and who it is.
+    public struct Settings: Sendable {
+        /// What survives a restart.
+        public var stateDirectory: String
+        /// Sockets and locks.
+        public var runtimeDirectory: String
+        /// The version that it reports.
+        public var version: String
+        /// Looks up an environment variable.
+        public var variable: @Sendable (String) -> String?
+
+        /// Describes an agent.
+        public init(
+            stateDirectory: String,
+            runtimeDirectory: String,
+            version: String,
+            variable: @escaping @Sendable (String) -> String?
+        ) {
+            self.stateDirectory = stateDirectory
+            self.runtimeDirectory = runtimeDirectory
+            self.version = version
+            self.variable = variable
+        }
+    }
+
+    /// What the waiting threads have to say.
+    private enum Message: Sendable {
+        case event(AgentEvent)
+        case log(LogLine)
+        case stop(signal: Int32)
+    }
+
+    private let settings: Settings
+    private let store: any ClusterStore
+    private let log: AgentLog
+    private let notifier: ServiceNotifier
+    private let inbox = Monitor<[Message]>([])
+    private let reporting: WorkerPool
+    private let probing: WorkerPool
+
+    private static let watchBackoff = Duration.milliseconds(100)...Duration.seconds(1)
+    private static let longestPoll = Duration.seconds(60)
+
+    private init(_ settings: Settings, store: any ClusterStore) {
+        self.settings = settings
+        self.store = store
+        log = AgentLog(hasPriorities: settings.variable("JOURNAL_STREAM")?.isEmpty == false)
+        notifier = ServiceNotifier(variable: settings.variable, processID: getpid())
+        reporting = WorkerPool(name: "report", threads: 1, queueLimit: 2)
+        probing = WorkerPool(name: "probe", threads: 1, queueLimit: 2)
+    }
+
+    /// Runs an agent until SIGTERM or SIGINT; the overlay stays up then.
+    ///
+    /// Requires: CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, and the network namespace that the overlay is for.
+    ///
+    /// - Parameters:
+    ///   - settings: where it lives and who it is.
+    ///   - kernel: the kernel of the calling thread's network namespace.
+    ///   - store: where it learns about its cluster.
+    /// - Throws: ``AgentError``, ``StateError``, ``FileError`` when it cannot start.
+    public static func run(_ settings: Settings, kernel: any OverlayKernel, store: any ClusterStore) throws {
+        try File.makeDirectory(settings.stateDirectory)
+        try File.makeDirectory(settings.runtimeDirectory, mode: 0o755)
+        let lock = try AgentLock(
+            stateDirectory: settings.stateDirectory,
+            runtimeDirectory: settings.runtimeDirectory
+        )
+        let state = StateDirectory(path: settings.stateDirectory)
+        let agent = Agent(
+            manager: OverlayManager(kernel: kernel, state: state),
+            memory: ClusterMemory(stateDirectory: settings.stateDirectory),
+            identity: Agent.Identity(
+                nodeID: try identity(state),
+                version: settings.version,
+                kernel: kernelRelease(),
+                processID: getpid(),
+                startedAt: Int64(time(nil))
+            )
+        )
+        let service = AgentService(settings, store: store)
+        try service.startThreads(nodeID: agent.nodeID)
+        try service.loop(agent)
+        try File.remove(AgentStatus.path(in: settings.runtimeDirectory))
+        _ = consume lock
+    }
+
+    private static func identity(_ state: StateDirectory) throws -> String {
+        let lock = try state.lock()
+        let known = try state.nodeIdentity()
+        let identity = known ?? StateDirectory.newIdentity()
+        if known == nil { try state.save(identity: identity) }
+        _ = consume lock
+        return identity
+    }
+
+    // MARK: - The loop
+
+    private func loop(_ agent: Agent) throws {
+        log.write(LogLine(level: .info, code: "started", message: "fanmesh agent \(settings.version)"))
+        var isReady = false
+        perform(agent.begin(at: .now), &isReady)
+        while true {
+            let messages = inbox.wait(timeout: timeout(agent)) { messages -> [Message]? in
+                guard !messages.isEmpty else { return nil }
+                defer { messages = [] }
+                return messages
+            }
+            if notifier.watchdog != nil { notifier.send("WATCHDOG=1") }
+            for message in messages ?? [] {
+                switch message {
+                case .event(let event):
+                    if case .reload = event {
+                        notifier.send("RELOADING=1", "MONOTONIC_USEC=\(fan_monotonic_nanoseconds() / 1000)")
+                        isReady = false
+                    }
+                    perform(agent.handle(event, at: .now), &isReady)
+                    if case .reload = event, !isReady {
+                        notifier.send("READY=1")
+                        isReady = true
+                    }
+                case .log(let line): log.write(line)
+                case .stop(let signal):
+                    notifier.send("STOPPING=1", "STATUS=stopping; the overlay stays up")
+                    let name = signal == SIGINT ? "SIGINT" : "SIGTERM"
+                    log.write(LogLine(level: .info, code: "stopping", message: "\(name); the overlay stays up"))
+                    return
+                }
+            }
+            if messages == nil { perform(agent.wake(at: .now), &isReady) }
+        }
+    }
+
+    /// How long nothing needs to be done unless something happens.
+    private func timeout(_ agent: Agent) -> Duration? {
+        let due = agent.deadline.map { ContinuousClock.now.duration(to: $0) }
+        return [due, notifier.watchdog.map { $0 / 2 }].compactMap(\.self).min().map { max($0, .zero) }
+    }
+
+    private func perform(_ actions: [AgentAction], _ isReady: inout Bool) {
+        for action in actions {
+            switch action {
+            case .log(let line): log.write(line)
+            case .publish(let status):
+                publish(status)
+                notifier.send("STATUS=\(status.message)")
+                // A node in no cluster has nothing to make ready.
+                if !isReady, status.isReady || status.state == .unconfigured {
+                    notifier.send("READY=1")
+                    isReady = true
+                }
+            case .report(let report): send(report)
+            case .probe(let check, let peers): probe(check, peers)
+            }
+        }
+    }
+
+    private func publish(_ status: AgentStatus) {
+        do {
+            let path = AgentStatus.path(in: settings.runtimeDirectory)
+            try File.replace(path, with: status.document.json, mode: 0o644)
+        } catch { log.write(LogLine(level: .error, code: "status-unwritable", message: "\(error)")) }
+    }
+
+    private func send(_ report: NodeReport) {
+        let isTaken = reporting.submit { [store, inbox] in
+            do throws(StoreError) {
+                Self.post(.event(.reported(try store.report(report))), to: inbox)
+            } catch { Self.post(.event(.reportFailed(error)), to: inbox) }
+        }
+        guard !isTaken else { return }
+        let error = StoreError.disconnected(request: "report", cause: "another report is still on its way")
+        Self.post(.event(.reportFailed(error)), to: inbox)
+    }
+
+    private func probe(_ check: PeerCheck, _ peers: [PeerTarget]) {
+        let isTaken = probing.submit { [inbox] in
+            do throws(ProbeError) {
+                Self.post(.event(.probed(try check.checkPeers(peers))), to: inbox)
+            } catch { Self.post(.event(.probeFailed("\(error)")), to: inbox) }
+        }
+        if !isTaken { Self.post(.event(.probeFailed("another round is still running")), to: inbox) }
+    }
+
+    // MARK: - The threads
+
+    private func startThreads(nodeID: String) throws {
+        let signals = fan_signals_watch()
+        guard signals >= 0 else { throw FileError(operation: "watch", path: "signals", code: -signals) }
+        let started = [
+            startThread("signals") { [inbox] in Self.watchSignals(signals, inbox) },
+            startThread("events") { [inbox] in Self.watchNetwork(inbox) },
+            startThread("watch", stackBytes: 1 << 20) { [inbox, store] in Self.watchCluster(store, nodeID, inbox) },
+        ]
+        guard started.allSatisfy(\.self) else { throw AgentError.noThreads }
+    }
+
+    private static func post(_ message: Message, to inbox: Monitor<[Message]>) {
+        inbox.withLock(wake: .one) { messages in
+            // Announcements come in crowds, and one is as good as many.
+            if case .event(.networkChanged) = message, case .event(.networkChanged)? = messages.last { return }
+            messages.append(message)
+        }
+    }
+
+    private static func watchSignals(_ descriptor: Int32, _ inbox: Monitor<[Message]>) {
+        while true {
+            var ready: UInt8 = 0
+            var polled = descriptor
+            guard unsafe fan_poll_readable(&polled, &ready, 1, -1) > 0 else { continue }
+            var number: UInt8 = 0
+            while unsafe fan_read(descriptor, &number, 1) == 1 {
+                let isReload = Int32(number) == SIGHUP
+                post(isReload ? .event(.reload) : .stop(signal: Int32(number)), to: inbox)
+            }
+        }
+    }
+
+    /// Passes on what the kernel announces; after each subscription everything is looked at, since none was heard before.
+    private static func watchNetwork(_ inbox: Monitor<[Message]>) {
+        while true {
+            do throws(NetlinkError) {
+                var monitor = try EventMonitor()
+                post(.event(.networkChanged), to: inbox)
+                while true {
+                    guard try !monitor.next(within: .seconds(3600)).isEmpty else { continue }
+                    let end = ContinuousClock.now + .milliseconds(100)
+                    while ContinuousClock.now < end, try !monitor.next(within: .milliseconds(20)).isEmpty {}
+                    post(.event(.networkChanged), to: inbox)
+                }
+            } catch {
+                post(.log(LogLine(level: .error, code: "events-lost", message: "\(error)")), to: inbox)
+                pause(.seconds(1))
+            }
+        }
+    }
+
+    private static func watchCluster(_ store: any ClusterStore, _ nodeID: String, _ inbox: Monitor<[Message]>) {
+        var backoff = Backoff(watchBackoff)
+        var generation: Int?
+        while true {
+            do throws(StoreError) {
+                let asked = ContinuousClock.now
+                let snapshot = try store.snapshot(after: generation, wait: longestPoll, agent: nodeID)
+                let isEarly = snapshot.generation == generation && ContinuousClock.now - asked < .seconds(1)
+                generation = snapshot.generation
+                post(.event(.snapshot(snapshot)), to: inbox)
+                // A server that does not wait must not keep this one busy.
+                if isEarly { pause(backoff.next()) } else { backoff.reset() }
+            } catch {
+                post(.event(.serverLost(error)), to: inbox)
+                generation = nil
+                pause(backoff.next())
+            }
+        }
+    }
+
+    private static func pause(_ time: Duration) {
+        usleep(UInt32(clamping: time.components.seconds * 1_000_000 + time.components.attoseconds / 1_000_000_000_000))
+    }
+
+    private static func kernelRelease() -> String {
+        var name = utsname()
+        guard unsafe uname(&name) == 0 else { return "unknown" }
+        return unsafe withUnsafeBytes(of: name.release) { bytes in
+            unsafe String(decoding: unsafe bytes.prefix { $0 != 0 }, as: UTF8.self)
+        }
+    }
+}

@@ -1,0 +1,208 @@
+internal import FanAgent
+internal import FanCore
+internal import FanSystem
+
+/// What `init` was told by options, a preseed and answers, and what it makes of it.
+struct InitPlan {
+    /// What is known so far.
+    var preseed: Preseed
+    /// Whether what is missing is asked for; otherwise defaults are taken.
+    let asks: Bool
+    /// How the found underlay is widened.
+    let rounding: UnderlayRounding
+
+    /// The node with every choice made.
+    struct Node {
+        var name: String
+        var underlay: UnderlayChoice
+        var config: ClusterConfig
+        var preseed: Preseed
+
+        var underlayAddress: IPv4Address { underlay.address }
+
+        /// The body of `POST /1.0/init`: the preseed with the underlay that was found.
+        var request: Document {
+            var body = preseed.withoutSecrets.document
+            body.set("underlay_address", .text(underlay.address))
+            return body
+        }
+    }
+
+    /// Collects what the command line and its preseed say; options go before the preseed.
+    init(_ invocation: Invocation) throws(CommandFailure) {
+        let file = invocation.value(InitVerb.preseed)
+        asks = file == nil && !invocation.flag(InitVerb.yes) && !invocation.flag(InitVerb.dump)
+        rounding = invocation.value(MapVerb.rounding).flatMap(UnderlayRounding.init) ?? .none
+        var known = file == nil ? Preseed() : try Self.read(file ?? "-", invocation)
+        if let name = try invocation.value(InitVerb.name, as: Self.label) { known.name = name }
+        if let domain = try invocation.value(JoinVerb.failureDomain, as: Self.label) { known.failureDomain = domain }
+        if let address = try invocation.value(InitVerb.address, as: { try SocketAddress(parsing: $0) }) {
+            known.address = address
+        }
+        if let underlay = try invocation.value(InitVerb.underlay, as: { try UnderlaySelector(parsing: $0) }) {
+            known.underlay = underlay
+        }
+        if let overlay = try invocation.value(InitVerb.overlay, as: { try IPv4Prefix(parsing: $0) }) {
+            known.overlay = overlay
+        }
+        if invocation.isGiven(NetworkOptions.network) { known.network = try NetworkOptions.networkName(invocation) }
+        if let vni = try invocation.integer(NetworkOptions.vni, in: 1...0xff_ffff) { known.vni = UInt32(vni) }
+        if invocation.isGiven(NetworkOptions.port) {
+            known.port = try invocation.integer(NetworkOptions.port, in: 1...65_535).map(UInt16.init)
+        }
+        if let mtu = try invocation.integer(NetworkOptions.mtu, in: 68...65_535) { known.mtuBytes = mtu }
+        if invocation.isGiven(NetworkOptions.forwarder) {
+            known.forwarder = invocation.value(NetworkOptions.forwarder).flatMap(ForwarderChoice.init)
+        }
+        preseed = known
+    }
+
+    private static func label(_ text: String) throws(ClusterInputError) -> String {
+        try DNSLabel.check(text)
+        return text
+    }
+
+    private static func read(_ file: String, _ invocation: Invocation) throws(CommandFailure) -> Preseed {
+        let what = file == "-" ? "the preseed" : "the preseed '\(file)'"
+        let bytes: [UInt8]
+        if file == "-" {
+            bytes = try invocation.environment.input.all(limit: YAMLDocument.maximumBytes, what: what)
+        } else {
+            do throws(FileError) {
+                guard let text = try File.read(file) else { throw FileError(operation: "open", path: file, code: 2) }
+                bytes = Array(text.utf8)
+            } catch { throw .badInput("\(what): \(error)") }
+        }
+        let yaml: YAMLDocument
+        do throws(YAMLError) { yaml = try YAMLDocument(parsing: bytes) } catch {
+            throw .badInput("\(what): \(error)")
+        }
+        do throws(DocumentError) {
+            let preseed = try Preseed(yaml.document)
+            _ = try yaml.document.optionalParsed("failure_domain", label)
+            return preseed
+        } catch {
+            throw .badInput("\(what): \(yaml.describe(error))")
+        }
+    }
+
+    // MARK: - Questions
+
+    /// Whether anything but the node's own name and address is known, so that it cannot be a join any more.
+    private var isBootstrap: Bool {
+        let ofAJoin = ["name", "address", "failure_domain"]
+        return preseed.document.fields.contains { !ofAJoin.contains($0.key) } || rounding != .none
+    }
+
+    /// Asks whether to join instead.
+    mutating func askForToken(_ invocation: Invocation) throws(CommandFailure) {
+        guard asks, preseed.clusterToken == nil, !isBootstrap else { return }
+        let prompt = Prompt(invocation: invocation)
+        guard try prompt.confirm("Would you like to join an existing cluster?", default: false) else { return }
+        preseed.clusterToken = try prompt.ask("Please provide the join token") { token in
+            _ = try JoinToken(parsing: token)
+            return token
+        }
+    }
+
+    /// Makes every choice, asking for what is not known yet.
+    func settle(_ invocation: Invocation) throws(CommandFailure) -> Node {
+        let prompt = asks ? Prompt(invocation: invocation) : nil
+        let facts = try invocation.environment.hostFacts()
+        var plan = preseed
+
+        let hostName = invocation.environment.hostName()
+        let defaultName = Self.defaultName(hostName)
+        if plan.name == nil {
+            plan.name = try prompt?.ask("What should this node be called?", default: defaultName, read: Self.label)
+        }
+        guard let name = plan.name ?? defaultName else {
+            throw .badInput("this host's name '\(hostName)' is no member's name", remedy: "give one with --name")
+        }
+        plan.name = name
+
+        if plan.overlay == nil {
+            let question = "Which overlay should the members share?"
+            plan.overlay = try prompt?.ask(question, default: "\(IPv4Prefix.defaultOverlay)") {
+                try IPv4Prefix(parsing: $0)
+            }
+        }
+        let overlay = plan.overlay ?? .defaultOverlay
+        plan.overlay = overlay
+
+        var choice: UnderlayChoice?
+        if plan.underlay == nil {
+            let question = "Which underlay should it run over? (auto, an interface, a prefix, via ADDRESS)"
+            choice = try prompt?.ask(question, default: "auto") {
+                try choose(try UnderlaySelector(parsing: $0), facts, overlay)
+            }
+        }
+        let underlay: UnderlayChoice
+        if let choice { underlay = choice } else { underlay = try choose(plan.underlay ?? .auto, facts, overlay) }
+        invocation.note("underlay \(underlay.prefix), this host \(underlay.address): \(underlay.reason)")
+        plan.underlay = .prefix(underlay.prefix)
+
+        let defaultAddress = SocketAddress(underlay.address)
+        if plan.address == nil {
+            let question = "On which address should the other members reach this node?"
+            plan.address = try prompt?.ask(question, default: "\(defaultAddress)") {
+                let address = try SocketAddress(parsing: $0)
+                try facts.requireOwn(address.address)
+                return address
+            }
+        }
+        let address = plan.address ?? defaultAddress
+        try facts.requireOwn(address.address)
+        plan.address = address
+
+        if let prompt, try prompt.confirm("Would you like these answers printed as a preseed?", default: false) {
+            invocation.output.write(plan.document.yaml)
+        }
+        return Node(name: name, underlay: underlay, config: try Self.config(plan, overlay, underlay), preseed: plan)
+    }
+
+    private func choose(
+        _ selector: UnderlaySelector,
+        _ facts: HostFacts,
+        _ overlay: IPv4Prefix
+    ) throws(CommandFailure) -> UnderlayChoice {
+        let choice: UnderlayChoice
+        do throws(UnderlayError) {
+            // Where this node listens, inside the prefix that was named, is its address in the underlay.
+            if case .prefix(let prefix) = selector, let host = preseed.address?.address, prefix.contains(host) {
+                choice = try facts.chooseUnderlay(rounding.apply(to: prefix), host: host)
+            } else {
+                choice = try facts.chooseUnderlay(selector, overlay: overlay, rounding: rounding)
+            }
+        } catch { throw .badInput("\(error)") }
+        do throws(FanMappingError) {
+            _ = try FanMapping(overlay: overlay, underlay: choice.prefix).slice(of: choice.address)
+            return choice
+        } catch { throw CommandFailure(error) }
+    }
+
+    private static func config(
+        _ plan: Preseed,
+        _ overlay: IPv4Prefix,
+        _ choice: UnderlayChoice
+    ) throws(CommandFailure) -> ClusterConfig {
+        do throws(FanMappingError) {
+            var config = ClusterConfig(
+                clusterID: "",
+                mapping: try FanMapping(overlay: overlay, underlay: choice.prefix)
+            )
+            config.network = plan.network ?? config.network
+            config.vni = plan.vni ?? config.vni
+            config.port = plan.port ?? config.port
+            config.mtuBytes = plan.mtuBytes
+            config.forwarder = plan.forwarder?.kind
+            return config
+        } catch { throw CommandFailure(error) }
+    }
+
+    /// The first label of the host's name in lower case, where that may be a member's name.
+    static func defaultName(_ hostName: String) -> String? {
+        let label = hostName.prefix { $0 != "." }.lowercased()
+        return DNSLabel.isValid(label) ? label : nil
+    }
+}

@@ -1,0 +1,240 @@
+internal import FanAgent
+internal import FanCore
+internal import FanStore
+
+/// Takes this node into a cluster with a token: rehearse, plan, redeem, wait for the overlay; or take it all back.
+struct JoinRun {
+    /// What the operator said.
+    struct Wish {
+        /// The token as it was given.
+        var token: String
+        /// The name that the token must be for, nil to take the token's.
+        var name: String?
+        /// Where this node's server shall listen, nil to choose.
+        var address: SocketAddress?
+        /// What may fail together with this node.
+        var failureDomain: String?
+        /// How long the overlay may take to come up.
+        var timeout: Duration
+    }
+
+    let invocation: Invocation
+    let wish: Wish
+
+    private var server: LocalServer { invocation.server }
+
+    /// Joins.
+    ///
+    /// - Returns: how the node stands, and the cluster's tolerance in words.
+    func run() throws(CommandFailure) -> OverlayWait.Outcome {
+        let token = try token()
+        let snapshot = try server.snapshotWithAgent()
+        if snapshot.state != .unconfigured { return try finishEarlierRun(snapshot, token) }
+        let facts = try invocation.environment.hostFacts()
+        let address = try address(facts, token)
+
+        invocation.progress("rehearsing with \(token.addresses.map(\.description).joined(separator: ", "))")
+        let (rehearsal, underlayAddress) = try rehearse(facts, token, address)
+        try rehearsal.refuseFailures(joiner: token.serverName, at: address)
+        try OverlayPlan.check(invocation, rehearsal.config, host: underlayAddress, peers: rehearsal.members)
+
+        invocation.progress("joining as \(token.serverName)")
+        var body = requestBody(token, address, underlayAddress)
+        if let domain = wish.failureDomain { body.set("failure_domain", .string(domain)) }
+        do throws(StoreError) {
+            try server.client.call("POST", "/1.0/join", body: body, timeout: .seconds(90))
+        } catch {
+            throw takeBack(CommandFailure(error), token, rehearsal, body)
+        }
+        invocation.progress("waiting for the overlay to be verified")
+        do throws(CommandFailure) { return try OverlayWait(server: server, timeout: wish.timeout).run() } catch {
+            throw takeBack(error, token, rehearsal, body)
+        }
+    }
+
+    // MARK: - Before
+
+    private func token() throws(CommandFailure) -> JoinToken {
+        let token: JoinToken
+        do throws(TokenError) { token = try JoinToken(parsing: wish.token) } catch { throw .badInput("\(error)") }
+        if let name = wish.name, name != token.serverName {
+            throw .badInput(
+                "the token is for \(token.serverName), not for \(name)",
+                remedy: "leave --name out, or run 'fanmesh cluster add \(name)' on a member and use that token"
+            )
+        }
+        let age = invocation.environment.now().secondsSince1970 - token.expiresAt.secondsSince1970
+        guard age < 0 else {
+            throw CommandFailure(
+                "the token for \(token.serverName) expired \(TimeText.length(.seconds(age))) ago, at \(token.expiresAt)",
+                remedy:
+                    "run 'fanmesh cluster add \(token.serverName)' on a member and use the new token; if it is new, "
+                    + "set this machine's clock, which says \(invocation.environment.now())"
+            )
+        }
+        return token
+    }
+
+    /// What to do on a node that is in a cluster: an earlier run of the same command may have been interrupted.
+    private func finishEarlierRun(
+        _ snapshot: ClusterSnapshot,
+        _ token: JoinToken
+    ) throws(CommandFailure) -> OverlayWait.Outcome {
+        let name = snapshot.name ?? "a member"
+        let known = try? server.call("GET", "/1.0/cluster") { document throws(DocumentError) in
+            try document.text("fingerprint")
+        }
+        guard name == token.serverName, known == token.fingerprint else {
+            throw CommandFailure(
+                "this node is in a cluster already, as \(name)",
+                remedy: "see 'fanmesh cluster list'; to join another cluster run 'fanmesh leave' first"
+            )
+        }
+        invocation.note("this node is \(name) in that cluster already: waiting for its overlay only")
+        return try OverlayWait(server: server, timeout: wish.timeout).run()
+    }
+
+    /// Where this node's server shall listen: the address from which the cluster is reached.
+    private func address(_ facts: HostFacts, _ token: JoinToken) throws(CommandFailure) -> SocketAddress {
+        if let address = wish.address {
+            try facts.requireOwn(address.address)
+            return address
+        }
+        var problems: [String] = []
+        for peer in token.addresses {
+            do throws(UnderlayError) {
+                // The overlay is not known yet; the default is what most clusters have.
+                let choice = try facts.chooseUnderlay(.via(peer.address), overlay: .defaultOverlay)
+                return SocketAddress(choice.address)
+            } catch {
+                problems.append("\(error)")
+            }
+        }
+        throw CommandFailure(
+            "no address of this host fits the token's: \(problems.joined(separator: "; "))",
+            remedy: "check the routes, or name this host's address with --address"
+        )
+    }
+
+    // MARK: - RehearsalAnswer
+
+    private func rehearse(
+        _ facts: HostFacts,
+        _ token: JoinToken,
+        _ address: SocketAddress
+    ) throws(CommandFailure) -> (RehearsalAnswer, IPv4Address) {
+        let first = try rehearse(requestBody(token, address, address.address))
+        guard !first.config.mapping.underlay.contains(address.address) else { return (first, address.address) }
+        // The servers talk over another network than the underlay: this host may have an address there too.
+        let mapping = first.config.mapping
+        let choice: UnderlayChoice
+        do throws(UnderlayError) {
+            choice = try facts.chooseUnderlay(.prefix(mapping.underlay), overlay: mapping.overlay)
+        } catch {
+            throw CommandFailure(
+                "\(token.serverName) (\(address)) cannot join \(first.who): \(error); nothing was changed, the token is "
+                    + "still valid",
+                remedy: "give this host an address in \(mapping.underlay), the underlay of the cluster"
+            )
+        }
+        return (try rehearse(requestBody(token, address, choice.address)), choice.address)
+    }
+
+    private func rehearse(_ body: Document) throws(CommandFailure) -> RehearsalAnswer {
+        try server.call("POST", "/1.0/rehearse", body, timeout: .seconds(60)) { document throws(DocumentError) in
+            try RehearsalAnswer(document)
+        }
+    }
+
+    private func requestBody(_ token: JoinToken, _ address: SocketAddress, _ underlay: IPv4Address) -> Document {
+        [
+            "token": .string(wish.token.trimmingBlanks()),
+            "name": .string(token.serverName),
+            "address": .text(address),
+            "underlay_address": .text(underlay),
+        ]
+    }
+
+    // MARK: - After a failure
+
+    /// Leaves nothing behind, and says what became of the token.
+    private func takeBack(
+        _ cause: CommandFailure,
+        _ token: JoinToken,
+        _ rehearsal: RehearsalAnswer,
+        _ body: Document
+    ) -> CommandFailure {
+        // A server that never began to join has nothing to take back, and its own remedy is the one that helps.
+        if let snapshot = try? server.snapshot(), snapshot.state == .unconfigured {
+            var failure = cause
+            if failure.remedy == nil { failure.remedy = "mend it and run the same command again" }
+            return failure
+        }
+        invocation.progress("taking the join back")
+        let undone = LeaveVerb.undo(server, asksCluster: true)
+        var failure = cause
+        failure.message += "; \(undone)"
+        let member = rehearsal.members.first.map { "\($0.name) (\($0.address.address))" } ?? "a member"
+        let cause = failure.remedy.map { "\($0); then " } ?? ""
+        if (try? rehearse(body)) != nil {
+            failure.remedy = "\(cause)run the same command again: the token was not redeemed"
+        } else {
+            failure.message += "; the token was redeemed"
+            failure.remedy =
+                "\(cause)run 'fanmesh cluster add \(token.serverName)' on \(member) and join with the new token"
+        }
+        return failure
+    }
+}
+
+/// The answer to `POST /1.0/rehearse`: what would become of a join, with nothing kept.
+struct RehearsalAnswer {
+    var config: ClusterConfig
+    var members: [Member]
+    var checks: [HostCheck]
+
+    /// Reads the answer.
+    init(_ document: Document) throws(DocumentError) {
+        guard let config = try document.optionalObject("config") else {
+            throw DocumentError(path: "config", problem: "is missing")
+        }
+        self.config = try ClusterConfig(config)
+        members = try document.list("members").map { member throws(DocumentError) in try Member(member) }
+        checks = try document.list("checks").map { check throws(DocumentError) in try HostCheck(check) }
+    }
+
+    /// The members in a few words.
+    var who: String {
+        let names = members.map { "\($0.name) (\($0.address))" }.prefix(3).joined(separator: ", ")
+        return names + (members.count > 3 ? " and \(members.count - 3) more" : "")
+    }
+
+    /// Refuses to go on when a check failed; each is named with the host it is about.
+    func refuseFailures(joiner: String, at address: SocketAddress) throws(CommandFailure) {
+        let failed = checks.filter { $0.result == .fail }
+        guard !failed.isEmpty else { return }
+        let details = failed.map { "\($0.check): \($0.detail)" }.joined(separator: "; ")
+        let remedies = failed.map(\.remedy).filter { !$0.isEmpty }
+        throw CommandFailure(
+            "\(joiner) (\(address)) cannot join \(who): \(details); nothing was changed, the token is still valid",
+            remedy: remedies.isEmpty ? nil : remedies.joined(separator: "; ")
+        )
+    }
+}
+
+extension HostFacts {
+    /// Refuses an address that this host does not have.
+    func requireOwn(_ address: IPv4Address) throws(CommandFailure) {
+        guard !addresses.contains(where: { $0.address.address == address }) else { return }
+        let own = addresses.map { $0.address.address }.filter { $0.rawValue >> 24 != 127 }
+        throw .badInput(
+            "--address: \(address) is no address of this host; "
+                + (own.isEmpty ? "it has none" : "it has \(own.map(\.description).joined(separator: ", "))")
+        )
+    }
+}
+
+extension IPv4Prefix {
+    /// The overlay unless another is chosen.
+    static let defaultOverlay = IPv4Prefix(containing: IPv4Address(240, 0, 0, 0), prefixBits: 8)
+}

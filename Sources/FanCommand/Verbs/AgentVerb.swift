@@ -1,0 +1,44 @@
+internal import FanAgent
+internal import FanCore
+internal import FanStore
+
+/// `fanmesh agent`: the daemon that keeps this host's overlay as its cluster wants it.
+enum AgentVerb {
+    static let command = Command(
+        "agent",
+        summary: "run the agent: it keeps this host's overlay as the cluster wants it, and mends it",
+        discussion: [
+            "It runs in the foreground, as a service manager wants it, and logs to standard error. What to do it "
+                + "learns from this node's fanmesh server; while that does not answer, it goes on from what it last "
+                + "knew. In no cluster it waits.",
+            "SIGHUP makes it look at everything at once. SIGTERM and SIGINT end it; the overlay stays up then, and "
+                + "'fanmesh leave' or 'fanmesh down' takes it away.",
+        ],
+        examples: [
+            Example("fanmesh agent", "in the foreground; normally: systemctl start fanmesh-agent"),
+            Example("fanmesh agent --state-dir /tmp/n1 --runtime-dir /tmp/n1/run", "a second node on one machine"),
+        ],
+        exitNotes: [
+            ExitNote(.success, "it was asked to stop"),
+            ExitNote(.problem, "it could not start, for example since another agent has the state directory"),
+        ],
+        handler: run
+    )
+
+    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+        let settings = AgentService.Settings(
+            stateDirectory: invocation.stateDirectory,
+            runtimeDirectory: invocation.runtimeDirectory,
+            version: FanmeshVersion.text,
+            variable: invocation.environment.variable
+        )
+        do {
+            try AgentService.run(
+                settings,
+                kernel: try invocation.environment.kernel(),
+                store: ServerStore(runtimeDirectory: invocation.runtimeDirectory)
+            )
+        } catch { throw CommandFailure(operation: error) }
+        return .success
+    }
+}

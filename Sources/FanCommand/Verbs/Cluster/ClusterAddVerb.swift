@@ -1,0 +1,73 @@
+internal import FanCore
+
+/// `fanmesh cluster add`: a join token, and the command to run on the new member.
+enum ClusterAddVerb {
+    static let name = CommandArgument("NAME", help: "what the new member shall be called: 1 to 63 of a-z, 0-9 and -")
+    static let expiry = CommandOption.value(
+        "expiry",
+        name: "DURATION",
+        help: "how long the token is valid; without it the cluster's setting, 3h at first"
+    )
+
+    static let command = Command(
+        "add",
+        summary: "make a token with which a node joins",
+        discussion: [
+            "Prints the command to run on the new node; with --quiet the token alone. A token is good for one node of "
+                + "that name, once, at any member. A new token for a name voids the one before it.",
+            "Whoever has the token can join: hand it over as you would a password.",
+        ],
+        options: [expiry],
+        arguments: [name],
+        examples: [
+            Example("fanmesh cluster add node4", "then run what it prints on node4"),
+            Example("fanmesh cluster add node4 -q | ssh node4 fanmesh join -", "both in one line"),
+        ],
+        exitNotes: [ExitNote(.success, "the token was made")] + ClusterVerb.exitNotes,
+        handler: run
+    )
+
+    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+        let name = try invocation.memberName(name)
+        var body: [Document.Field] = [Document.Field(key: "name", value: .string(name))]
+        if let time = try invocation.duration(expiry) {
+            guard time >= .seconds(1) else { throw .badInput("--expiry: at least 1s is needed") }
+            body.append(Document.Field(key: "expiry_s", value: .number(time.wholeSeconds)))
+        }
+        let (document, token, expiry) = try invocation.server.call("POST", "/1.0/tokens", .object(body)) {
+            document throws(DocumentError) in
+            let expiry = try document.parsed("expires_at") { try Timestamp(parsing: $0) }
+            return (document, try document.text("token"), expiry)
+        }
+        if invocation.isQuiet {
+            invocation.output.print(token)
+        } else {
+            invocation.show(report(name, token, expiry, document, now: invocation.environment.now()))
+        }
+        return .success
+    }
+
+    private static func report(
+        _ name: String,
+        _ token: String,
+        _ expiry: Timestamp,
+        _ document: Document,
+        now: Timestamp
+    ) -> Report {
+        let left = Duration.seconds(expiry.secondsSince1970 - now.secondsSince1970)
+        let command = "fanmesh join \(token)"
+        let whole: Document = [
+            "schema": "fanmesh.token/v1",
+            "name": .string(name),
+            "token": .string(token),
+            "expires_at": .text(expiry),
+            "command": .string(command),
+        ]
+        let lines = [
+            Report.Line("\(name) may join within \(TimeText.length(left)), until \(expiry). On \(name), as root, run:"),
+            Report.Line(""),
+            Report.Line("  \(command)"),
+        ]
+        return Report(whole, sections: [.lines(lines)])
+    }
+}

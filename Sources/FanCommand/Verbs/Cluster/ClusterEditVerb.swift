@@ -1,0 +1,182 @@
+internal import FanCore
+internal import FanSystem
+internal import Glibc
+
+/// `fanmesh cluster edit`: the settings that all members share.
+enum ClusterEditVerb {
+    static let settings = CommandArgument(
+        "KEY=VALUE",
+        .variadic,
+        help: "what to change; without any, the settings are opened in an editor, or read from standard input"
+    )
+
+    static let command = Command(
+        "edit",
+        summary: "change the cluster's settings",
+        discussion: [
+            "Keys: \(Setting.all.map { "\($0.key) (\($0.help))" }.joined(separator: "; ")).",
+            "The overlay, the underlay, VNI and port are fixed by 'fanmesh init': to change them is to make another "
+                + "cluster. Without a KEY=VALUE, $VISUAL or $EDITOR opens the settings as YAML; off a terminal they "
+                + "are read as YAML from standard input. No secret is ever among them.",
+        ],
+        arguments: [settings],
+        examples: [
+            Example("fanmesh cluster edit", "in an editor"),
+            Example("fanmesh cluster edit offline_after_s=10 voters=5", "from a script"),
+        ],
+        exitNotes: [ExitNote(.success, "changed, or nothing to change")] + ClusterVerb.exitNotes,
+        handler: run
+    )
+
+    /// One setting that can be changed.
+    struct Setting {
+        let key: String
+        let help: String
+        /// Whether it is a number; otherwise a text.
+        var isNumber = true
+
+        static let all = [
+            Setting(key: "offline_after_s", help: "seconds without a heartbeat until a member is OFFLINE, 2 to 3600"),
+            Setting(key: "voters", help: "how many voters the database should have, odd"),
+            Setting(key: "standbys", help: "how many standbys the database should have"),
+            Setting(key: "token_expiry_s", help: "seconds that a join token is valid"),
+            Setting(key: "mtu", help: "the overlay's MTU in bytes, or auto for each host's underlay less 50"),
+            Setting(key: "forwarder", help: "auto, ebpf or fdb", isNumber: false),
+        ]
+    }
+
+    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+        let words = invocation.arguments(settings)
+        var changes: [Document.Field]
+        if words.isEmpty {
+            let current = try invocation.server.call("GET", "/1.0/cluster") { document throws(DocumentError) in
+                guard let config = try document.optionalObject("config") else {
+                    throw DocumentError(path: "config", problem: "is missing")
+                }
+                return config
+            }
+            let isTerminal = invocation.environment.input.isTerminal
+            let wanted = isTerminal ? try edited(current, invocation) : try fromInput(invocation)
+            changes = wanted.filter { current[$0.key] != $0.value }
+        } else {
+            changes = try words.map { word throws(CommandFailure) in try field(word) }
+        }
+        guard !changes.isEmpty else {
+            invocation.show(.changes(["nothing to change"]))
+            return .success
+        }
+        try invocation.server.call("PATCH", "/1.0/cluster", .object(changes))
+        invocation.show(.changes(changes.map { "\($0.key) is now \($0.value == .null ? "auto" : $0.value.plainText)" }))
+        return .success
+    }
+
+    // MARK: - Words
+
+    private static func field(_ word: String) throws(CommandFailure) -> Document.Field {
+        guard let equals = word.firstIndex(of: "=") else {
+            throw .badInput("'\(word)' is not of the form KEY=VALUE", remedy: "see 'fanmesh cluster edit --help'")
+        }
+        let key = String(word[..<equals])
+        let text = String(word[word.index(after: equals)...])
+        return try checked(Document.Field(key: key, value: Int128(text).map { .integer($0) } ?? .string(text)))
+    }
+
+    /// The setting in the form that the server takes, or what is wrong with it.
+    private static func checked(_ field: Document.Field) throws(CommandFailure) -> Document.Field {
+        guard let setting = Setting.all.first(where: { $0.key == field.key }) else {
+            let nearest = NearestName.find(field.key, in: Setting.all.map(\.key))
+            throw .badInput(
+                "the cluster has no setting '\(field.key)' that can be changed",
+                remedy: nearest.map { "did you mean '\($0)'?" }
+                    ?? "the settings are \(Setting.all.map(\.key).joined(separator: ", "))"
+            )
+        }
+        if setting.key == "mtu", field.value == "auto" { return Document.Field(key: field.key, value: .null) }
+        switch (field.value, setting.isNumber) {
+        case (.integer(let number), true) where number >= 0: return field
+        case (.string, false): return field
+        default:
+            throw .badInput("\(field.key) cannot be '\(field.value.plainText)': it is \(setting.help)")
+        }
+    }
+
+    // MARK: - YAML
+
+    /// The settings as YAML with what they mean.
+    static func yaml(_ config: Document) -> String {
+        let settings = Setting.all.map { setting in
+            let value = config[setting.key]
+            let shown: Document = value == .null ? "auto" : value
+            return "# \(setting.help)\n" + Document.object([Document.Field(key: setting.key, value: shown)]).yaml
+        }
+        let fixed = ["cluster_id", "network", "overlay", "underlay", "vni", "port"].map {
+            "# \($0): \(config[$0].plainText)\n"
+        }
+        return "# The settings of this cluster. Lines that you remove leave a setting as it is.\n"
+            + settings.joined() + "\n# Fixed:\n" + fixed.joined()
+    }
+
+    static func settings(of yaml: [UInt8]) throws(CommandFailure) -> [Document.Field] {
+        let parsed: YAMLDocument
+        do throws(YAMLError) { parsed = try YAMLDocument(parsing: yaml) } catch {
+            throw .badInput("the settings: \(error)")
+        }
+        guard case .object(let fields) = parsed.document else {
+            throw .badInput("the settings: the document is not of the form KEY: VALUE")
+        }
+        return try fields.map { field throws(CommandFailure) in
+            do throws(CommandFailure) { return try checked(field) } catch {
+                throw .badInput("line \(parsed.lines[field.key] ?? 1): \(error.message)", remedy: error.remedy)
+            }
+        }
+    }
+
+    private static func fromInput(_ invocation: Invocation) throws(CommandFailure) -> [Document.Field] {
+        try settings(of: try invocation.environment.input.all(limit: YAMLDocument.maximumBytes, what: "the settings"))
+    }
+
+    /// Opens the settings in an editor until they can be used.
+    private static func edited(
+        _ config: Document,
+        _ invocation: Invocation
+    ) throws(CommandFailure) -> [Document.Field] {
+        let editor = ["VISUAL", "EDITOR"].compactMap { invocation.environment.variable($0) }.first { !$0.isEmpty }
+        do {
+            let directory = try temporaryDirectory()
+            let path = "\(directory)/settings.yaml"
+            defer {
+                try? File.remove(path)
+                unsafe rmdir(directory)
+            }
+            try File.replace(path, with: yaml(config))
+            while true {
+                let code = invocation.environment.shell("\(editor ?? "vi") \(Shell.quoted(path))")
+                guard code == 0 else {
+                    throw CommandFailure(
+                        "the editor '\(editor ?? "vi")' ended with \(code); nothing was changed",
+                        remedy: "choose another with EDITOR=…, or write: fanmesh cluster edit KEY=VALUE"
+                    )
+                }
+                do throws(CommandFailure) { return try settings(of: Array(try read(path).utf8)) } catch {
+                    invocation.output.explain(error)
+                    let isAgain = try Prompt(invocation: invocation).confirm("Edit again?", default: true)
+                    guard isAgain else { throw CommandFailure("nothing was changed", exitCode: .usage) }
+                }
+            }
+        } catch { throw CommandFailure(operation: error) }
+    }
+
+    /// A new directory that nobody else can write to.
+    private static func temporaryDirectory() throws(FileError) -> String {
+        var template = Array("/tmp/fanmesh-XXXXXX".utf8CString)
+        let isMade = unsafe template.withUnsafeMutableBufferPointer { buffer in
+            unsafe buffer.baseAddress.map { unsafe mkdtemp($0) != nil } ?? false
+        }
+        guard isMade else { throw FileError(operation: "make directory", path: "/tmp/fanmesh-XXXXXX", code: errno) }
+        return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    private static func read(_ path: String) throws(CommandFailure) -> String {
+        do throws(FileError) { return try File.read(path) ?? "" } catch { throw CommandFailure("\(error)") }
+    }
+}

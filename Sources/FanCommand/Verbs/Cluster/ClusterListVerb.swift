@@ -1,0 +1,162 @@
+internal import FanCore
+
+/// `fanmesh cluster list`: the members, how they stand, and how many may fail.
+enum ClusterListVerb {
+    static let command = Command(
+        "list",
+        aliases: ["ls"],
+        summary: "list the members and how they stand",
+        discussion: [
+            "Any member shows the same list, as the database's leader sees it. Without a quorum the last known members "
+                + "are shown, each as UNKNOWN. With --quiet only the names are printed."
+        ],
+        examples: [
+            Example("fanmesh cluster list", "who is there, and what should be looked at"),
+            Example("fanmesh cluster ls --format json", "for scripts and monitoring"),
+            Example("fanmesh cluster list -q", "the names, one on a line"),
+        ],
+        exitNotes: [
+            ExitNote(.success, "listed, and nothing is wrong"),
+            ExitNote(
+                .problem,
+                "listed, and something is wrong: a member is down or blocked, an overlay is broken, a "
+                    + "conflict was found; or this node is in no cluster"
+            ),
+            ExitNote(.agentNotRunning, "the server of this node is not running: systemctl start fanmesh-server"),
+            ExitNote(.undetermined, "the cluster could not be asked; the list shows the last known members"),
+        ],
+        handler: run
+    )
+
+    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+        var listing = try invocation.server.call("GET", "/1.0/members") { document throws(DocumentError) in
+            try MemberListing(document)
+        }
+        listing.members.sort { NaturalOrder.precedes($0.name, $1.name) }
+        if invocation.isQuiet {
+            listing.members.forEach { invocation.output.print($0.name) }
+        } else {
+            invocation.show(report(listing, now: invocation.environment.now()))
+        }
+        if listing.isStale { return .undetermined }
+        return listing.hasProblem ? .problem : .success
+    }
+
+    // MARK: - Rendering
+
+    private static let columns = [
+        "name", "address", "underlay_address", "slice", "role", "state", "overlay", "version", "last_seen", "message",
+    ]
+
+    static func report(_ listing: MemberListing, now: Timestamp) -> Report {
+        let document: Document = [
+            "schema": "fanmesh.cluster/v1",
+            "leader": .text(listing.leader),
+            "quorum": .bool(listing.hasQuorum),
+            "stale": .bool(listing.isStale),
+            "tolerance": .string(listing.tolerance),
+            "members": .array(listing.members.map { $0.document(now: now) }),
+            "warnings": .array(listing.warnings.map(\.document)),
+        ]
+        let rows = listing.members.map { member -> Document in
+            var row = member.document(now: now)
+            row.set("role", .string(member.isLeader ? "\(member.role) (leader)" : member.role))
+            row.set("last_seen", .text(member.lastSeen.map { "\(TimeText.length($0)) ago" }))
+            return row
+        }
+        var lines: [Report.Line] = []
+        if listing.isStale {
+            lines.append(Report.Line("the cluster cannot be asked: these are the last known members", mark: .failure))
+        }
+        if !listing.tolerance.isEmpty { lines.append(Report.Line(listing.tolerance)) }
+        lines += Report.Line.lines(listing.warnings)
+        let csv = Table(columns.map { Table.Column($0) }, listing.members.map { $0.document(now: now) })
+        return Report(
+            document,
+            sections: [.table(Table(columns.map { Table.Column($0) }, rows)), .lines(lines)],
+            rows: csv
+        )
+    }
+}
+
+/// The answer to `GET /1.0/members`.
+struct MemberListing {
+    /// One member as lists show it.
+    struct Row {
+        var name: String
+        var address: String
+        var underlayAddress: String
+        var slice: String?
+        var role: String
+        var isLeader: Bool
+        var state: MemberState
+        var message: String
+        var overlay: String?
+        var version: String
+        var lastSeen: Duration?
+    }
+
+    var members: [Row]
+    var leader: String?
+    var hasQuorum: Bool
+    /// Whether these are the last known members, not what the leader says now.
+    var isStale: Bool
+    var tolerance: String
+    var warnings: [Warning]
+
+    /// Reads the answer; what newer servers add is passed over.
+    init(_ document: Document) throws(DocumentError) {
+        members = try document.list("members").map { member throws(DocumentError) in try Row(member) }
+        leader = try document.optionalText("leader")
+        hasQuorum = try document.flag("quorum")
+        isStale = try document.optionalFlag("stale") ?? false
+        tolerance = try document.optionalText("tolerance") ?? ""
+        warnings = try document.list("warnings").map { warning throws(DocumentError) in try Warning(warning) }
+    }
+
+    /// Whether something must be mended.
+    var hasProblem: Bool {
+        warnings.contains { $0.severity == .error }
+            || members.contains { $0.hasProblem }
+    }
+}
+
+extension MemberListing.Row {
+    /// Reads one member.
+    init(_ document: Document) throws(DocumentError) {
+        name = try document.text("name")
+        address = try document.text("address")
+        underlayAddress = try document.text("underlay_address")
+        slice = try document.optionalText("slice")
+        role = try document.text("role")
+        isLeader = try document.optionalFlag("leader") ?? false
+        state = try document.choice("state")
+        message = try document.text("message")
+        overlay = try document.optionalText("overlay")
+        version = try document.text("version")
+        lastSeen = try document.optionalInteger("last_seen_ms", as: Int64.self).map { .milliseconds($0) }
+    }
+
+    /// Whether the member is down, blocked, or without a working overlay.
+    var hasProblem: Bool {
+        state == .offline || state == .blocked || overlay == Verdict.error.rawValue && state != .joining
+    }
+
+    /// The member as JSON shows it.
+    func document(now: Timestamp) -> Document {
+        [
+            "name": .string(name),
+            "address": .string(address),
+            "underlay_address": .string(underlayAddress),
+            "slice": .text(slice),
+            "role": .string(role),
+            "state": .string(state.rawValue),
+            "message": .string(message),
+            "overlay": .text(overlay),
+            "version": .string(version),
+            "last_seen": .text(
+                lastSeen.map { Timestamp(secondsSince1970: now.secondsSince1970 - $0.components.seconds) }
+            ),
+        ]
+    }
+}

@@ -1,0 +1,22 @@
+internal import FanStore
+
+/// `fanmesh cluster revoke`: a join token that shall not be used any more.
+enum ClusterRevokeVerb {
+    static let name = CommandArgument("NAME", help: "the name that the token was made for")
+
+    static let command = Command(
+        "revoke",
+        summary: "revoke a join token",
+        arguments: [name],
+        examples: [Example("fanmesh cluster revoke node4", "the token made for node4 is refused from now on")],
+        exitNotes: [ExitNote(.success, "revoked")] + ClusterVerb.exitNotes,
+        handler: run
+    )
+
+    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+        let name = try invocation.memberName(name)
+        try invocation.server.call("DELETE", "/1.0/tokens/\(ServerClient.escape(name))")
+        invocation.show(.changes(["the token for \(name) is revoked"]))
+        return .success
+    }
+}

@@ -1,0 +1,36 @@
+internal import FanCore
+
+/// `fanmesh cluster rotate`: a new cluster certificate on all members.
+enum ClusterRotateVerb {
+    static let command = Command(
+        "rotate",
+        summary: "replace the cluster's certificate and key on all members",
+        discussion: [
+            "A removed node still knows the old key. The members take the new one over without an interruption. "
+                + "Join tokens that were made before pin the old certificate: make new ones."
+        ],
+        examples: [Example("fanmesh cluster rotate", "after 'fanmesh cluster remove'")],
+        exitNotes: [ExitNote(.success, "replaced")] + ClusterVerb.exitNotes,
+        handler: run
+    )
+
+    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+        invocation.progress("replacing the cluster certificate")
+        let (fingerprint, members) = try invocation.server.call(
+            "POST",
+            "/1.0/cluster/rotate",
+            [:],
+            timeout: .seconds(120)
+        ) { document throws(DocumentError) in
+            (try document.text("fingerprint"), try document.list("members"))
+        }
+        let names = members.map { $0["name"] == .null ? $0.plainText : $0["name"].plainText }
+        invocation.show(
+            .changes(
+                ["the cluster certificate is replaced on \(names.joined(separator: ", ")); fingerprint \(fingerprint)"],
+                advice: ["make new tokens for nodes that have not joined yet: fanmesh cluster add NAME"]
+            )
+        )
+        return .success
+    }
+}

@@ -1,0 +1,102 @@
+internal import FanCore
+
+/// `fanmesh cluster show`: everything that the cluster knows about one member.
+enum ClusterShowVerb {
+    static let command = Command(
+        "show",
+        summary: "show everything about one member: its report, its peers, its warnings",
+        arguments: [ClusterVerb.member],
+        examples: [
+            Example("fanmesh cluster show node2", "how node2 stands, and whom it reaches"),
+            Example("fanmesh cluster show node2 --format yaml", "the whole record"),
+        ],
+        exitNotes: [
+            ExitNote(.success, "shown, and nothing is wrong with it"),
+            ExitNote(.problem, "shown, and something is wrong; or there is no such member"),
+            ExitNote(.usage, "the name cannot be one"),
+            ExitNote(.agentNotRunning, "the server of this node is not running: systemctl start fanmesh-server"),
+            ExitNote(.undetermined, "the cluster could not be asked; what is shown is the last known"),
+        ],
+        handler: run
+    )
+
+    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+        let name = try invocation.memberName(ClusterVerb.member)
+        let (document, row, status) = try invocation.server.call("GET", LocalServer.path(ofMember: name)) {
+            document throws(DocumentError) in
+            (document, try MemberListing.Row(document), try MemberStatus(document))
+        }
+        invocation.show(report(document, row, status, now: invocation.environment.now()))
+        if status.state == .unknown { return .undetermined }
+        return row.hasProblem || status.report?.verdict == .error ? .problem : .success
+    }
+
+    private static func report(
+        _ document: Document,
+        _ row: MemberListing.Row,
+        _ status: MemberStatus,
+        now: Timestamp
+    ) -> Report {
+        let member = status.member
+        let record: Document = [
+            "name": .string(member.name),
+            "state": .string(status.state.rawValue),
+            "message": .string(status.message),
+            "address": .text(member.address),
+            "underlay_address": .text(member.underlayAddress),
+            "slice": .text(row.slice),
+            "role": .string(status.isLeader ? "\(status.role.rawValue) (leader)" : status.role.rawValue),
+            "pinned_role": .string(member.pinnedRole?.rawValue ?? "auto"),
+            "failure_domain": .string(member.failureDomain),
+            "last_seen": .text(status.lastSeen.map { "\(TimeText.length($0)) ago" }),
+            "joined_at": .text(Timestamp(secondsSince1970: member.joinedAt)),
+            "version": .string(member.version),
+            "schema_version": .number(member.schema),
+            "node_id": .string(member.nodeID),
+            "fingerprint": .string(member.fingerprint),
+        ]
+        var sections: [Report.Section] = [.record(record)]
+        if let report = status.report {
+            sections.append(.lines([Report.Line("Overlay, as its agent reported it:")]))
+            sections.append(.record(overlay(report)))
+            let peers = report.reachability.peers.map { peer -> Document in
+                [
+                    "peer": .string(peer.name),
+                    "reachable": .string(peer.isReachable ? "ok" : "fail"),
+                    "rtt_ms": peer.roundTrip.map { .real(Double(Int($0 / .microseconds(1))) / 1000) } ?? .null,
+                    "diagnosis": .string(peer.diagnosis),
+                ]
+            }.sortedNaturally(by: "peer")
+            sections.append(
+                .table(Table(["peer", "reachable", "rtt_ms", "diagnosis"].map { Table.Column($0) }, peers))
+            )
+            if !report.warnings.isEmpty { sections.append(.lines(Report.Line.lines(report.warnings))) }
+        } else {
+            sections.append(.lines([Report.Line("Its agent has not reported yet.", mark: .warning)]))
+        }
+        return Report(document, sections: sections, rows: Table(record: record))
+    }
+
+    private static func overlay(_ report: NodeReport) -> Document {
+        [
+            "verdict": .string(report.verdict.rawValue),
+            "network": .text(report.network),
+            "overlay": .text(report.mapping?.overlay),
+            "underlay": .text(report.mapping?.underlay),
+            "underlay_address": .text(report.underlayAddress),
+            "slice": .text(report.slice),
+            "forwarder": .text(report.forwarder?.rawValue),
+            "mtu": .number(report.mtuBytes),
+            "vni": .number(report.vni),
+            "port": .number(report.port),
+            "counters": report.counters.map {
+                [
+                    "forwarded": .number($0.forwarded), "spoofed": .number($0.spoofed),
+                    "outside": .number($0.outside), "unsupported": .number($0.unsupported),
+                ]
+            } ?? .null,
+            "kernel": .string(report.kernel),
+            "agent_version": .string(report.version),
+        ]
+    }
+}

@@ -1,0 +1,86 @@
+internal import FanCore
+
+/// `fanmesh leave`: takes this node out of its cluster.
+enum LeaveVerb {
+    static let force = CommandOption.flag(
+        "force",
+        help: "also when the cluster cannot be asked; it then keeps the member"
+    )
+    static let yes = CommandOption.flag("yes", help: "do not ask")
+
+    static let command = Command(
+        "leave",
+        summary: "take this node out of its cluster",
+        discussion: [
+            "Hands its part in the database over, removes it from the members, forgets the cluster's keys, and lets "
+                + "the agent take the overlay down: guests on this host lose it. It may be repeated.",
+            "The last node of a cluster takes the cluster with it.",
+        ],
+        options: [force, yes],
+        examples: [
+            Example("fanmesh leave", "in order, with the cluster's consent"),
+            Example("fanmesh leave --force", "when the cluster is gone; then 'fanmesh cluster remove' on a member"),
+        ],
+        exitNotes: [
+            ExitNote(.success, "this node is in no cluster"),
+            ExitNote(.problem, "the cluster refused or cannot be asked; nothing was changed"),
+            ExitNote(.agentNotRunning, "the server of this node is not running: systemctl start fanmesh-server"),
+            ExitNote(.undetermined, "no answer; the same command may be run again"),
+        ],
+        handler: run
+    )
+
+    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+        let server = invocation.server
+        let snapshot = try server.snapshot()
+        guard snapshot.state != .unconfigured else {
+            invocation.show(.changes(["this node is in no cluster, nothing to leave"]))
+            return .success
+        }
+        let name = snapshot.name ?? "this node"
+        let isLast = snapshot.members.count == 1
+        let what = isLast ? "the last member, so that the cluster ends" : "one of \(snapshot.members.count) members"
+        try invocation.confirmOnTerminal("Take \(name), \(what), out of the cluster and its overlay down?", unless: yes)
+        invocation.progress("handing over what \(name) does for the cluster")
+        let isForced = invocation.flag(force)
+        let document: Document
+        do throws(CommandFailure) { document = try leave(server, force: isForced) } catch {
+            var failure = error
+            if !isForced, failure.remedy == nil || failure.exitCode == .problem {
+                let known = failure.remedy.map { "\($0); or, " } ?? ""
+                failure.remedy = known + "when the cluster is lost: fanmesh leave --force"
+            }
+            throw failure
+        }
+        var advice: [String] = []
+        if isForced, let other = snapshot.members.first(where: { $0.name != snapshot.name }) {
+            advice = ["if \(name) is still listed there, run on \(other.name): fanmesh cluster remove \(name) --force"]
+        }
+        let changes = document["changes"]
+        if case .array(let texts) = changes, !texts.isEmpty {
+            invocation.show(.changes(texts.map(\.plainText), advice: advice))
+        } else {
+            invocation.show(.changes(["\(name) has left the cluster"], advice: advice))
+        }
+        return .success
+    }
+
+    /// Takes this node out of its cluster.
+    @discardableResult
+    static func leave(_ server: LocalServer, force: Bool) throws(CommandFailure) -> Document {
+        try server.call("POST", "/1.0/leave", force ? ["force": true] : [:], timeout: .seconds(60))
+    }
+
+    /// Takes back what `init` or `join` did, and says so as the end of a sentence.
+    ///
+    /// With `asksCluster` it tries to leave in order first, so that the others forget this node too.
+    static func undo(_ server: LocalServer, asksCluster: Bool) -> String {
+        if asksCluster, (try? leave(server, force: false)) != nil { return "it was taken back" }
+        do throws(CommandFailure) {
+            try leave(server, force: true)
+            return asksCluster ? "it was taken back on this node only" : "it was taken back"
+        } catch {
+            return "taking it back failed too (\(error.message)); run 'fanmesh leave --force'"
+        }
+    }
+}

@@ -1,0 +1,97 @@
+internal import FanAgent
+internal import FanCore
+internal import Glibc
+
+/// `fanmesh wait`: for scripts and units that need the overlay.
+enum WaitVerb {
+    /// What can be waited for.
+    enum Goal: String, CaseIterable {
+        case ready
+        case reachable
+    }
+
+    static let goal = CommandArgument(
+        "GOAL",
+        .optional,
+        help: "ready: the overlay is up and verified (without a GOAL, too); reachable: and every peer answers over it",
+        choices: Goal.allCases.map(\.rawValue)
+    )
+    static let timeout = CommandOption.value(
+        "timeout",
+        name: "DURATION",
+        help: "how long to wait; 0s looks once",
+        default: "60s"
+    )
+
+    static let command = Command(
+        "wait",
+        summary: "wait until this host's overlay is ready, or until its peers can be reached",
+        discussion: [
+            "It asks the agent of this host through a file in the runtime directory and sends nothing to anyone."
+        ],
+        options: [timeout],
+        arguments: [goal],
+        examples: [
+            Example("fanmesh wait", "until the overlay is up, at most a minute"),
+            Example("fanmesh wait reachable --timeout 5m", "until all peers answer"),
+            Example("fanmesh wait ready --timeout 0s", "only look"),
+        ],
+        exitNotes: [
+            ExitNote(.success, "it is so"),
+            ExitNote(.problem, "the time is up; what is missing is said"),
+            ExitNote(.agentNotRunning, "the time is up and the agent is not running"),
+        ],
+        handler: run
+    )
+
+    private static let interval = Duration.milliseconds(50)
+
+    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+        let goal = invocation.argument(goal).flatMap(Goal.init) ?? .ready
+        let end = ContinuousClock.now + (try invocation.duration(timeout) ?? .seconds(60))
+        while true {
+            let missing = look(goal, invocation.runtimeDirectory)
+            switch missing {
+            case .none(let status):
+                invocation.show(Report(record: status.document))
+                return .success
+            case .noAgent where ContinuousClock.now >= end:
+                throw CommandFailure(
+                    "the fanmesh agent is not running",
+                    remedy: "run: systemctl start fanmesh-agent",
+                    exitCode: .agentNotRunning
+                )
+            case .something(let text) where ContinuousClock.now >= end:
+                throw CommandFailure("the time is up: \(text)", remedy: "see: fanmesh status")
+            case .noAgent, .something: usleep(UInt32(interval / .microseconds(1)))
+            }
+        }
+    }
+
+    private enum Missing {
+        case none(AgentStatus)
+        case noAgent
+        case something(String)
+    }
+
+    private static func look(_ goal: Goal, _ runtimeDirectory: String) -> Missing {
+        guard AgentStatus.isRunning(runtimeDirectory: runtimeDirectory) else { return .noAgent }
+        let status: AgentStatus
+        do {
+            guard let found = try AgentStatus.load(runtimeDirectory: runtimeDirectory) else {
+                return .something("the agent has just started")
+            }
+            status = found
+        } catch { return .something("the agent's status cannot be read: \(error)") }
+        guard status.isReady else { return .something("the overlay is not ready: \(status.message)") }
+        guard goal == .reachable else { return .none(status) }
+        let peers = status.peers
+        guard peers.reachable == peers.known else {
+            let silent = peers.unreachable.isEmpty ? "" : "; silent: \(peers.unreachable.joined(separator: ", "))"
+            return .something(
+                "\(peers.reachable) of \(peers.known) peers answered over the overlay, \(peers.probed) were asked\(silent)"
+            )
+        }
+        return .none(status)
+    }
+}

@@ -1,0 +1,122 @@
+/// Finds members that contradict each other or the cluster.
+public enum ConflictFinder {
+    /// The conflicts among the members and their reports, in the order of the members.
+    ///
+    /// - Parameters:
+    ///   - config: what the members agree on.
+    ///   - members: all members.
+    ///   - reports: their last reports, by name.
+    /// - Returns: a warning for each conflict, naming both members.
+    public static func conflicts(
+        config: ClusterConfig,
+        members: [Member],
+        reports: [String: NodeReport]
+    ) -> [Warning] {
+        var warnings: [Warning] = []
+        var ownerOfAddress: [IPv4Address: String] = [:]
+        var ownerOfSlice: [IPv4Prefix: String] = [:]
+        for member in members {
+            let report = reports[member.name]
+            let registered = member.underlayAddress
+            if let owner = ownerOfAddress[registered] {
+                warnings.append(sameAddress(registered, owner, member.name))
+            } else {
+                ownerOfAddress[registered] = member.name
+            }
+            if let slice = report?.slice ?? (try? config.mapping.slice(of: registered).prefix) {
+                if let owner = ownerOfSlice[slice] {
+                    warnings.append(sameSlice(slice, owner, member.name))
+                } else {
+                    ownerOfSlice[slice] = member.name
+                }
+            }
+        }
+        for member in members {
+            guard let address = reports[member.name]?.underlayAddress, address != member.underlayAddress else {
+                continue
+            }
+            if let owner = ownerOfAddress[address] {
+                warnings.append(sameAddress(address, owner, member.name))
+            } else {
+                warnings.append(movedAddress(member, address))
+            }
+        }
+        return warnings + settings(config, members, reports)
+    }
+
+    private static func sameAddress(_ address: IPv4Address, _ first: String, _ second: String) -> Warning {
+        Warning(
+            code: "address-conflict",
+            severity: .error,
+            message: "\(first) and \(second) both have underlay address \(address)",
+            remedy: "give one of them another address and let it join again; 'ip -4 address' on both shows who has it"
+        )
+    }
+
+    private static func sameSlice(_ slice: IPv4Prefix, _ first: String, _ second: String) -> Warning {
+        Warning(
+            code: "slice-conflict",
+            severity: .error,
+            message: "\(first) and \(second) both use slice \(slice)",
+            remedy:
+                "run 'fanmesh status' on both: a slice follows from the underlay address and the map, so one of them "
+                + "has the wrong one"
+        )
+    }
+
+    private static func movedAddress(_ member: Member, _ address: IPv4Address) -> Warning {
+        Warning(
+            code: "address-changed",
+            severity: .error,
+            message: "\(member.name) uses underlay address \(address), but it joined with \(member.underlayAddress), "
+                + "to which the other members send",
+            remedy: "give \(member.name) its address back, or let it leave and join again"
+        )
+    }
+
+    /// Something that every member must have the same of.
+    private struct Setting: Sendable {
+        let code: String
+        let name: String
+        let wanted: @Sendable (ClusterConfig) -> String
+        let found: @Sendable (NodeReport) -> String?
+    }
+
+    private static let settings = [
+        Setting(code: "map-conflict", name: "map", wanted: { text($0.mapping) }, found: { $0.mapping.map(text) }),
+        Setting(code: "vni-conflict", name: "VNI", wanted: { "\($0.vni)" }, found: { $0.vni.map { "\($0)" } }),
+        Setting(code: "port-conflict", name: "UDP port", wanted: { "\($0.port)" }, found: { $0.port.map { "\($0)" } }),
+    ]
+
+    private static func text(_ mapping: FanMapping) -> String { "\(mapping.overlay) on \(mapping.underlay)" }
+
+    private static func settings(
+        _ config: ClusterConfig,
+        _ members: [Member],
+        _ reports: [String: NodeReport]
+    ) -> [Warning] {
+        var warnings: [Warning] = []
+        for setting in settings {
+            let wanted = setting.wanted(config)
+            let found = members.compactMap { member in
+                reports[member.name].flatMap(setting.found).map { (name: member.name, value: $0) }
+            }
+            let right = found.first { $0.value == wanted }
+            for wrong in found where wrong.value != wanted {
+                let other = right ?? found.first { $0.name != wrong.name }
+                let compared = other.map { ", \($0.name) \($0.value)" } ?? ""
+                warnings.append(
+                    Warning(
+                        code: setting.code,
+                        severity: .error,
+                        message: "\(wrong.name) uses \(setting.name) \(wrong.value)\(compared); "
+                            + "the cluster's is \(wanted)",
+                        remedy: "restart fanmesh agent on \(wrong.name), which takes the cluster's settings; "
+                            + "until then its packets are not understood"
+                    )
+                )
+            }
+        }
+        return warnings
+    }
+}

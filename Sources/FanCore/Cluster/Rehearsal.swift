@@ -1,0 +1,198 @@
+/// A node that wants to join, as it describes itself.
+public struct JoinCandidate: Hashable, Sendable {
+    /// The name it will have.
+    public var name: String
+    /// Where its server listens.
+    public var address: SocketAddress
+    /// Its address in the underlay.
+    public var underlayAddress: IPv4Address
+    /// The version of fanmesh it runs.
+    public var version: String
+    /// The version of the database schema it can work with.
+    public var schema: Int
+    /// How far its wall clock is ahead of the judging member's; negative when behind.
+    public var clockOffset: Duration
+
+    /// Describes a node.
+    public init(
+        name: String,
+        address: SocketAddress,
+        underlayAddress: IPv4Address,
+        version: String,
+        schema: Int,
+        clockOffset: Duration
+    ) {
+        self.name = name
+        self.address = address
+        self.underlayAddress = underlayAddress
+        self.version = version
+        self.schema = schema
+        self.clockOffset = clockOffset
+    }
+}
+
+/// What can be said about a join before anything is changed.
+public enum Rehearsal {
+    /// By how much the clocks of a joiner and a member may differ.
+    public static let clockTolerance: Duration = .seconds(60)
+
+    /// Judges a node that wants to join.
+    ///
+    /// - Parameters:
+    ///   - candidate: the node.
+    ///   - config: what the members agree on.
+    ///   - members: all members.
+    ///   - judge: the name of the member that judges.
+    /// - Returns: one result for each check, in a fixed order; the join may go on when none is `fail`.
+    public static func checks(
+        candidate: JoinCandidate,
+        config: ClusterConfig,
+        members: [Member],
+        judge: String
+    ) -> [HostCheck] {
+        [
+            name(candidate, members), underlay(candidate, config, judge), slice(candidate, config, members),
+            address(candidate, members), clock(candidate, judge), schema(candidate, members),
+        ]
+    }
+
+    private static func name(_ candidate: JoinCandidate, _ members: [Member]) -> HostCheck {
+        guard let holder = members.first(where: { $0.name == candidate.name }) else {
+            return HostCheck(check: "name", result: .ok, detail: "no member is called \(candidate.name)")
+        }
+        return HostCheck(
+            check: "name",
+            result: .fail,
+            detail: "the member at \(holder.address) is called \(holder.name) already, so the node at "
+                + "\(candidate.address) cannot be",
+            remedy: "use another name, or run 'fanmesh cluster remove \(holder.name)' if that member is gone"
+        )
+    }
+
+    private static func underlay(_ candidate: JoinCandidate, _ config: ClusterConfig, _ judge: String) -> HostCheck {
+        do throws(FanMappingError) {
+            let slice = try config.mapping.slice(of: candidate.underlayAddress)
+            return HostCheck(
+                check: "underlay",
+                result: .ok,
+                detail: "\(candidate.underlayAddress) is in \(config.mapping.underlay) and owns \(slice.prefix)"
+            )
+        } catch {
+            return HostCheck(
+                check: "underlay",
+                result: .fail,
+                detail: "\(candidate.name) cannot have a slice in the cluster of \(judge): \(error)",
+                remedy: "join with '--address' and an address of \(candidate.name) inside \(config.mapping.underlay)"
+            )
+        }
+    }
+
+    private static func slice(_ candidate: JoinCandidate, _ config: ClusterConfig, _ members: [Member]) -> HostCheck {
+        guard let slice = try? config.mapping.slice(of: candidate.underlayAddress).prefix else {
+            return HostCheck(check: "slice", result: .skipped, detail: "\(candidate.underlayAddress) has no slice")
+        }
+        let owner = members.first { (try? config.mapping.slice(of: $0.underlayAddress).prefix) == slice }
+        guard let owner else {
+            return HostCheck(check: "slice", result: .ok, detail: "\(slice) is free")
+        }
+        return HostCheck(
+            check: "slice",
+            result: .fail,
+            detail: "slice \(slice) of \(candidate.name) (\(candidate.underlayAddress)) belongs to \(owner.name) "
+                + "(\(owner.underlayAddress))",
+            remedy: "give \(candidate.name) another underlay address, or run 'fanmesh cluster remove \(owner.name)' "
+                + "if that member is gone"
+        )
+    }
+
+    private static func address(_ candidate: JoinCandidate, _ members: [Member]) -> HostCheck {
+        guard let holder = members.first(where: { $0.address == candidate.address }) else {
+            return HostCheck(check: "address", result: .ok, detail: "\(candidate.address) is free")
+        }
+        return HostCheck(
+            check: "address",
+            result: .fail,
+            detail: "\(candidate.name) wants to listen at \(candidate.address), which is the address of \(holder.name)",
+            remedy: "join with another '--address', or run 'fanmesh cluster remove \(holder.name)' if that member is "
+                + "gone"
+        )
+    }
+
+    private static func clock(_ candidate: JoinCandidate, _ judge: String) -> HostCheck {
+        let offset = candidate.clockOffset
+        let amount = offset < .zero ? .zero - offset : offset
+        let relation =
+            "the clock of \(candidate.name) is \(amount.wholeSeconds) s "
+            + "\(offset < .zero ? "behind" : "ahead of") that of \(judge)"
+        guard amount > clockTolerance else { return HostCheck(check: "clock", result: .ok, detail: relation) }
+        return HostCheck(
+            check: "clock",
+            result: .fail,
+            detail: relation + ", at most \(clockTolerance.wholeSeconds) s are allowed",
+            remedy: "set the time on whichever of \(candidate.name) and \(judge) is wrong, best by NTP on both"
+        )
+    }
+
+    private static func schema(_ candidate: JoinCandidate, _ members: [Member]) -> HostCheck {
+        guard let other = members.first(where: { $0.schema != candidate.schema }) else {
+            return HostCheck(
+                check: "version",
+                result: .ok,
+                detail: "\(candidate.name) runs fanmesh \(candidate.version) with schema \(candidate.schema), "
+                    + "as the members do"
+            )
+        }
+        let behind = candidate.schema < other.schema ? candidate.name : other.name
+        return HostCheck(
+            check: "version",
+            result: .fail,
+            detail: "\(candidate.name) runs fanmesh \(candidate.version) with schema \(candidate.schema), "
+                + "\(other.name) runs \(other.version) with schema \(other.schema)",
+            remedy: "update fanmesh on \(behind)"
+        )
+    }
+}
+
+extension HostCheck {
+    /// The check as an object.
+    public var document: Document {
+        [
+            "check": .string(check), "result": .string(result.rawValue), "detail": .string(detail),
+            "remedy": .string(remedy),
+        ]
+    }
+
+    /// Reads a check.
+    ///
+    /// - Throws: ``DocumentError`` naming the key.
+    public init(_ document: Document) throws(DocumentError) {
+        self.init(
+            check: try document.text("check"),
+            result: try document.choice("result"),
+            detail: try document.text("detail"),
+            remedy: try document.optionalText("remedy") ?? ""
+        )
+    }
+}
+
+extension Warning {
+    /// The warning as an object.
+    public var document: Document {
+        [
+            "code": .string(code), "severity": .string(severity.rawValue), "message": .string(message),
+            "remedy": .string(remedy),
+        ]
+    }
+
+    /// Reads a warning.
+    ///
+    /// - Throws: ``DocumentError`` naming the key.
+    public init(_ document: Document) throws(DocumentError) {
+        self.init(
+            code: try document.text("code"),
+            severity: try document.choice("severity"),
+            message: try document.text("message"),
+            remedy: try document.text("remedy")
+        )
+    }
+}

@@ -1,0 +1,195 @@
+internal import FanCore
+internal import FanHTTP
+internal import FanSystem
+internal import FanTLS
+internal import Synchronization
+
+/// Who may call a route.
+enum Access {
+    /// Anybody with a certificate, or on the local socket.
+    case anyone
+    /// Members, and the local socket.
+    case members
+    /// Other members only.
+    case peers
+    /// The local socket only.
+    case local
+}
+
+/// Where a call is answered.
+enum Place {
+    /// By this server.
+    case here(@Sendable (Call) throws(APIError) -> Document)
+    /// By this server, which sees to the answer itself.
+    case held(@Sendable (Call) throws(APIError) -> Void)
+    /// By the leader's server.
+    case leader(@Sendable (Leadership, Call) throws(APIError) -> Document)
+}
+
+/// One call, on its way through the server.
+struct Call: Sendable {
+    let server: Server
+    let request: HTTPRequest
+    let responder: HTTPResponder
+    /// What stands in the place of `*` in the route.
+    var names: [String] = []
+
+    /// The first name in the path.
+    var name: String { names.first ?? "" }
+
+    /// The body as a document.
+    func body() throws(APIError) -> Document {
+        guard !request.body.isEmpty else { return [:] }
+        do throws(DocumentError) {
+            let document = try Document(json: request.body)
+            guard case .object = document else { throw DocumentError(path: "", problem: "is not an object") }
+            return document
+        } catch { throw APIError(error) }
+    }
+
+    /// The path with its query, as it came.
+    var target: String {
+        guard !request.query.isEmpty else { return escaped(request.path) }
+        let query = request.query.sorted { $0.key < $1.key }.map { "\(escaped($0.key))=\(escaped($0.value))" }
+        return escaped(request.path) + "?" + query.joined(separator: "&")
+    }
+
+    private func escaped(_ text: String) -> String {
+        text.utf8.map { byte in
+            let isPlain =
+                (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
+                || [45, 46, 47, 95, 126].contains(byte)
+            return isPlain ? String(UnicodeScalar(byte)) : "%" + hexadecimal([byte])
+        }.joined()
+    }
+}
+
+/// One path and method of the API.
+struct Route {
+    let method: String
+    let path: [Substring]
+    let access: Access
+    let status: Int
+    let place: Place
+
+    init(_ method: String, _ path: String, _ access: Access, status: Int = 200, _ place: Place) {
+        self.method = method
+        self.path = path.split(separator: "/")
+        self.access = access
+        self.status = status
+        self.place = place
+    }
+
+    /// The names in a path that this route is for, nil when it is for others.
+    func match(_ parts: [Substring]) -> [String]? {
+        guard parts.count == path.count else { return nil }
+        var names: [String] = []
+        for (pattern, part) in zip(path, parts) {
+            if pattern == "*" { names.append(String(part)) } else if pattern != part { return nil }
+        }
+        return names
+    }
+}
+
+extension Server {
+    /// Takes a request from a listener's thread; a worker answers it.
+    func handle(_ request: HTTPRequest, _ responder: HTTPResponder) {
+        let isTaken = workers.submit { [self] in
+            answer(Call(server: self, request: request, responder: responder))
+        }
+        if !isTaken {
+            responder.respond(APIError(.rateLimited, "the server is busy", remedy: "try again in a moment").response)
+        }
+    }
+
+    private func answer(_ call: Call) {
+        do throws(APIError) {
+            let parts = call.request.path.split(separator: "/")
+            var methods: [String] = []
+            for route in Self.routes {
+                guard let names = route.match(parts) else { continue }
+                guard route.method == call.request.method else {
+                    methods.append(route.method)
+                    continue
+                }
+                var call = call
+                call.names = names
+                try require(route.access, call)
+                try perform(route, call)
+                return
+            }
+            // A stranger does not learn which paths there are.
+            try require(.members, call)
+            guard methods.isEmpty else {
+                throw APIError(.badRequest, "\(call.request.path) takes \(methods.joined(separator: ", "))")
+            }
+            throw APIError(.notFound, "there is no \(call.request.path.prefix(128)); see /1.0/openapi.json")
+        } catch {
+            call.responder.respond(error.response)
+        }
+    }
+
+    private func perform(_ route: Route, _ call: Call) throws(APIError) {
+        switch route.place {
+        case .here(let handler):
+            call.responder.respond(HTTPResponse(status: route.status, document: try handler(call)))
+        case .held(let handler):
+            try handler(call)
+        case .leader(let handler):
+            let node = try member()
+            if let leadership = node.leadership {
+                call.responder.respond(HTTPResponse(status: route.status, document: try handler(leadership, call)))
+                return
+            }
+            guard call.request.headers["Fanmesh-Forwarded"] == nil else {
+                throw APIError(.notLeader, "'\(node.membership.name)' does not lead the database")
+            }
+            let body = call.request.body.isEmpty ? nil : call.request.body
+            let response = try node.link.forward(
+                route.method,
+                call.target,
+                body,
+                unless: { node.leadership != nil }
+            )
+            if let response {
+                call.responder.respond(response)
+            } else if let leadership = node.leadership {
+                call.responder.respond(HTTPResponse(status: route.status, document: try handler(leadership, call)))
+            } else {
+                throw APIError.noQuorum("the leadership changed while it was asked")
+            }
+        }
+    }
+
+    /// Refuses who may not call a route, in the same words whatever the reason.
+    private func require(_ access: Access, _ call: Call) throws(APIError) {
+        switch (access, call.request.peer) {
+        case (.peers, .local): throw APIError(.badRequest, "this path is for other members")
+        case (_, .local), (.anyone, _): return
+        case (.local, .remote), (.members, .remote), (.peers, .remote):
+            guard access != .local, auth(call) == .member else {
+                if case .remote(let address, let fingerprint) = call.request.peer {
+                    log.warning("not-authorized", "\(address) with certificate \(fingerprint.prefix(16))… was refused")
+                }
+                throw .notAuthorized
+            }
+        }
+    }
+
+    /// Who calls, as `GET /1.0` says it.
+    enum Auth: String {
+        case local
+        case member
+        case untrusted
+    }
+
+    /// Who calls.
+    func auth(_ call: Call) -> Auth {
+        switch call.request.peer {
+        case .local: return .local
+        case .remote(_, let fingerprint):
+            let isMember = state.withLock { $0.node }?.isMember(fingerprint: fingerprint) ?? false
+            return isMember ? .member : .untrusted
+        }
+    }
+}

@@ -1,0 +1,274 @@
+internal import FanCore
+internal import FanDatabase
+internal import FanHTTP
+internal import FanTLS
+internal import Synchronization
+
+extension Server {
+    /// Lists the members: from the leader, or else what was last known, and says which.
+    func members(_ call: Call) throws(APIError) {
+        let node = try member()
+        let isForwarded = call.request.headers["Fanmesh-Forwarded"] != nil
+        do throws(APIError) {
+            if let leadership = node.leadership {
+                // A leader of the past cannot write, and so finds out here.
+                _ = try leadership.read { _ in true }
+                call.responder.respond(HTTPResponse(status: 200, document: leadership.list()))
+                return
+            }
+            guard !isForwarded else { throw APIError(.notLeader, "'\(node.membership.name)' does not lead") }
+            let response = try node.link.forward("GET", "/1.0/members", nil, unless: { node.leadership != nil })
+            if let response { return call.responder.respond(response) }
+            guard let leadership = node.leadership else { throw APIError.noQuorum("the leadership changed") }
+            call.responder.respond(HTTPResponse(status: 200, document: leadership.list()))
+        } catch {
+            guard !isForwarded, error.code == .noQuorum else { throw error }
+            call.responder.respond(HTTPResponse(status: 200, document: node.lastKnown(error)))
+        }
+    }
+
+    /// Takes a member out, from elsewhere.
+    func remove(_ call: Call, _ leader: Leadership) throws(APIError) -> Document {
+        let isForced = call.request.query["force"].map { $0 != "0" } ?? false
+        let isLeaving = call.request.query["leaving"].map { $0 != "0" } ?? false
+        let node = try member()
+        let status = leader.statuses().first { $0.member.name == call.name }
+        if let status, status.state == .offline, !isForced, !isLeaving {
+            throw APIError(
+                .conflict,
+                "'\(call.name)' is OFFLINE: \(status.message)",
+                remedy: "bring it back, or remove it for good: fanmesh cluster remove \(call.name) --force"
+            )
+        }
+        let member = try leader.remove(call.name)
+        try node.retire(member, leader)
+        log.notice("member-removed", "'\(member.name)' at \(member.address) is no member any more")
+        var message = "'\(member.name)' is no member any more; its certificate is refused from now on"
+        if !isLeaving {
+            do throws(APIError) {
+                _ = try node.link.call(
+                    member.address,
+                    "POST",
+                    "/1.0/internal/removed",
+                    ["cluster_id": .string(node.membership.clusterID)],
+                    timeout: .seconds(isForced ? 1 : 5)
+                )
+            } catch {
+                message += "; it could not be told: run 'fanmesh leave --force' on it if it comes back"
+            }
+        }
+        return [
+            "schema": "fanmesh.removal/v1",
+            "name": .string(member.name),
+            "message": .string(message),
+            "remedy": .string(
+                "it still knows the cluster certificate's key: replace that with 'fanmesh cluster rotate'"
+            ),
+        ]
+    }
+
+    /// Another member says that this one was removed.
+    func beRemoved(_ call: Call) throws(APIError) -> Document {
+        let node = try member()
+        let clusterID: String
+        do { clusterID = try call.body().text("cluster_id") } catch { throw APIError(any: error) }
+        guard clusterID == node.membership.clusterID else { throw APIError(.wrongCluster, "another cluster is meant") }
+        log.notice("removed", "this node was removed from its cluster")
+        // The answer goes out on the listener that is about to close.
+        housekeep { [self] in
+            do throws(APIError) {
+                try exclusively { () throws(APIError) in
+                    do { try forget() } catch { throw APIError(any: error) }
+                }
+            } catch { log.error("not-forgotten", "\(error)") }
+        }
+        return ["schema": "fanmesh.removal/v1", "name": .string(node.membership.name)]
+    }
+}
+
+extension ClusterNode {
+    /// Takes a former member's node out of the database, once another has its role.
+    ///
+    /// The member stays up until this is done: of two voters, both are needed for it.
+    func retire(_ member: Member, _ leader: Leadership) throws(APIError) {
+        let deadline = ContinuousClock.now + .seconds(15)
+        var last = "it took longer than 15 s"
+        while ContinuousClock.now < deadline {
+            do {
+                let client = try DatabaseClient(descriptor: database.connectLocally(), timeout: .seconds(10))
+                while try client.cluster().contains(where: { $0.id == member.id }) {
+                    guard ContinuousClock.now < deadline, let done = try leader.adjustRoles(client) else { break }
+                    log.notice("roles", done)
+                }
+                if try !client.cluster().contains(where: { $0.id == member.id }) { return }
+            } catch { last = "\(error)" }
+            sleepThread(for: .milliseconds(50))
+        }
+        throw APIError(
+            .timeout,
+            "'\(member.name)' is no member any more, but its database node could not be taken out: \(last)",
+            remedy: "the leader goes on trying; see 'fanmesh cluster list'"
+        )
+    }
+
+    /// The members as they were last known, none of them known to be there.
+    func lastKnown(_ error: APIError) -> Document {
+        let state = state
+        let mapping = state.config.mapping
+        let rows = state.members.map { member in
+            MemberStatus(
+                member: member,
+                role: .spare,
+                state: .unknown,
+                message: "last known; the database has no quorum"
+            ).document(mapping)
+        }
+        return [
+            "schema": "fanmesh.members/v1",
+            "members": .array(rows),
+            "leader": nil,
+            "quorum": false,
+            "stale": true,
+            "tolerance": "no change is possible now: the database has no quorum",
+            "warnings": .array([
+                Warning(
+                    code: "no-quorum",
+                    severity: .error,
+                    message: error.message,
+                    remedy: error.remedy
+                ).document
+            ]),
+        ]
+    }
+}
+
+extension Leadership {
+    /// The rows of `cluster list`.
+    func list() -> Document {
+        let state = state
+        let statuses = statuses()
+        return [
+            "schema": "fanmesh.members/v1",
+            "members": .array(statuses.map { $0.document(state.config.mapping) }),
+            "leader": .string(name),
+            "quorum": true,
+            "stale": false,
+            "tolerance": .string(tolerance()),
+            "warnings": .array(warnings().map(\.document)),
+        ]
+    }
+
+    /// What should be looked at.
+    func warnings() -> [Warning] {
+        let (config, members, reports, presence) = model.withLock {
+            ($0.state.config, $0.state.members, $0.reports, $0.presence)
+        }
+        return ConflictFinder.conflicts(config: config, members: members, reports: reports)
+            + presence.clockWarnings(leader: name)
+    }
+
+    /// One member with its report.
+    func show(_ name: String) throws(APIError) -> Document {
+        _ = try member(name)
+        guard let status = statuses().first(where: { $0.member.name == name }) else {
+            throw APIError(.notFound, "there is no member '\(name.prefix(64))'")
+        }
+        guard case .object(let fields) = status.document(state.config.mapping) else { return .null }
+        return .object([Document.Field(key: "schema", value: "fanmesh.member/v1")] + fields)
+    }
+
+    /// The cluster as a whole.
+    func overview(_ call: Call) throws(APIError) -> Document {
+        let state = state
+        let statuses = statuses()
+        func names(_ role: DatabaseRole) -> Document {
+            .array(statuses.filter { $0.role == role }.map { .string($0.member.name) })
+        }
+        return [
+            "schema": "fanmesh.cluster-info/v1",
+            "config": state.config.document,
+            "fingerprint": .string(try call.server.member().certificates.withLock { $0.cluster.fingerprint }),
+            "leader": .string(name),
+            "quorum": true,
+            "members": .number(statuses.count),
+            "voters": names(.voter),
+            "standbys": names(.standby),
+            "spares": names(.spare),
+            "tolerance": .string(tolerance()),
+            "warnings": .array(warnings().map(\.document)),
+        ]
+    }
+
+    /// Takes a report that came over the API.
+    func receive(_ call: Call) throws(APIError) -> Document {
+        guard call.request.body.count <= NodeReport.maximumBytes else {
+            throw APIError(.tooLarge, "the report has \(call.request.body.count) bytes, at most 65536 are taken")
+        }
+        let report: NodeReport
+        do { report = try NodeReport(try call.body()) } catch { throw APIError(any: error) }
+        return try receipt(stored: take(report, of: call.name))
+    }
+
+    /// The answer to a report.
+    func receipt(stored: Bool) throws(APIError) -> Document {
+        [
+            "schema": "fanmesh.receipt/v1", "generation": .number(state.generation), "stored": .bool(stored),
+        ]
+    }
+
+    // MARK: tokens
+
+    /// Makes a token and says what to do with it.
+    func issueToken(_ call: Call) throws(APIError) -> Document {
+        let name: String
+        let expiry: Duration?
+        do {
+            let body = try call.body()
+            name = try body.text("name")
+            expiry = try body.optionalInteger("expiry_s", as: Int64.self).map { .seconds($0) }
+        } catch { throw APIError(any: error) }
+        let fingerprint = try call.server.member().certificates.withLock { $0.cluster.fingerprint }
+        let (token, expiresAt) = try addToken(name: name, expiry: expiry, fingerprint: fingerprint)
+        return [
+            "schema": "fanmesh.token/v1",
+            "name": .string(name),
+            "token": .string(token.encoded),
+            "expires_at": .string(Timestamp(secondsSince1970: expiresAt).description),
+            "command": .string("fanmesh join \(token.encoded)"),
+        ]
+    }
+
+    /// All tokens that are still remembered, without their secrets.
+    func tokens() throws(APIError) -> Document {
+        let now = wallClockMilliseconds() / 1000
+        let records = try read { transaction in try transaction.tokens() }
+        let rows = records.map { token -> Document in
+            [
+                "name": .string(token.name),
+                "created_by": .string(token.createdBy),
+                "created_at": .string(Timestamp(secondsSince1970: token.createdAt).description),
+                "expires_at": .string(Timestamp(secondsSince1970: token.expiresAt).description),
+                "state": .string(
+                    token.usedAt != nil
+                        ? "used"
+                        : token.revokedAt != nil ? "revoked" : token.expiresAt <= now ? "expired" : "valid"
+                ),
+            ]
+        }
+        return ["schema": "fanmesh.tokens/v1", "tokens": .array(rows)]
+    }
+
+    /// Makes a name's token void.
+    func revokeToken(_ name: String) throws(APIError) -> Document {
+        let now = wallClockMilliseconds() / 1000
+        let wasThere = try write { transaction in try transaction.revokeToken(name: name, now: now) }
+        guard wasThere else {
+            throw APIError(
+                .notFound,
+                "there is no valid token for '\(name.prefix(64))'",
+                remedy: "see 'fanmesh cluster tokens'"
+            )
+        }
+        return ["schema": "fanmesh.revocation/v1", "name": .string(name)]
+    }
+}

@@ -1,0 +1,324 @@
+internal import FanCore
+internal import FanDatabase
+internal import FanHTTP
+internal import FanSystem
+internal import FanTLS
+internal import Synchronization
+
+extension Server {
+    /// The whole API.
+    static let routes: [Route] = [
+        Route("GET", "/1.0", .anyone, .here { call throws(APIError) in call.server.greeting(call) }),
+        Route("GET", "/1.0/openapi.json", .members, .here { _ throws(APIError) in OpenAPI.document }),
+
+        // This node.
+        Route("GET", "/1.0/local", .local, .held { call throws(APIError) in try call.server.watch(call) }),
+        Route("PUT", "/1.0/local/report", .local, .here { call throws(APIError) in try call.server.report(call) }),
+        Route("POST", "/1.0/init", .local, .here { call throws(APIError) in try call.server.bootstrap(call) }),
+        Route("POST", "/1.0/rehearse", .local, .here { call throws(APIError) in try call.server.rehearse(call) }),
+        Route("POST", "/1.0/join", .local, .here { call throws(APIError) in try call.server.join(call) }),
+        Route("POST", "/1.0/leave", .local, .here { call throws(APIError) in try call.server.leave(call) }),
+
+        // The cluster.
+        Route(
+            "GET",
+            "/1.0/cluster",
+            .members,
+            .leader { leader, call throws(APIError) in
+                try leader.overview(call)
+            }
+        ),
+        Route(
+            "PATCH",
+            "/1.0/cluster",
+            .members,
+            .leader { leader, call throws(APIError) in
+                let config = try leader.edit(try call.body())
+                return ["schema": "fanmesh.config/v1", "config": config.document]
+            }
+        ),
+        Route(
+            "POST",
+            "/1.0/cluster/rotate",
+            .members,
+            .leader { leader, call throws(APIError) in
+                try call.server.rotate(leader)
+            }
+        ),
+        Route("GET", "/1.0/members", .members, .held { call throws(APIError) in try call.server.members(call) }),
+        Route(
+            "GET",
+            "/1.0/members/*",
+            .members,
+            .leader { leader, call throws(APIError) in
+                try leader.show(call.name)
+            }
+        ),
+        Route(
+            "PATCH",
+            "/1.0/members/*",
+            .members,
+            .leader { leader, call throws(APIError) in
+                let member = try leader.edit(call.name, try call.body())
+                return ["schema": "fanmesh.member-record/v1", "member": member.document]
+            }
+        ),
+        Route(
+            "PUT",
+            "/1.0/members/*/report",
+            .members,
+            .leader { leader, call throws(APIError) in
+                try leader.receive(call)
+            }
+        ),
+        Route(
+            "DELETE",
+            "/1.0/members/*",
+            .members,
+            .leader { leader, call throws(APIError) in
+                try call.server.remove(call, leader)
+            }
+        ),
+        Route(
+            "POST",
+            "/1.0/tokens",
+            .members,
+            .leader { leader, call throws(APIError) in
+                try leader.issueToken(call)
+            }
+        ),
+        Route("GET", "/1.0/tokens", .members, .leader { leader, _ throws(APIError) in try leader.tokens() }),
+        Route(
+            "DELETE",
+            "/1.0/tokens/*",
+            .members,
+            .leader { leader, call throws(APIError) in
+                try leader.revokeToken(call.name)
+            }
+        ),
+        Route("GET", "/1.0/database/dump", .members, .here { call throws(APIError) in try call.server.dump(call) }),
+
+        // Candidates: whoever has the secret of a token.
+        Route(
+            "POST",
+            "/1.0/join/rehearsal",
+            .anyone,
+            .here { call throws(APIError) in
+                try call.server.admit(call, redeeming: false)
+            }
+        ),
+        Route(
+            "POST",
+            "/1.0/join/redemption",
+            .anyone,
+            .here { call throws(APIError) in
+                try call.server.admit(call, redeeming: true)
+            }
+        ),
+
+        // Members among themselves.
+        Route(
+            "POST",
+            "/1.0/internal/rehearsal",
+            .peers,
+            .leader { leader, call throws(APIError) in
+                try leader.rehearse(try call.candidate())
+            }
+        ),
+        Route(
+            "POST",
+            "/1.0/internal/redemption",
+            .peers,
+            .leader { leader, call throws(APIError) in
+                try leader.redeem(try call.candidate())
+            }
+        ),
+        Route(
+            "POST",
+            "/1.0/internal/heartbeat",
+            .peers,
+            .held { call throws(APIError) in
+                try call.server.hear(call)
+            }
+        ),
+        Route("GET", "/1.0/internal/state", .peers, .held { call throws(APIError) in try call.server.state(call) }),
+        Route(
+            "GET",
+            "/1.0/internal/database",
+            .peers,
+            .held { call throws(APIError) in
+                try call.server.openTunnel(call)
+            }
+        ),
+        Route(
+            "POST",
+            "/1.0/internal/certificate",
+            .peers,
+            .here { call throws(APIError) in
+                try call.server.takeCertificate(call)
+            }
+        ),
+        Route(
+            "POST",
+            "/1.0/internal/removed",
+            .peers,
+            .here { call throws(APIError) in
+                try call.server.beRemoved(call)
+            }
+        ),
+    ]
+
+    // MARK: this node
+
+    private func greeting(_ call: Call) -> Document {
+        [
+            "schema": "fanmesh.api/v1",
+            "api": "1.0",
+            "version": .string(FanmeshVersion.text),
+            "schema_version": .number(Schema.version),
+            "configured": .bool(state.withLock { $0.node != nil || $0.failure != nil }),
+            "auth": .string(auth(call).rawValue),
+        ]
+    }
+
+    /// Answers with what is known of the cluster, now or when it changes.
+    private func watch(_ call: Call) throws(APIError) {
+        let known = call.request.query["generation"].flatMap { Int($0) }
+        let wait = min(max(call.request.query["wait"].flatMap { Int($0) } ?? 0, 0), 60)
+        let agent = call.request.query["agent"]
+        if let agent {
+            guard agent.utf8.count == 32 else { throw APIError(.badRequest, "'agent' has not 32 hexadecimal digits") }
+            let isNew = state.withLock { state in
+                let isNew = state.agent?.nodeID != agent
+                state.agent = Agent(
+                    nodeID: agent,
+                    watching: (isNew ? 0 : state.agent?.watching ?? 0) + 1,
+                    seen: .now
+                )
+                return isNew
+            }
+            if isNew { announce() }
+        }
+        let version = state.withLock { $0.version }
+        let respond: @Sendable () -> Void = { [self] in
+            if agent != nil {
+                state.withLock { state in
+                    guard var watcher = state.agent else { return }
+                    watcher.watching = max(0, watcher.watching - 1)
+                    watcher.seen = .now
+                    state.agent = watcher
+                }
+            }
+            call.responder.respond(HTTPResponse(status: 200, document: snapshot().document))
+        }
+        let now = snapshot()
+        guard wait > 0, known == now.generation else { return respond() }
+        watchers.park(until: .now + .seconds(wait), respond)
+        if state.withLock({ $0.version }) != version { watchers.wake() }
+    }
+
+    /// Takes the own agent's report and has the leader keep it.
+    private func report(_ call: Call) throws(APIError) -> Document {
+        let node = try member()
+        let report: NodeReport
+        do { report = try NodeReport(try call.body()) } catch { throw APIError(any: error) }
+        let receipt = try node.atLeader(
+            "PUT",
+            "/1.0/members/\(node.membership.name)/report",
+            report.document.compactJSON
+        ) { leader throws(APIError) in
+            try leader.receipt(stored: leader.take(report, of: node.membership.name))
+        }
+        if report.verdict != .error, report.mapping == node.state.config.mapping {
+            do {
+                if try node.finishJoining() { announce() }
+            } catch { throw APIError(any: error) }
+        }
+        return receipt
+    }
+
+    // MARK: members among themselves
+
+    /// Takes a heartbeat; a server that does not lead says who does.
+    private func hear(_ call: Call) throws(APIError) {
+        let node = try member()
+        let heartbeat: Heartbeat
+        do { heartbeat = try Heartbeat(try call.body()) } catch { throw APIError(any: error) }
+        guard let leadership = node.leadership else {
+            guard let leader = node.link.leader, leader != node.membership.address else {
+                throw APIError(.notLeader, "'\(node.membership.name)' knows no leader")
+            }
+            call.responder.respond(
+                HTTPResponse(
+                    status: 200,
+                    document: [
+                        "schema": "fanmesh.heartbeat/v1", "generation": .number(heartbeat.generation),
+                        "leader": .text(node.leaderName), "leader_address": .text(leader),
+                    ]
+                )
+            )
+            return
+        }
+        try leadership.hear(heartbeat)
+        leadership.answer(heartbeat, with: call.responder)
+        if !leadership.hasDatabaseNode(of: heartbeat.name) { node.roleBell.ring() }
+    }
+
+    private func state(_ call: Call) throws(APIError) {
+        let node = try member()
+        let body =
+            node.leadership?.encodedState ?? node.state.document.compactJSON
+        call.responder.respond(HTTPResponse(status: 200, json: body))
+    }
+
+    /// Joins another member's connection with the database's own.
+    private func openTunnel(_ call: Call) throws(APIError) {
+        let node = try member()
+        guard case .remote(_, let fingerprint) = call.request.peer else { throw .notAuthorized }
+        guard call.request.headers["Fanmesh-Cluster"] == node.membership.clusterID else {
+            throw APIError(.wrongCluster, "this is the database of another cluster")
+        }
+        guard call.request.headers["Upgrade"] == ClusterNode.databaseProtocol else {
+            throw APIError(.badRequest, "this path wants 'Upgrade: \(ClusterNode.databaseProtocol)'")
+        }
+        let own: Int32
+        do throws(DatabaseError) { own = try node.database.connectLocally() } catch { throw APIError(error) }
+        call.responder.upgrade(to: ClusterNode.databaseProtocol) { peer in
+            node.tunnels.join(peer, own, of: fingerprint)
+        }
+    }
+
+    // MARK: the database
+
+    /// The tables as text, from the leader or from this node's own copy.
+    private func dump(_ call: Call) throws(APIError) -> Document {
+        let node = try member()
+        do {
+            let client = try DatabaseClient(descriptor: node.database.connectLocally(), timeout: .seconds(10))
+            let files = try client.dump("fanmesh")
+            let digest = sha256Hex(files.sorted { $0.name < $1.name }.flatMap { $0.bytes })
+            return [
+                "schema": "fanmesh.dump/v1", "member": .string(node.membership.name), "digest": .string(digest),
+                "bytes": .number(files.reduce(0) { $0 + $1.bytes.count }),
+            ]
+        } catch { throw APIError(any: error) }
+    }
+}
+
+extension ClusterNode {
+    /// Runs at the leader: here when this node leads, else over there.
+    func atLeader(
+        _ method: String,
+        _ target: String,
+        _ body: [UInt8]?,
+        _ here: (Leadership) throws(APIError) -> Document
+    ) throws(APIError) -> Document {
+        if let leadership { return try here(leadership) }
+        if let response = try link.forward(method, target, body, unless: { leadership != nil }) {
+            guard response.status < 300 else { throw APIError(from: response, of: "the leader") }
+            do throws(HTTPError) { return try response.document() } catch { throw APIError(.failed, "\(error)") }
+        }
+        guard let leadership else { throw .noQuorum("the leadership changed while it was asked") }
+        return try here(leadership)
+    }
+}

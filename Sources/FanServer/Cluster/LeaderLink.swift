@@ -1,0 +1,202 @@
+internal import FanCore
+internal import FanHTTP
+internal import FanTLS
+internal import Synchronization
+
+/// The way to the leader and to other members: kept connections, mutual TLS, and who leads.
+final class LeaderLink: Sendable {
+    /// How long a connection may take to come about.
+    static let dialTimeout: Duration = .seconds(2)
+    /// How long a request looks for a leader before it is refused.
+    static let patience: Duration = .seconds(4)
+
+    let trust: TrustBox
+    private let own: SocketAddress
+    private let identity: Identity
+
+    private struct State {
+        var leader: SocketAddress?
+        var idle: [SocketAddress: [HTTPConnection]] = [:]
+        var heartbeat: (address: SocketAddress, connection: HTTPConnection)?
+        var isClosed = false
+    }
+
+    private let state = Mutex(State())
+
+    init(own: SocketAddress, identity: Identity, trust: TrustBox) {
+        self.own = own
+        self.identity = identity
+        self.trust = trust
+    }
+
+    /// Who leads, nil while nobody is known to.
+    var leader: SocketAddress? { state.withLock { $0.leader } }
+
+    /// Remembers who leads.
+    ///
+    /// - Returns: whether that is somebody else than before.
+    func follow(_ leader: SocketAddress?) -> Bool {
+        let former = state.withLock { state -> (isOther: Bool, heartbeat: HTTPConnection?) in
+            guard state.leader != leader else { return (false, nil) }
+            state.leader = leader
+            defer { state.heartbeat = nil }
+            return (true, state.heartbeat?.connection)
+        }
+        // The held-back answer of a former leader would come too late.
+        former.heartbeat?.close()
+        return former.isOther
+    }
+
+    /// Forgets a leader that does not answer.
+    func lose(_ address: SocketAddress) {
+        state.withLock { state in
+            if state.leader == address { state.leader = nil }
+            state.idle[address] = nil
+        }
+    }
+
+    /// Closes all connections, and refuses new ones.
+    func close() {
+        let open = state.withLock { state in
+            state.isClosed = true
+            defer {
+                state.idle = [:]
+                state.heartbeat = nil
+            }
+            return state.idle.values.flatMap(\.self) + [state.heartbeat?.connection].compactMap(\.self)
+        }
+        for connection in open { connection.close() }
+    }
+
+    /// Asks a member and reads its answer.
+    ///
+    /// - Throws: ``APIError``: what it refused, or ``APIError/Code/noQuorum`` when it could not be asked.
+    func call(
+        _ address: SocketAddress,
+        _ method: String,
+        _ target: String,
+        _ body: Document?,
+        timeout: Duration,
+        onOwnConnection: Bool = false
+    ) throws(APIError) -> Document {
+        let bytes = body.map { $0.compactJSON }
+        let response: HTTPResponse
+        do throws(HTTPError) {
+            if onOwnConnection {
+                response = try ask(onHeartbeatConnectionTo: address, method, target, bytes, timeout: timeout)
+            } else {
+                response = try send(to: address, method, target, bytes, headers: HTTPHeaders(), timeout: timeout)
+            }
+        } catch {
+            lose(address)
+            throw .noQuorum("\(error)")
+        }
+        guard response.status < 300 else { throw APIError(from: response, of: address.description) }
+        do throws(HTTPError) { return try response.document() } catch { throw APIError(.failed, "\(error)") }
+    }
+
+    /// Has the leader answer a request, whoever that is by the time it is found.
+    ///
+    /// Every request that is sent on may be repeated: writes are idempotent.
+    ///
+    /// - Throws: ``APIError/Code/noQuorum`` when there is no leader for too long.
+    func forward(
+        _ method: String,
+        _ target: String,
+        _ body: [UInt8]?,
+        patience: Duration = LeaderLink.patience,
+        unless isLeading: () -> Bool = { false }
+    ) throws(APIError) -> HTTPResponse? {
+        let deadline = ContinuousClock.now + patience
+        var last = "no leader is known"
+        var pause = Duration.milliseconds(10)
+        while true {
+            if isLeading() { return nil }
+            if let leader, leader != own {
+                do throws(HTTPError) {
+                    let response = try send(
+                        to: leader,
+                        method,
+                        target,
+                        body,
+                        headers: ["Fanmesh-Forwarded": "1"],
+                        timeout: max(deadline - .now, .milliseconds(100))
+                    )
+                    guard response.status == 503 else { return response }
+                    last = APIError(from: response, of: leader.description).message
+                } catch {
+                    last = "\(error)"
+                    lose(leader)
+                }
+            }
+            guard ContinuousClock.now + pause < deadline else { throw .noQuorum(last) }
+            sleepThread(for: pause)
+            pause = min(pause * 2, .milliseconds(100))
+        }
+    }
+
+    // MARK: connections
+
+    private func dial(_ address: SocketAddress, timeout: Duration) throws(HTTPError) -> HTTPConnection {
+        try HTTPConnection.tls(
+            to: address,
+            from: own.address,
+            identity: identity,
+            trusting: trust.fingerprints,
+            timeout: min(timeout, Self.dialTimeout)
+        )
+    }
+
+    private func send(
+        to address: SocketAddress,
+        _ method: String,
+        _ target: String,
+        _ body: [UInt8]?,
+        headers: HTTPHeaders,
+        timeout: Duration
+    ) throws(HTTPError) -> HTTPResponse {
+        let kept = state.withLock { $0.idle[address]?.popLast() }
+        if let kept {
+            do throws(HTTPError) {
+                let response = try kept.request(method, target, headers: headers, body: body, timeout: timeout)
+                put(back: kept, address)
+                return response
+            } catch {
+                // It was closed while it lay idle, or its server is gone: only a new connection tells.
+                kept.close()
+                state.withLock { $0.idle[address] = nil }
+                if case .timeout = error.reason { throw error }
+            }
+        }
+        let connection = try dial(address, timeout: timeout)
+        let response = try connection.request(method, target, headers: headers, body: body, timeout: timeout)
+        put(back: connection, address)
+        return response
+    }
+
+    private func put(back connection: HTTPConnection, _ address: SocketAddress) {
+        guard connection.isOpen else { return }
+        let isKept = state.withLock { state in
+            guard !state.isClosed, state.idle[address, default: []].count < 8 else { return false }
+            state.idle[address, default: []].append(connection)
+            return true
+        }
+        if !isKept { connection.close() }
+    }
+
+    private func ask(
+        onHeartbeatConnectionTo address: SocketAddress,
+        _ method: String,
+        _ target: String,
+        _ body: [UInt8]?,
+        timeout: Duration
+    ) throws(HTTPError) -> HTTPResponse {
+        let kept = state.withLock { $0.heartbeat }
+        if let kept, kept.address == address, kept.connection.isOpen {
+            return try kept.connection.request(method, target, body: body, timeout: timeout)
+        }
+        let connection = try dial(address, timeout: timeout)
+        state.withLock { $0.heartbeat = (address, connection) }
+        return try connection.request(method, target, body: body, timeout: timeout)
+    }
+}

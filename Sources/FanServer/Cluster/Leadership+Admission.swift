@@ -1,0 +1,253 @@
+internal import FanCore
+internal import FanDatabase
+internal import FanTLS
+internal import Synchronization
+
+/// A node that wants to become a member.
+struct Candidate: Hashable, Sendable {
+    var name: String
+    var secret: String
+    var nodeID: String
+    var address: SocketAddress
+    var underlayAddress: IPv4Address
+    var fingerprint: String
+    var failureDomain: String
+    var version: String
+    var schema: Int
+    var clock: Int64
+
+    var document: Document {
+        [
+            "name": .string(name), "secret": .string(secret), "node_id": .string(nodeID), "address": .text(address),
+            "underlay_address": .text(underlayAddress), "fingerprint": .string(fingerprint),
+            "failure_domain": .string(failureDomain), "version": .string(version), "schema_version": .number(schema),
+            "clock_ms": .number(clock),
+        ]
+    }
+
+    init(
+        name: String,
+        secret: String,
+        nodeID: String,
+        address: SocketAddress,
+        underlayAddress: IPv4Address,
+        fingerprint: String,
+        failureDomain: String,
+        version: String,
+        schema: Int,
+        clock: Int64
+    ) {
+        self.name = name
+        self.secret = secret
+        self.nodeID = nodeID
+        self.address = address
+        self.underlayAddress = underlayAddress
+        self.fingerprint = fingerprint
+        self.failureDomain = failureDomain
+        self.version = version
+        self.schema = schema
+        self.clock = clock
+    }
+
+    /// Reads a candidate.
+    ///
+    /// - Parameters:
+    ///   - document: what it sent.
+    ///   - fingerprint: that of the certificate it came with; nil to believe the document, which a member sent on.
+    /// - Throws: ``DocumentError`` naming the key.
+    init(_ document: Document, fingerprint: String?) throws(DocumentError) {
+        name = try document.parsed("name", checkedLabel)
+        secret = try document.text("secret")
+        nodeID = try document.parsed("node_id") { try checkedHexadecimal($0, digits: 32) }
+        address = try document.parsed("address") { try SocketAddress(parsing: $0) }
+        underlayAddress = try document.parsed("underlay_address") { try IPv4Address(parsing: $0) }
+        if let fingerprint {
+            self.fingerprint = fingerprint
+        } else {
+            self.fingerprint = try document.parsed("fingerprint") { try checkedHexadecimal($0, digits: 64) }
+        }
+        failureDomain = try document.optionalParsed("failure_domain", checkedLabel) ?? "default"
+        version = try document.text("version")
+        guard version.utf8.count <= 64 else { throw DocumentError(path: "version", problem: "is longer than 64 bytes") }
+        schema = try document.integer("schema_version")
+        clock = try document.integer("clock_ms")
+    }
+}
+
+/// Takes a DNS label.
+func checkedLabel(_ text: String) throws(ClusterInputError) -> String {
+    try DNSLabel.check(text)
+    return text
+}
+
+/// Takes lower-case hexadecimal digits of an exact number.
+private func checkedHexadecimal(_ text: String, digits: Int) throws(DocumentError) -> String {
+    let isRight =
+        text.utf8.count == digits && text.utf8.allSatisfy { (48...57).contains($0) || (97...102).contains($0) }
+    guard isRight else { throw DocumentError(path: "", problem: "has not \(digits) hexadecimal digits") }
+    return text
+}
+
+extension Leadership {
+    /// How many members there may be.
+    static let memberLimit = 10_000
+
+    // MARK: tokens
+
+    /// Makes a token for a name; an earlier one for that name is void from now on.
+    func addToken(name: String, expiry: Duration?, fingerprint: String) throws(APIError) -> (JoinToken, Int64) {
+        try refuseTaken(name: name)
+        let state = state
+        let expiry = expiry ?? state.config.tokenExpiry
+        guard expiry >= .seconds(1), expiry <= .seconds(365 * 86_400) else {
+            throw APIError(.badRequest, "a token's expiry is 1 s to 365 days", remedy: "use --expiry 3h")
+        }
+        let secret = hexadecimal(randomBytes(32))
+        let hash = sha256Hex(Array(secret.utf8))
+        let now = wallClockMilliseconds() / 1000
+        let expiresAt = now + expiry.wholeSeconds
+        let creator = self.name
+        try write { transaction in
+            try transaction.addToken(name: name, hash: hash, createdBy: creator, now: now, expiresAt: expiresAt)
+        }
+        // Members that are gone would only cost the joiner time; this leader comes first.
+        let online = statuses().filter { $0.state != .offline }
+        let addresses =
+            online.filter(\.isLeader).map(\.member.address) + online.filter { !$0.isLeader }.map(\.member.address)
+        let token = JoinToken(
+            serverName: name,
+            fingerprint: fingerprint,
+            addresses: Array(addresses.prefix(16)),
+            secret: secret,
+            expiresAt: Timestamp(secondsSince1970: expiresAt)
+        )
+        return (token, expiresAt)
+    }
+
+    /// Refuses a name that a member has.
+    private func refuseTaken(name: String) throws(APIError) {
+        do throws(ClusterInputError) { try DNSLabel.check(name) } catch { throw APIError(.badRequest, "\(error)") }
+        if let member = state.members.first(where: { $0.name == name }) {
+            throw APIError(
+                .conflict,
+                "'\(name)' is a member already, at \(member.address)",
+                remedy: "choose another name, or remove it first: fanmesh cluster remove \(name)"
+            )
+        }
+    }
+
+    /// Checks a candidate's secret without using the token up.
+    private func requireToken(
+        _ candidate: Candidate,
+        _ transaction: inout Transaction
+    ) throws {
+        let now = wallClockMilliseconds() / 1000
+        let next = "get a new one on a member: fanmesh cluster add \(candidate.name)"
+        switch try transaction.tokenState(hash: sha256Hex(Array(candidate.secret.utf8)), now: now) {
+        case .valid(let name):
+            guard name == candidate.name else {
+                throw APIError(
+                    .conflict,
+                    "the token is for '\(name)', not for '\(candidate.name)'",
+                    remedy: "leave --name out, or say --name \(name)"
+                )
+            }
+        case .expired: throw APIError(.tokenExpired, "the token for '\(candidate.name)' has expired", remedy: next)
+        case .used: throw APIError(.tokenUsed, "the token for '\(candidate.name)' was already used", remedy: next)
+        case .revoked: throw APIError(.tokenRevoked, "the token for '\(candidate.name)' was revoked", remedy: next)
+        case .unknown: throw APIError.notAuthorized
+        }
+    }
+
+    // MARK: joining
+
+    /// Tells a candidate whether it could join, and into what; nothing is kept.
+    func rehearse(_ candidate: Candidate) throws(APIError) -> Document {
+        try read { transaction in try self.requireToken(candidate, &transaction) }
+        let state = state
+        return [
+            "schema": "fanmesh.rehearsal/v1",
+            "name": .string(candidate.name),
+            "config": state.config.document,
+            "members": .array(state.members.map(\.document)),
+            "checks": .array(checks(of: candidate, in: state).map(\.document)),
+        ]
+    }
+
+    private func checks(of candidate: Candidate, in state: ClusterState) -> [HostCheck] {
+        Rehearsal.checks(
+            candidate: JoinCandidate(
+                name: candidate.name,
+                address: candidate.address,
+                underlayAddress: candidate.underlayAddress,
+                version: candidate.version,
+                schema: candidate.schema,
+                clockOffset: .milliseconds(candidate.clock - wallClockMilliseconds())
+            ),
+            config: state.config,
+            members: state.members.filter { $0.fingerprint != candidate.fingerprint },
+            judge: name
+        )
+    }
+
+    /// Uses the token up and makes the candidate a member, both or neither.
+    ///
+    /// Repeating it under the same certificate gives the same answer: the first one may have been lost on the way.
+    func redeem(_ candidate: Candidate) throws(APIError) -> Document {
+        let state = state
+        let known = state.members.first { $0.fingerprint == candidate.fingerprint && $0.name == candidate.name }
+        if known == nil {
+            // The token comes first: a stranger learns nothing about the cluster.
+            try read { transaction in try self.requireToken(candidate, &transaction) }
+            if let failure = checks(of: candidate, in: state).first(where: { $0.result == .fail }) {
+                throw APIError(.rehearsalFailed, failure.detail, remedy: failure.remedy)
+            }
+            guard state.members.count < Self.memberLimit else {
+                throw APIError(.conflict, "the cluster has \(Self.memberLimit) members, which is the limit")
+            }
+            try change { transaction in
+                try self.requireToken(candidate, &transaction)
+                let now = wallClockMilliseconds() / 1000
+                let hash = sha256Hex(Array(candidate.secret.utf8))
+                _ = try transaction.redeemToken(
+                    hash: hash,
+                    name: candidate.name,
+                    by: candidate.fingerprint,
+                    now: now
+                )
+                try transaction.insert(
+                    Member(
+                        id: transaction.nextID(),
+                        name: candidate.name,
+                        nodeID: candidate.nodeID,
+                        address: candidate.address,
+                        underlayAddress: candidate.underlayAddress,
+                        fingerprint: candidate.fingerprint,
+                        failureDomain: candidate.failureDomain,
+                        version: candidate.version,
+                        schema: candidate.schema,
+                        incarnation: 0,
+                        joinedAt: now
+                    )
+                )
+            }
+        }
+        let now = self.state
+        guard let member = now.members.first(where: { $0.fingerprint == candidate.fingerprint }) else {
+            throw APIError(.conflict, "'\(candidate.name)' was removed while it joined")
+        }
+        model.withLock { $0.presence.heard(member.name, at: .now) }
+        return [
+            "schema": "fanmesh.admission/v1",
+            "id": .number(member.id),
+            "state": now.document,
+        ]
+    }
+
+    /// Reads under the epoch, so that a leader of the past does not answer.
+    func read<Result: Sendable>(
+        _ body: @escaping @Sendable (inout Transaction) throws -> Result
+    ) throws(APIError) -> Result {
+        try write(body)
+    }
+}

@@ -1,0 +1,158 @@
+internal import FanCore
+internal import FanDatabase
+internal import FanHTTP
+internal import FanTLS
+internal import Synchronization
+
+/// What a member tells the leader every few seconds.
+struct Heartbeat: Hashable, Sendable {
+    /// Who it is.
+    var name: String
+    /// The cluster it thinks it is in.
+    var clusterID: String
+    /// The generation of the state that it has.
+    var generation: Int
+    /// The start that it is in.
+    var incarnation: Int
+    /// Its version of fanmesh.
+    var version: String
+    /// Its version of the schema.
+    var schema: Int
+    /// Its clock, in milliseconds since 1970.
+    var clock: Int64
+    /// How long the answer may be held back.
+    var wait: Duration
+    /// Whether an agent is connected to it.
+    var hasAgent: Bool
+
+    init(
+        name: String,
+        clusterID: String,
+        generation: Int,
+        incarnation: Int,
+        version: String,
+        schema: Int,
+        clock: Int64,
+        wait: Duration,
+        hasAgent: Bool
+    ) {
+        self.name = name
+        self.clusterID = clusterID
+        self.generation = generation
+        self.incarnation = incarnation
+        self.version = version
+        self.schema = schema
+        self.clock = clock
+        self.wait = wait
+        self.hasAgent = hasAgent
+    }
+
+    var document: Document {
+        [
+            "name": .string(name), "cluster_id": .string(clusterID), "generation": .number(generation),
+            "incarnation": .number(incarnation), "version": .string(version), "schema_version": .number(schema),
+            "clock_ms": .number(clock), "wait_ms": .number(wait.milliseconds),
+            "agent": .bool(hasAgent),
+        ]
+    }
+
+    init(_ document: Document) throws(DocumentError) {
+        name = try document.text("name")
+        clusterID = try document.text("cluster_id")
+        generation = try document.integer("generation")
+        incarnation = try document.integer("incarnation")
+        version = try document.text("version")
+        schema = try document.integer("schema_version")
+        clock = try document.integer("clock_ms")
+        wait = .milliseconds(min(max(try document.integer("wait_ms", as: Int64.self), 0), 60_000))
+        hasAgent = try document.flag("agent")
+    }
+}
+
+extension Leadership {
+    /// Takes a heartbeat; the database hears of it only when something lasting changed.
+    ///
+    /// - Returns: the answer, which the caller may hold back while the generation stays the same.
+    func hear(_ heartbeat: Heartbeat) throws(APIError) {
+        let member = try member(heartbeat.name)
+        guard heartbeat.clusterID == state.config.clusterID else {
+            throw APIError(
+                .wrongCluster,
+                "'\(heartbeat.name)' belongs to the cluster as it was before 'cluster recover'",
+                remedy: "on '\(heartbeat.name)': fanmesh leave --force, then join with a new token"
+            )
+        }
+        guard heartbeat.incarnation >= member.incarnation else {
+            throw APIError(
+                .conflict,
+                "'\(heartbeat.name)' was restored from an old copy: this is its start number "
+                    + "\(heartbeat.incarnation), the cluster has seen number \(member.incarnation)",
+                remedy: "on '\(heartbeat.name)': fanmesh leave --force; on a member: fanmesh cluster remove "
+                    + "\(heartbeat.name) --force; then join with a new token"
+            )
+        }
+        var updated = member
+        updated.incarnation = heartbeat.incarnation
+        updated.version = heartbeat.version
+        updated.schema = heartbeat.schema
+        let now = ContinuousClock.now
+        let skew = Duration.milliseconds(heartbeat.clock - wallClockMilliseconds())
+        model.withLock {
+            $0.presence.heard(heartbeat.name, at: now, clockOffset: skew, hasAgent: heartbeat.hasAgent)
+        }
+        guard updated != member else { return }
+        let record = updated
+        try change(evenIfBlocked: true) { transaction in
+            try transaction.update(record)
+        }
+    }
+
+    /// Answers a heartbeat as soon as there is something new, or when its time is over.
+    func answer(_ heartbeat: Heartbeat, with responder: HTTPResponder) {
+        let respond: @Sendable () -> Void = { [self] in
+            guard !hasEnded else {
+                responder.respond(APIError(.notLeader, "'\(name)' does not lead any more").response)
+                return
+            }
+            responder.respond(
+                HTTPResponse(
+                    status: 200,
+                    document: [
+                        "schema": "fanmesh.heartbeat/v1", "generation": .number(state.generation),
+                        "leader": .string(name), "leader_address": .text(address),
+                    ]
+                )
+            )
+        }
+        guard heartbeat.generation == state.generation, heartbeat.wait > .zero else {
+            respond()
+            return
+        }
+        heartbeats.park(until: .now + heartbeat.wait, respond)
+        // What changed before it was parked would be missed.
+        if heartbeat.generation != state.generation || hasEnded { heartbeats.wake() }
+    }
+
+    /// Takes a report, and writes it when it says something new.
+    ///
+    /// - Returns: whether it was written.
+    func take(_ report: NodeReport, of name: String) throws(APIError) -> Bool {
+        _ = try member(name)
+        let isNew = model.withLock { model in
+            guard let known = model.reports[name], known.lasting == report.lasting else { return true }
+            model.reports[name] = report
+            return false
+        }
+        guard isNew else { return false }
+        let json = report.document.compactJSONText
+        guard json.utf8.count <= NodeReport.maximumBytes else {
+            throw APIError(.tooLarge, "the report of '\(name)' has \(json.utf8.count) bytes, at most 65536 are taken")
+        }
+        let now = wallClockMilliseconds() / 1000
+        try write { transaction in
+            try transaction.saveReport(name, json: json, now: now)
+        }
+        model.withLock { $0.reports[name] = report }
+        return true
+    }
+}

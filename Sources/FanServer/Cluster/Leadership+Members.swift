@@ -1,0 +1,183 @@
+internal import FanCore
+internal import FanDatabase
+internal import Synchronization
+
+extension Leadership {
+    private var ownID: UInt64? { state.members.first { $0.name == name }?.id }
+
+    /// Changes what the members agree on.
+    func edit(_ changes: Document) throws(APIError) -> ClusterConfig {
+        var config = state.config
+        do throws(DocumentError) {
+            let keys = ["offline_after_s", "voters", "standbys", "token_expiry_s", "mtu", "forwarder"]
+            for field in changes.fields where !keys.contains(field.key) {
+                throw DocumentError(
+                    path: field.key,
+                    problem: "cannot be changed; what can be is \(keys.joined(separator: ", "))"
+                )
+            }
+            if let seconds: Int64 = try changes.optionalInteger("offline_after_s") {
+                config.offlineAfter = .seconds(seconds)
+            }
+            if let seconds: Int64 = try changes.optionalInteger("token_expiry_s") {
+                config.tokenExpiry = .seconds(seconds)
+            }
+            config.voterTarget = try changes.optionalInteger("voters") ?? config.voterTarget
+            config.standbyTarget = try changes.optionalInteger("standbys") ?? config.standbyTarget
+            if changes.fields.contains(where: { $0.key == "mtu" }) {
+                config.mtuBytes = try changes.optionalInteger("mtu")
+            }
+            if let forwarder = try changes.optionalText("forwarder") {
+                guard forwarder == "auto" || ForwarderKind(rawValue: forwarder) != nil else {
+                    throw DocumentError(path: "forwarder", problem: "is '\(forwarder)', not auto, ebpf or fdb")
+                }
+                config.forwarder = ForwarderKind(rawValue: forwarder)
+            }
+            try config.validate()
+        } catch { throw APIError(error) }
+        guard config != state.config else { return config }
+        let edited = config
+        try change { transaction in try transaction.saveConfig(edited) }
+        return config
+    }
+
+    /// Changes a member's failure domain, or pins its role.
+    func edit(_ name: String, _ changes: Document) throws(APIError) -> Member {
+        var member = try member(name)
+        do throws(DocumentError) {
+            if let domain = try changes.optionalParsed("failure_domain", checkedLabel) {
+                member.failureDomain = domain
+            }
+            if let role = try changes.optionalText("role") {
+                guard role == "auto" || DatabaseRole(rawValue: role) != nil else {
+                    throw DocumentError(path: "role", problem: "is '\(role)', not voter, standby, spare or auto")
+                }
+                member.pinnedRole = DatabaseRole(rawValue: role)
+            }
+        } catch { throw APIError(error) }
+        guard try member != self.member(name) else { return member }
+        let edited = member
+        try change { transaction in try transaction.update(edited) }
+        return member
+    }
+
+    /// Takes a member out of the cluster; its certificate is refused from now on.
+    func remove(_ name: String) throws(APIError) -> Member {
+        let member = try member(name)
+        guard name != self.name else {
+            throw APIError(
+                .conflict,
+                "'\(name)' leads the database",
+                remedy: "run 'fanmesh leave' on it; it hands the leadership over first"
+            )
+        }
+        let now = wallClockMilliseconds() / 1000
+        try change(evenIfBlocked: true) { transaction in
+            _ = try transaction.remove(name, now: now)
+        }
+        return member
+    }
+
+    // MARK: the database's nodes
+
+    /// Brings the database's nodes one step nearer to what they should be.
+    ///
+    /// - Returns: what was done, nil when all is as it should be.
+    func adjustRoles(_ client: DatabaseClient) throws(DatabaseError) -> String? {
+        let servers = try client.cluster()
+        model.withLock { $0.servers = servers }
+        let statuses = statuses()
+        let members = Dictionary(statuses.map { ($0.member.id, $0) }) { first, _ in first }
+        // A node of nobody: its member was removed. Another takes its role before it goes.
+        if let orphan = servers.first(where: { members[$0.id] == nil }) {
+            let steps = planner(servers, statuses).handover(leaving: orphan.id)
+            for case .promote(let id, let name, let role) in steps {
+                try client.assign(id: id, role: role)
+                return "'\(name)' is now \(role.rawValue), in the place of the removed node \(orphan.id)"
+            }
+            try client.remove(id: orphan.id)
+            return "node \(orphan.id) at \(orphan.address) is out of the database"
+        }
+        // A member that has been heard as such has its server running.
+        let known = Set(servers.map(\.id))
+        if let newcomer = statuses.first(where: { !known.contains($0.member.id) && $0.member.incarnation > 0 }) {
+            try client.add(id: newcomer.member.id, address: newcomer.member.address.description)
+            return "'\(newcomer.member.name)' is in the database as a spare"
+        }
+        guard let change = planner(servers, statuses).nextChange() else { return nil }
+        switch change {
+        case .promote(let id, _, let role), .demote(let id, _, let role): try client.assign(id: id, role: role)
+        case .transferLeadership(let id, _): try client.transfer(to: id)
+        }
+        model.withLock { $0.servers = (try? client.cluster()) ?? servers }
+        return "\(change)"
+    }
+
+    /// Whether a member's node is part of the database already.
+    func hasDatabaseNode(of name: String) -> Bool {
+        model.withLock { model in
+            guard let id = model.state.members.first(where: { $0.name == name })?.id else { return false }
+            return model.servers.contains { $0.id == id }
+        }
+    }
+
+    private func planner(_ servers: [DatabaseServer], _ statuses: [MemberStatus]) -> RolePlanner {
+        let config = state.config
+        return RolePlanner(
+            nodes: nodes(servers, statuses),
+            voterTarget: config.voterTarget,
+            standbyTarget: config.standbyTarget
+        )
+    }
+
+    private func nodes(_ servers: [DatabaseServer], _ statuses: [MemberStatus]) -> [RoleNode] {
+        let members = Dictionary(statuses.map { ($0.member.id, $0) }) { first, _ in first }
+        return servers.map { server in
+            let status = members[server.id]
+            return RoleNode(
+                id: server.id,
+                name: status?.member.name ?? "",
+                role: server.role,
+                isOnline: status.map { $0.state != .offline } ?? false,
+                isLeader: status?.isLeader ?? false,
+                failureDomain: status?.member.failureDomain ?? "",
+                pinnedRole: status?.member.pinnedRole
+            )
+        }
+    }
+
+    /// How many may fail, in words.
+    func tolerance() -> String {
+        let servers = model.withLock { $0.servers }
+        let statuses = statuses()
+        var nodes = nodes(servers, statuses)
+        // Who was not heard yet may be dead.
+        let unheard = Set(statuses.filter { $0.state == .unknown }.map(\.member.id))
+        for index in nodes.indices where unheard.contains(nodes[index].id) { nodes[index].isOnline = false }
+        return FailureTolerance(nodes: nodes, voterTarget: state.config.voterTarget).description
+    }
+
+    /// Prepares for this leader's leaving: another voter gets the leadership.
+    ///
+    /// - Returns: the new leader's name, nil when there is nobody to hand over to.
+    func handOver(_ client: DatabaseClient) throws(APIError) -> String? {
+        do {
+            let servers = try client.cluster()
+            model.withLock { $0.servers = servers }
+            guard let own = servers.first(where: { $0.id == ownID }) else { return nil }
+            let steps = planner(servers, statuses()).handover(leaving: own.id)
+            var heir: String?
+            for step in steps {
+                switch step {
+                case .promote(let id, _, let role): try client.assign(id: id, role: role)
+                case .transferLeadership(let id, let name):
+                    try client.transfer(to: id)
+                    heir = name
+                case .demote: break
+                }
+                if heir != nil { break }
+            }
+            return heir
+        } catch { throw APIError(any: error) }
+    }
+}

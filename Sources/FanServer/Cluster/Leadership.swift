@@ -1,0 +1,239 @@
+internal import FanCore
+internal import FanDatabase
+internal import FanHTTP
+internal import FanTLS
+internal import Synchronization
+
+/// What only the leader of the database does: it keeps the cluster's state in memory and writes what changes.
+///
+/// Every write checks the epoch that was taken when the state was loaded. A server that lost the leadership and does
+/// not know it yet cannot write, because the database has no quorum there; one that lost it and got it back finds
+/// another epoch, and loads everything again.
+final class Leadership: Sendable {
+    /// What is known about the members, in memory.
+    struct Model {
+        var state: ClusterState
+        var presence: Presence
+        var reports: [String: NodeReport]
+        var servers: [DatabaseServer]
+        var encodedState: (generation: Int, body: [UInt8])?
+    }
+
+    /// The member that leads.
+    let name: String
+    /// The time limit of one write.
+    static let writeTimeout: Duration = .seconds(4)
+
+    let database: Database
+    let epoch: String
+    let model: Mutex<Model>
+    let heartbeats = WaitList()
+    private let isOver = Mutex(false)
+    private let published: @Sendable (ClusterState) -> Void
+
+    /// Loads the cluster's state and takes a new epoch.
+    ///
+    /// - Parameters:
+    ///   - name: the member that leads.
+    ///   - database: the open database of this node.
+    ///   - clusterID: the cluster as this node knows it; after `recover` it is not the database's.
+    ///   - first: what a new cluster begins with; used only when the database holds none.
+    ///   - published: told the state now and after each change.
+    /// - Throws: ``APIError`` when this node does not lead after all.
+    init(
+        name: String,
+        database: Database,
+        clusterID: String,
+        first: ClusterState?,
+        published: @escaping @Sendable (ClusterState) -> Void
+    ) throws(APIError) {
+        let epoch = hexadecimal(randomBytes(16))
+        let loaded: Model
+        let now = wallClockMilliseconds() / 1000
+        do {
+            loaded = try database.write(timeout: Self.writeTimeout) { transaction in
+                try transaction.saveEpoch(epoch)
+                if let first, try transaction.loadConfig() == nil {
+                    try transaction.saveConfig(first.config)
+                    for member in first.members { try transaction.insert(member) }
+                    try transaction.bumpGeneration()
+                }
+                guard var config = try transaction.loadConfig() else {
+                    throw APIError(.failed, "the database holds no cluster")
+                }
+                if config.clusterID != clusterID {
+                    config.clusterID = clusterID
+                    try transaction.saveConfig(config)
+                    for member in try transaction.members() where member.name != name {
+                        try transaction.remove(member.name, now: now)
+                    }
+                    try transaction.bumpGeneration()
+                }
+                let members = try transaction.members()
+                var reports: [String: NodeReport] = [:]
+                for stored in try transaction.reports() {
+                    reports[stored.name] = try? NodeReport(Document(json: Array(stored.json.utf8)))
+                }
+                let generation = try transaction.generation()
+                return Model(
+                    state: ClusterState(generation: generation, config: config, members: members),
+                    presence: Presence(at: .now),
+                    reports: reports,
+                    servers: []
+                )
+            }
+        } catch { throw APIError(any: error) }
+        self.name = name
+        self.database = database
+        self.epoch = epoch
+        self.published = published
+        model = Mutex(loaded)
+        published(loaded.state)
+    }
+
+    /// Ends the leadership: nothing more is answered from memory.
+    func end() {
+        isOver.withLock { $0 = true }
+        heartbeats.wake()
+        database.stop()
+    }
+
+    /// Whether the leadership was found to be over.
+    var hasEnded: Bool { isOver.withLock { $0 } }
+
+    // MARK: writing
+
+    /// Changes the database under the epoch; losing it ends the leadership.
+    func write<Result: Sendable>(
+        _ body: @escaping @Sendable (inout Transaction) throws -> Result
+    ) throws(APIError) -> Result {
+        guard !hasEnded else { throw .noQuorum("the leadership was lost") }
+        let epoch = epoch
+        do {
+            return try database.write(timeout: Self.writeTimeout) { transaction in
+                try transaction.requireEpoch(epoch)
+                return try body(&transaction)
+            }
+        } catch {
+            if let error = error as? DatabaseError, error.isNotLeader || error.reason == .epochLost { end() }
+            throw APIError(any: error)
+        }
+    }
+
+    /// Changes what all members know: writes, loads the new state, and tells everybody.
+    ///
+    /// - Parameters:
+    ///   - evenIfBlocked: whether to change even though members run different schema versions.
+    ///   - body: the change.
+    /// - Returns: what the body returned.
+    /// - Throws: ``APIError``, also what the body threw.
+    func change<Result: Sendable>(
+        evenIfBlocked: Bool = false,
+        _ body: @escaping @Sendable (inout Transaction) throws -> Result
+    ) throws(APIError) -> Result {
+        if !evenIfBlocked { try refuseWhenBlocked() }
+        let (result, state) = try write { transaction in
+            let result = try body(&transaction)
+            try transaction.bumpGeneration()
+            guard let config = try transaction.loadConfig() else {
+                throw APIError(.failed, "the database holds no cluster")
+            }
+            let members = try transaction.members()
+            let generation = try transaction.generation()
+            return (result, ClusterState(generation: generation, config: config, members: members))
+        }
+        let isNewer = model.withLock { model in
+            // Two changes may have been written in one order and arrive here in the other.
+            guard state.generation > model.state.generation else { return false }
+            model.state = state
+            let names = Set(state.members.map(\.name))
+            model.reports = model.reports.filter { names.contains($0.key) }
+            return true
+        }
+        if isNewer {
+            published(state)
+            heartbeats.wake()
+        }
+        return result
+    }
+
+    /// Refuses changes while members run different versions of the schema.
+    private func refuseWhenBlocked() throws(APIError) {
+        guard let refusal = SchemaVersions(state.members).refusal else { return }
+        throw APIError(
+            .blocked,
+            "the cluster is BLOCKED: \(refusal)",
+            remedy: "bring all members to the same version of fanmesh; forwarding goes on"
+        )
+    }
+
+    // MARK: reading
+
+    /// Where the leader's server listens.
+    var address: SocketAddress? { state.members.first { $0.name == name }?.address }
+
+    /// What all members know.
+    var state: ClusterState { model.withLock { $0.state } }
+
+    /// The state as JSON, encoded once per generation.
+    var encodedState: [UInt8] {
+        model.withLock { model in
+            if let encoded = model.encodedState, encoded.generation == model.state.generation { return encoded.body }
+            let body = model.state.document.compactJSON
+            model.encodedState = (model.state.generation, body)
+            return body
+        }
+    }
+
+    /// The member of a name.
+    func member(_ name: String) throws(APIError) -> Member {
+        guard let member = state.members.first(where: { $0.name == name }) else {
+            throw APIError(
+                .notFound,
+                "there is no member '\(name.prefix(64))'",
+                remedy: "see 'fanmesh cluster list'"
+            )
+        }
+        return member
+    }
+
+    /// How every member stands now.
+    func statuses() -> [MemberStatus] {
+        let model = model.withLock { $0 }
+        let now = ContinuousClock.now
+        let roles = Dictionary(model.servers.map { ($0.id, $0.role) }) { first, _ in first }
+        let schemas = SchemaVersions(model.state.members)
+        return model.state.members.map { member in
+            model.presence.status(
+                of: member,
+                role: roles[member.id] ?? .spare,
+                isLeader: member.name == name,
+                report: model.reports[member.name],
+                schemas: schemas,
+                now: now,
+                offlineAfter: model.state.config.offlineAfter
+            )
+        }
+    }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+func hexadecimal(_ bytes: [UInt8]) -> String {
+    bytes.map { byte in
+        let digits = String(byte, radix: 16)
+        return digits.count == 1 ? "0" + digits : digits
+    }.joined()
+}
+
+extension APIError {
+    /// Any error that comes out of the layers below, as the API words it.
+    init(any error: any Error) {
+        switch error {
+        case let error as APIError: self = error
+        case let error as DatabaseError: self.init(error)
+        case let error as DocumentError: self.init(error)
+        case let error as HTTPError: self.init(.failed, "\(error)")
+        default: self.init(.failed, "\(error)")
+        }
+    }
+}

@@ -1,0 +1,309 @@
+internal import FanCore
+internal import FanDatabase
+internal import FanHTTP
+internal import FanSystem
+internal import FanTLS
+internal import Synchronization
+
+/// The daemon: a local socket that is always there, and the membership once there is one.
+public final class Server: Sendable {
+    /// Where a server keeps its files and its socket.
+    public struct Options: Sendable {
+        /// The node's state directory; the server's own part is `server` in it.
+        public var stateDirectory: String
+        /// The directory of the sockets.
+        public var runtimeDirectory: String
+
+        /// Names the directories.
+        public init(stateDirectory: String, runtimeDirectory: String) {
+            self.stateDirectory = stateDirectory
+            self.runtimeDirectory = runtimeDirectory
+        }
+
+        /// The server's own files.
+        public var serverDirectory: String { "\(stateDirectory)/server" }
+        /// The local socket.
+        public var socket: String { "\(runtimeDirectory)/server.sock" }
+    }
+
+    struct State {
+        /// The member, while this node is one and its server could be started.
+        var node: ClusterNode?
+        /// The listener for other members.
+        var listener: HTTPServer?
+        /// Why a member's server could not be started.
+        var failure: String?
+        /// Whether `init`, `join` or `leave` is at work.
+        var isBusy = false
+        /// The agent that was last heard.
+        var agent: Agent?
+        /// Grows with every change that agents and commands are told of.
+        var version = 0
+    }
+
+    /// The agent of this node.
+    struct Agent {
+        var nodeID: String
+        var watching: Int
+        var seen: ContinuousClock.Instant
+    }
+
+    let directory: ServerDirectory
+    let log = ServerLog()
+    let state = Mutex(State())
+    /// What the listener presents: the cluster's certificate, or the node's own before it has one.
+    let presented = Mutex<Identity?>(nil)
+    let watchers = WaitList()
+    let workers = WorkerPool(name: "worker", threads: 8)
+    let attempts = Mutex(RateLimiter(burst: 10, interval: .seconds(2)))
+    private let local = Mutex<HTTPServer?>(nil)
+    private let housekeeping = ThreadGroup()
+    private let stopBell = Bell()
+    private let isStopping = Mutex(false)
+    private let lock: Descriptor
+
+    /// Claims the server's directory.
+    ///
+    /// - Throws: ``ServerError``, and the errors of files.
+    public init(_ options: Options) throws {
+        directory = ServerDirectory(path: options.serverDirectory)
+        try directory.make()
+        lock = try directory.lock()
+    }
+
+    /// Begins to answer on the local socket, and takes the membership up again.
+    ///
+    /// - Parameter socket: the local socket, bound and listening; it is taken over.
+    /// - Throws: ``TLSError`` when it cannot be served.
+    func start(localSocket socket: consuming Descriptor) throws {
+        let listener = try HTTPServer(.unix(socket.number), limits: HTTPLimits(), log: { _ in }) { [self] in
+            handle($0, $1)
+        }
+        local.withLock { $0 = listener }
+        housekeeping.start("housekeeping") { [self] in keepHouse() }
+        resume()
+    }
+
+    /// Hands the leadership over if there is time, and ends everything; the files stay.
+    public func stop() {
+        isStopping.withLock { $0 = true }
+        stopBell.ring()
+        if let node = state.withLock({ $0.node }), let leadership = node.leadership, node.state.members.count > 1 {
+            do {
+                let client = try DatabaseClient(descriptor: node.database.connectLocally(), timeout: .seconds(5))
+                if let heir = try leadership.handOver(client) {
+                    log.notice("handed-over", "'\(heir)' leads the database now")
+                }
+            } catch { log.warning("not-handed-over", "\(error)") }
+        }
+        watchers.wake()
+        let parts = state.withLock { state in
+            defer {
+                state.node = nil
+                state.listener = nil
+            }
+            return (state.node, state.listener)
+        }
+        parts.0?.stop()
+        parts.1?.stop()
+        local.withLock { server in
+            server?.stop()
+            server = nil
+        }
+        housekeeping.join()
+        workers.stop()
+    }
+
+    /// Lets held-back answers go in time, and tries a failed start again.
+    private func keepHouse() {
+        var retry = ContinuousClock.now + .seconds(5)
+        while !isStopping.withLock({ $0 }) {
+            stopBell.wait(atMost: .milliseconds(200))
+            let now = ContinuousClock.now
+            watchers.expire(at: now)
+            let current = state.withLock { ($0.node, $0.failure, $0.isBusy) }
+            current.0?.leadership?.heartbeats.expire(at: now)
+            if current.0 == nil, current.1 != nil, !current.2, now >= retry {
+                retry = now + .seconds(5)
+                resume()
+            }
+        }
+    }
+
+    // MARK: membership
+
+    /// Takes up the membership that the directory holds, if any; a failure is kept for who asks.
+    private func resume() {
+        do {
+            guard let membership = try directory.membership() else { return }
+            guard
+                let identity = try directory.identity(.node),
+                let cluster = try directory.identity(.cluster),
+                let known = try directory.snapshot()
+            else {
+                throw ServerError.damaged(file: directory.path, "the certificates or the members are missing")
+            }
+            let certificates = ClusterNode.Certificates(
+                cluster: cluster,
+                next: try directory.identity(.next),
+                former: try directory.identity(.former)?.fingerprint
+            )
+            try begin(membership, identity, certificates, known, first: nil)
+            state.withLock { $0.failure = nil }
+        } catch {
+            let isNew = state.withLock { state in
+                defer { state.failure = "\(error)" }
+                return state.failure != "\(error)"
+            }
+            if isNew { log.error("not-started", "\(error)") }
+        }
+        announce()
+    }
+
+    /// Starts to work as a member.
+    func begin(
+        _ membership: Membership,
+        _ identity: Identity,
+        _ certificates: ClusterNode.Certificates,
+        _ known: ClusterState,
+        first: ClusterState?
+    ) throws {
+        let node = try ClusterNode(
+            directory: directory,
+            log: log,
+            membership: membership,
+            incarnation: directory.nextIncarnation(),
+            nodeIdentity: identity,
+            certificates: certificates,
+            state: known,
+            first: first,
+            hasAgent: { [weak self] in self?.hasAgent ?? false },
+            changed: { [weak self] in self?.announce() }
+        )
+        presented.withLock { $0 = certificates.cluster }
+        if state.withLock({ $0.listener == nil }) { try listen(on: membership.address) }
+        state.withLock { $0.node = node }
+        do {
+            try node.start()
+        } catch {
+            let listener = state.withLock { state in
+                state.node = nil
+                defer { state.listener = nil }
+                return state.listener
+            }
+            listener?.stop()
+            throw error
+        }
+    }
+
+    /// Opens the port for other members.
+    func listen(on address: SocketAddress) throws {
+        let first: Identity
+        if let identity = presented.withLock({ $0 }) {
+            first = identity
+        } else {
+            first = try Identity.generate(commonName: "fanmesh")
+        }
+        let socket = try listenTCP(address)
+        let listener = try HTTPServer(
+            .tls(socket.number, identity: { [self] in presented.withLock { $0 } ?? first }),
+            limits: HTTPLimits(),
+            log: { [log] event in log.warning("connection-refused", "\(event)") },
+            handler: { [self] in handle($0, $1) }
+        )
+        state.withLock { $0.listener = listener }
+    }
+
+    /// Ends the membership and forgets it.
+    func forget() throws {
+        let parts = state.withLock { state in
+            defer {
+                state.node = nil
+                state.listener = nil
+                state.failure = nil
+            }
+            return (state.node, state.listener)
+        }
+        parts.0?.stop()
+        parts.1?.stop()
+        presented.withLock { $0 = nil }
+        try directory.forgetCluster()
+        announce()
+    }
+
+    /// Lets `init`, `join`, `leave` and the like work one at a time.
+    func exclusively<Result>(_ body: () throws(APIError) -> Result) throws(APIError) -> Result {
+        let isFree = state.withLock { state in
+            defer { state.isBusy = true }
+            return !state.isBusy
+        }
+        guard isFree else {
+            throw APIError(.conflict, "another init, join or leave is at work", remedy: "wait for it, then try again")
+        }
+        defer { state.withLock { $0.isBusy = false } }
+        return try body()
+    }
+
+    /// Runs on a thread of its own, which the end of the server waits for.
+    func housekeep(_ body: @escaping @Sendable () -> Void) {
+        housekeeping.start("housekeeping", body)
+    }
+
+    // MARK: what the node's agent and commands see
+
+    /// Tells who waits on the local socket that something changed.
+    func announce() {
+        state.withLock { $0.version += 1 }
+        watchers.wake()
+    }
+
+    /// Whether an agent waits for changes, or did a moment ago.
+    var hasAgent: Bool {
+        guard let agent = state.withLock({ $0.agent }) else { return false }
+        return agent.watching > 0 || ContinuousClock.now - agent.seen < .seconds(3)
+    }
+
+    /// What this node knows of the cluster.
+    func snapshot() -> ClusterSnapshot {
+        let current = state.withLock { $0 }
+        var snapshot = ClusterSnapshot()
+        snapshot.hasAgent = hasAgent
+        guard let node = current.node else {
+            if let failure = current.failure {
+                snapshot.state = .failed
+                snapshot.message = failure
+                // The agent goes on with what was last known.
+                if let known = try? directory.snapshot(), let membership = try? directory.membership() {
+                    snapshot.name = membership.name
+                    snapshot.config = known.config
+                    snapshot.members = known.members
+                    snapshot.generation = known.generation
+                }
+            }
+            return snapshot
+        }
+        let known = node.state
+        snapshot.state = node.isJoining ? .joining : .member
+        if let refusal = node.refusal {
+            snapshot.state = .failed
+            snapshot.message = refusal.description
+        }
+        snapshot.name = node.membership.name
+        snapshot.config = known.config
+        snapshot.members = known.members
+        snapshot.generation = known.generation
+        snapshot.leader = node.leaderName
+        snapshot.hasQuorum = snapshot.leader != nil
+        return snapshot
+    }
+
+    /// The member, or why there is none.
+    func member() throws(APIError) -> ClusterNode {
+        let current = state.withLock { ($0.node, $0.failure) }
+        if let node = current.0 { return node }
+        if let failure = current.1 {
+            throw APIError(.failed, "this node's server could not start: \(failure)")
+        }
+        throw .notConfigured
+    }
+}

@@ -1,0 +1,193 @@
+internal import FanCore
+internal import FanSystem
+internal import FanTLS
+internal import Glibc
+
+/// The files of a server: its identity, its membership, and what it last knew of the cluster.
+struct ServerDirectory: Sendable {
+    /// A shared certificate of all members, and the one that is to replace it.
+    enum Certificate: String {
+        case node
+        case cluster
+        case next = "cluster-next"
+        case former = "cluster-former"
+    }
+
+    /// Where they are.
+    let path: String
+
+    /// What the database keeps.
+    var database: String { "\(path)/database" }
+    private func file(_ name: String) -> String { "\(path)/\(name)" }
+
+    /// Makes the directory if need be.
+    func make() throws(FileError) {
+        try File.makeDirectory(path)
+    }
+
+    /// Waits for nobody: one server per directory.
+    func lock() throws -> Descriptor {
+        let descriptor = try Descriptor(opening: file("lock"), flags: O_RDWR | O_CREAT, mode: 0o600)
+        guard flock(descriptor.number, LOCK_EX | LOCK_NB) == 0 else {
+            throw ServerError.alreadyRunning(directory: path)
+        }
+        return descriptor
+    }
+
+    // MARK: certificates
+
+    /// Reads a certificate with its key, nil when there is none.
+    func identity(_ certificate: Certificate) throws -> Identity? {
+        guard
+            let text = try File.read(file("\(certificate.rawValue).crt")),
+            let key = try File.read(file("\(certificate.rawValue).key"))
+        else { return nil }
+        do { return try Identity(certificatePEM: text, keyPEM: key) } catch {
+            throw ServerError.damaged(file: file("\(certificate.rawValue).crt"), "\(error)")
+        }
+    }
+
+    /// Keeps a certificate with its key: the key first, since the certificate says that both are there.
+    func save(_ identity: Identity, as certificate: Certificate) throws(FileError) {
+        try File.replace(file("\(certificate.rawValue).key"), with: identity.keyPEM)
+        try File.replace(file("\(certificate.rawValue).crt"), with: identity.certificatePEM)
+    }
+
+    /// Forgets a certificate.
+    func remove(_ certificate: Certificate) throws(FileError) {
+        try File.remove(file("\(certificate.rawValue).crt"))
+        try File.remove(file("\(certificate.rawValue).key"))
+    }
+
+    // MARK: membership
+
+    /// Reads which member of which cluster this is, nil when of none.
+    func membership() throws -> Membership? {
+        guard let text = try File.read(file("membership")) else { return nil }
+        do {
+            return try Membership(Document(json: Array(text.utf8)))
+        } catch { throw ServerError.damaged(file: file("membership"), "\(error)") }
+    }
+
+    /// Keeps which member of which cluster this is.
+    func save(_ membership: Membership) throws(FileError) {
+        try File.replace(file("membership"), with: membership.document.json)
+    }
+
+    /// Reads what was last known of the cluster.
+    func snapshot() throws -> ClusterState? {
+        guard let text = try File.read(file("members"), limit: 32 << 20) else { return nil }
+        do {
+            return try ClusterState(Document(json: Array(text.utf8)))
+        } catch { throw ServerError.damaged(file: file("members"), "\(error)") }
+    }
+
+    /// Keeps what is known of the cluster.
+    func save(_ state: ClusterState) throws(FileError) {
+        try File.replace(file("members"), with: state.document.json)
+    }
+
+    /// Counts this start, and says which it is.
+    func nextIncarnation() throws -> Int {
+        let number = (try incarnation() ?? 0) + 1
+        try File.replace(file("incarnation"), with: "\(number)\n")
+        return number
+    }
+
+    /// How often the server was started as this member.
+    func incarnation() throws -> Int? {
+        guard let text = try File.read(file("incarnation")) else { return nil }
+        guard let number = Int(text.filter { $0 != "\n" }) else {
+            throw ServerError.damaged(file: file("incarnation"), "it holds no number")
+        }
+        return number
+    }
+
+    /// Forgets the cluster, its certificate and its data.
+    ///
+    /// A node that joins again does so under a new identity.
+    func forgetCluster() throws {
+        // The membership goes first: what is left without it is rubbish that the next join clears away.
+        for name in ["membership", "members", "incarnation"] { try File.remove(file(name)) }
+        for certificate in [Certificate.next, .former, .cluster, .node] { try remove(certificate) }
+        try removeDatabase()
+    }
+
+    /// Removes the database's files.
+    func removeDatabase() throws {
+        for name in try File.names(in: database) { try File.remove("\(database)/\(name)") }
+        guard unsafe rmdir(database) == 0 || errno == ENOENT else {
+            throw FileError(operation: "remove directory", path: database, code: errno)
+        }
+    }
+}
+
+/// Which member of which cluster a node is.
+struct Membership: Hashable, Sendable {
+    /// The cluster.
+    var clusterID: String
+    /// The number of its database node.
+    var id: UInt64
+    /// Its name.
+    var name: String
+    /// Where its server listens.
+    var address: SocketAddress
+    /// Whether its overlay was not yet verified.
+    var isJoining: Bool
+
+    var document: Document {
+        [
+            "schema": "fanmesh.membership/v1", "cluster_id": .string(clusterID), "id": .number(id),
+            "name": .string(name), "address": .text(address), "joining": .bool(isJoining),
+        ]
+    }
+
+    init(clusterID: String, id: UInt64, name: String, address: SocketAddress, isJoining: Bool) {
+        self.clusterID = clusterID
+        self.id = id
+        self.name = name
+        self.address = address
+        self.isJoining = isJoining
+    }
+
+    init(_ document: Document) throws(DocumentError) {
+        clusterID = try document.text("cluster_id")
+        id = try document.integer("id")
+        name = try document.text("name")
+        address = try document.parsed("address") { try SocketAddress(parsing: $0) }
+        isJoining = try document.flag("joining")
+    }
+}
+
+/// What all members know of their cluster.
+struct ClusterState: Hashable, Sendable {
+    /// Grows with every change.
+    var generation: Int
+    /// What they agree on.
+    var config: ClusterConfig
+    /// Who they are.
+    var members: [Member]
+
+    var document: Document {
+        [
+            "schema": "fanmesh.state/v1", "generation": .number(generation), "config": config.document,
+            "members": .array(members.map(\.document)),
+        ]
+    }
+
+    init(generation: Int, config: ClusterConfig, members: [Member]) {
+        self.generation = generation
+        self.config = config
+        self.members = members
+    }
+
+    init(_ document: Document) throws(DocumentError) {
+        generation = try document.integer("generation")
+        guard let config = try document.optionalObject("config") else {
+            throw DocumentError(path: "config", problem: "is missing")
+        }
+        self.config = try ClusterConfig(config)
+        members = []
+        for member in try document.list("members") { members.append(try Member(member)) }
+    }
+}

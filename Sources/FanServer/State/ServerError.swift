@@ -1,0 +1,30 @@
+/// Why a server cannot work.
+public enum ServerError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// The command line makes no sense.
+    case usage(String)
+    /// Another server uses the state directory.
+    case alreadyRunning(directory: String)
+    /// A file of the state directory cannot be understood.
+    case damaged(file: String, String)
+    /// The user to run as is not known.
+    case unknownUser(String)
+    /// The privileges could not be given up.
+    case privileges(operation: String, code: Int32)
+    /// There is nothing to recover.
+    case nothingToRecover(directory: String)
+
+    /// What is wrong and what to do about it, in one line.
+    public var description: String {
+        switch self {
+        case .usage(let message): message
+        case .alreadyRunning(let directory):
+            "another fanmesh server uses '\(directory)'; stop it first (systemctl stop fanmesh-server)"
+        case .damaged(let file, let cause):
+            "'\(file)' cannot be read: \(cause); restore it from a backup, or run 'fanmesh leave --force' here, "
+                + "'fanmesh cluster remove NAME --force' on another member, and join again"
+        case .unknownUser(let name): "there is no user '\(name)'; create it (useradd --system \(name))"
+        case .privileges(let operation, let code): "\(operation): errno \(code)"
+        case .nothingToRecover(let directory): "there is no cluster database in '\(directory)'"
+        }
+    }
+}

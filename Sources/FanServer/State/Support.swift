@@ -1,0 +1,41 @@
+internal import FanSystem
+internal import Glibc
+internal import Synchronization
+
+/// The machine's clock, in milliseconds since 1970.
+func wallClockMilliseconds() -> Int64 {
+    var time = timespec()
+    unsafe clock_gettime(CLOCK_REALTIME, &time)
+    return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec / 1_000_000)
+}
+
+/// Lets the calling thread sleep.
+func sleepThread(for time: Duration) {
+    var rest = timespec(
+        tv_sec: Int(time.components.seconds),
+        tv_nsec: Int(time.components.attoseconds / 1_000_000_000)
+    )
+    var left = timespec()
+    while unsafe nanosleep(&rest, &left) != 0 && errno == EINTR { rest = left }
+}
+
+/// Threads that are waited for together.
+final class ThreadGroup: Sendable {
+    private let running = Mutex(0)
+    private let bell = Bell()
+
+    /// Starts a thread.
+    func start(_ name: String, _ body: @escaping @Sendable () -> Void) {
+        running.withLock { $0 += 1 }
+        startThread(name) { [self] in
+            body()
+            running.withLock { $0 -= 1 }
+            bell.ring()
+        }
+    }
+
+    /// Waits until all have ended.
+    func join() {
+        while running.withLock({ $0 > 0 }) { bell.wait(atMost: .milliseconds(100)) }
+    }
+}

@@ -1,0 +1,106 @@
+public import FanCore
+
+/// Talks to the server of this node, one request at a time.
+public struct ServerClient: Sendable {
+    /// How long an answer may take unless told otherwise: longer than a cluster needs to give up.
+    public static let defaultTimeout = Duration.seconds(30)
+
+    private let transport: any ServerTransport
+
+    /// Talks to the server whose socket is in a runtime directory.
+    ///
+    /// - Parameter runtimeDirectory: where `server.sock` is.
+    public init(runtimeDirectory: String) {
+        transport = SocketTransport(path: "\(runtimeDirectory)/server.sock")
+    }
+
+    /// Talks over another transport.
+    public init(transport: any ServerTransport) {
+        self.transport = transport
+    }
+
+    /// Asks the server for something and waits for its answer.
+    ///
+    /// - Parameters:
+    ///   - method: the HTTP method.
+    ///   - path: the path and query, such as `/1.0/members/node2?force=1`; names in it are escaped by the caller with
+    ///     ``escape(_:)``.
+    ///   - body: what is sent.
+    ///   - timeout: how long the answer may take.
+    /// - Returns: the answer's document.
+    /// - Throws: ``StoreError``.
+    @discardableResult
+    public func call(
+        _ method: String,
+        _ path: String,
+        body: Document? = nil,
+        timeout: Duration = Self.defaultTimeout
+    ) throws(StoreError) -> Document {
+        let (status, document) = try transport.exchange(method, path, body: body, timeout: timeout)
+        guard (200..<300).contains(status) else { throw .refused(StoreError.Refusal(status: status, document)) }
+        return document
+    }
+
+    /// Asks the server for something that is read from its answer.
+    ///
+    /// - Parameters:
+    ///   - method: the HTTP method.
+    ///   - path: the path and query.
+    ///   - body: what is sent.
+    ///   - timeout: how long the answer may take.
+    ///   - read: reads the answer's document.
+    /// - Returns: what was read.
+    /// - Throws: ``StoreError``; ``StoreError/malformed(request:problem:)`` when the answer does not fit.
+    public func call<Value>(
+        _ method: String,
+        _ path: String,
+        body: Document? = nil,
+        timeout: Duration = Self.defaultTimeout,
+        reading read: (Document) throws(DocumentError) -> Value
+    ) throws(StoreError) -> Value {
+        let document = try call(method, path, body: body, timeout: timeout)
+        do throws(DocumentError) { return try read(document) } catch {
+            throw .malformed(request: "\(method) \(path)", problem: "\(error)")
+        }
+    }
+
+    /// The text as one part of a path: what has a meaning in addresses is written as `%XX`.
+    public static func escape(_ text: String) -> String {
+        text.utf8.reduce(into: "") { escaped, byte in
+            let isPlain =
+                (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
+                || "-._~".utf8.contains(byte)
+            if isPlain {
+                escaped.unicodeScalars.append(Unicode.Scalar(byte))
+            } else {
+                escaped += "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
+            }
+        }
+    }
+}
+
+/// The seam under ``ServerClient``: the server's socket, or what a test puts in its place.
+public protocol ServerTransport: Sendable {
+    /// Sends one request and waits for its answer, whatever its status.
+    func exchange(
+        _ method: String,
+        _ target: String,
+        body: Document?,
+        timeout: Duration
+    ) throws(StoreError) -> (status: Int, document: Document)
+}
+
+extension StoreError.Refusal {
+    /// Reads the error envelope; an answer without one is named by its status.
+    public init(status: Int, _ document: Document) {
+        let code = (try? document.optionalText("code")) ?? nil
+        let message = (try? document.optionalText("message")) ?? nil
+        let remedy = (try? document.optionalText("remedy")) ?? nil
+        self.init(
+            code: code ?? "failed",
+            message: message ?? "the fanmesh server answered with status \(status)",
+            remedy: remedy.flatMap { $0.isEmpty ? nil : $0 },
+            status: status
+        )
+    }
+}

@@ -1,0 +1,257 @@
+internal import CLinux
+internal import FanCore
+internal import FanHTTP
+internal import FanSystem
+internal import Glibc
+internal import Synchronization
+
+/// Accepts the connections of one listening socket, holds the TLS handshakes, and keeps the time of all connections.
+///
+/// A connection goes on to the HTTP server only once its handshake is done.
+final class Acceptor: Sendable {
+    /// What becomes of connections.
+    protocol Target: AnyObject, Sendable {
+        /// Takes a connection; the socket belongs to the target.
+        func adopt(_ descriptor: Int32, _ peer: HTTPPeer, closed: @escaping @Sendable () -> Void)
+        /// Ends what took too long; called a few times a second.
+        func sweep()
+    }
+
+    private let listener: Int32
+    private let identity: (@Sendable () -> Identity)?
+    private let limits: HTTPLimits
+    private let log: @Sendable (HTTPServerEvent) -> Void
+    private let epoll: Int32
+    private let wake: Int32
+    private let census = Mutex(Census())
+    private let stopping = Atomic(false)
+    private let stopped = Monitor(false)
+
+    /// The connections that there are.
+    private struct Census {
+        var total = 0
+        var byAddress: [UInt32: Int] = [:]
+    }
+
+    init(
+        listener: Int32,
+        identity: (@Sendable () -> Identity)?,
+        limits: HTTPLimits,
+        log: @escaping @Sendable (HTTPServerEvent) -> Void
+    ) throws(TLSError) {
+        let copy = fcntl(listener, F_DUPFD_CLOEXEC, 3)
+        guard copy >= 0 else { throw TLSError(operation: "serve a socket", cause: errnoText(errno)) }
+        let epoll = fan_epoll_create()
+        let wake = fan_event_create()
+        var result = min(epoll, wake)
+        if result >= 0 { result = fan_epoll_control(epoll, EPOLL_CTL_ADD, wake, EPOLLIN.rawValue, 0) }
+        if result >= 0 { result = fan_epoll_control(epoll, EPOLL_CTL_ADD, copy, EPOLLIN.rawValue, 1) }
+        guard result >= 0 else {
+            for descriptor in [copy, epoll, wake] where descriptor >= 0 { close(descriptor) }
+            throw TLSError(operation: "serve a socket", cause: errnoText(-result))
+        }
+        self.listener = copy
+        self.identity = identity
+        self.limits = limits
+        self.log = log
+        self.epoll = epoll
+        self.wake = wake
+    }
+
+    deinit {
+        for descriptor in [listener, epoll, wake] { close(descriptor) }
+    }
+
+    /// Begins to accept.
+    func start(_ target: any Target) throws(TLSError) {
+        let started = startThread("accept", stackBytes: 512 << 10) { [self] in
+            var work = Work()
+            while !stopping.load(ordering: .acquiring) { turn(&work, target) }
+            stopped.withLock { $0 = true }
+        }
+        guard started else { throw TLSError(operation: "serve a socket", cause: "no room for a thread") }
+    }
+
+    /// Ends accepting, and handshakes under way; returns when the thread has let go of everything.
+    func stop() {
+        stopping.store(true, ordering: .releasing)
+        _ = fan_event_signal(wake)
+        _ = stopped.wait { $0 ? true : nil }
+    }
+
+    // MARK: The thread
+
+    private struct Handshake {
+        let channel: TLSChannel
+        let address: UInt32
+        let deadline: UInt64
+        var hasBegun = false
+        var mask = EPOLLIN.rawValue
+    }
+
+    private struct Work {
+        var handshakes: [UInt64: Handshake] = [:]
+        var next: UInt64 = 2
+        var nextSweep: UInt64 = 0
+        var ready = Array(repeating: fan_ready(), count: Int(FAN_BATCH))
+    }
+
+    /// A quarter of the shortest time that is kept, at most a quarter of a second.
+    private var sweepMilliseconds: Int32 {
+        let shortest = min(limits.handshakeTimeout, limits.idleTimeout, limits.requestTimeout)
+        return max(20, Int32(min(250, shortest / .milliseconds(1) / 4)))
+    }
+
+    private func turn(_ work: inout Work, _ target: any Target) {
+        // Without connections there is no time to keep.
+        let isIdle = census.withLock { $0.total == 0 }
+        let wait = isIdle ? -1 : sweepMilliseconds
+        let count = unsafe work.ready.withUnsafeMutableBufferPointer { buffer in
+            unsafe fan_epoll_wait(epoll, buffer.baseAddress, UInt32(buffer.count), wait)
+        }
+        for event in work.ready.prefix(max(0, Int(count))) {
+            switch event.token {
+            case 0: _ = fan_event_drain(wake)
+            case 1: accept(&work, target)
+            default: advance(event.token, &work, target)
+            }
+        }
+        let now = fan_monotonic_nanoseconds()
+        guard now >= work.nextSweep else { return }
+        work.nextSweep = now + UInt64(sweepMilliseconds) * 1_000_000
+        for (key, handshake) in work.handshakes where handshake.deadline <= now {
+            fail(key, "no complete handshake within \(limits.handshakeTimeout)", &work)
+        }
+        target.sweep()
+    }
+
+    private func accept(_ work: inout Work, _ target: any Target) {
+        for _ in 0..<64 {
+            var address: UInt32 = 0
+            var port: UInt16 = 0
+            let socket = unsafe fan_accept_from(listener, &address, &port)
+            guard socket >= 0 else {
+                // Out of descriptors or memory: the queue waits a little, since epoll would not.
+                if ![-EAGAIN, -ECONNABORTED].contains(socket) { usleep(20_000) }
+                return
+            }
+            guard admit(address) else {
+                close(socket)
+                continue
+            }
+            guard let identity else {
+                let address = address
+                var user: UInt32 = 0
+                guard unsafe fan_peer_user(socket, &user) >= 0 else {
+                    close(socket)
+                    leave(address)
+                    continue
+                }
+                target.adopt(socket, .local(uid: user)) { [self] in leave(address) }
+                continue
+            }
+            begin(socket, address, identity(), &work, target)
+        }
+    }
+
+    /// Counts a connection in, unless there are too many.
+    private func admit(_ address: UInt32) -> Bool {
+        let cause: String? = census.withLock { census in
+            if census.total >= limits.connections { return "more than \(limits.connections) connections" }
+            let same = census.byAddress[address, default: 0]
+            if identity != nil, same >= limits.connectionsPerAddress {
+                return "more than \(limits.connectionsPerAddress) connections from one address"
+            }
+            census.total += 1
+            census.byAddress[address] = same + 1
+            return nil
+        }
+        guard let cause else { return true }
+        log(HTTPServerEvent(kind: .refused, source: source(address), cause: cause))
+        return false
+    }
+
+    private func leave(_ address: UInt32) {
+        census.withLock { census in
+            census.total -= 1
+            let same = census.byAddress[address, default: 1] - 1
+            census.byAddress[address] = same > 0 ? same : nil
+        }
+    }
+
+    private func source(_ address: UInt32) -> String {
+        identity == nil ? "local" : IPv4Address(rawValue: address).description
+    }
+
+    private func begin(
+        _ socket: Int32,
+        _ address: UInt32,
+        _ identity: Identity,
+        _ work: inout Work,
+        _ target: any Target
+    ) {
+        let descriptor = Descriptor(adopting: socket)
+        _ = fan_tune_tcp(socket)
+        do throws(TLSError) {
+            let channel = try TLSChannel(descriptor: descriptor, identity: identity, trusting: nil)
+            let key = work.next
+            work.next += 1
+            let deadline = fan_monotonic_nanoseconds() + limits.handshakeTimeout.nanoseconds
+            let result = fan_epoll_control(epoll, EPOLL_CTL_ADD, socket, EPOLLIN.rawValue, key)
+            guard result >= 0 else { throw TLSError(operation: "wait for a handshake", cause: errnoText(-result)) }
+            work.handshakes[key] = Handshake(channel: channel, address: address, deadline: deadline)
+        } catch {
+            leave(address)
+            log(HTTPServerEvent(kind: .handshakeFailed, source: source(address), cause: error.cause))
+        }
+    }
+
+    private func advance(_ key: UInt64, _ work: inout Work, _ target: any Target) {
+        guard var handshake = work.handshakes[key] else { return }
+        let socket = handshake.channel.descriptor.number
+        if !handshake.hasBegun {
+            var first: UInt8 = 0
+            let count = unsafe fan_stream_peek(socket, &first, 1)
+            if count == 0 { return fail(key, "the connection was closed before a handshake", &work) }
+            // A TLS connection begins with a handshake record.
+            if count == 1, first != 0x16 { return fail(key, "no TLS was spoken", &work) }
+            handshake.hasBegun = true
+        }
+        switch handshake.channel.handshake() {
+        case .wait(let events):
+            let mask = events == POLLOUT ? EPOLLOUT.rawValue : EPOLLIN.rawValue
+            if mask != handshake.mask { _ = fan_epoll_control(epoll, EPOLL_CTL_MOD, socket, mask, key) }
+            handshake.mask = mask
+            work.handshakes[key] = handshake
+        case .failed(let cause):
+            fail(key, cause, &work)
+        case .done:
+            guard let fingerprint = handshake.channel.peerFingerprint() else {
+                return fail(key, "not exactly one client certificate was shown", &work)
+            }
+            var ends: [Int32] = [-1, -1]
+            let result = unsafe fan_socket_pair(&ends)
+            guard result >= 0 else { return fail(key, errnoText(-result), &work) }
+            _ = fan_epoll_control(epoll, EPOLL_CTL_DEL, socket, 0, 0)
+            work.handshakes[key] = nil
+            let address = handshake.address
+            pump(TLSEnd(handshake.channel), SocketEnd(adopting: ends[1])) { [self] in leave(address) }
+            target.adopt(ends[0], .remote(address: source(address), fingerprint: fingerprint)) {}
+        }
+    }
+
+    private func fail(_ key: UInt64, _ cause: String, _ work: inout Work) {
+        guard let handshake = work.handshakes.removeValue(forKey: key) else { return }
+        _ = fan_epoll_control(epoll, EPOLL_CTL_DEL, handshake.channel.descriptor.number, 0, 0)
+        leave(handshake.address)
+        log(HTTPServerEvent(kind: .handshakeFailed, source: source(handshake.address), cause: cause))
+    }
+}
+
+extension Duration {
+    /// Whole nanoseconds, 0 for a negative duration.
+    var nanoseconds: UInt64 {
+        let parts = max(self, .zero).components
+        return UInt64(parts.seconds) * 1_000_000_000 + UInt64(parts.attoseconds / 1_000_000_000)
+    }
+}

@@ -1,0 +1,45 @@
+internal import CGnuTLS
+
+/// The SHA-256 of bytes, as 64 lower-case hexadecimal digits.
+public func sha256Hex(_ bytes: [UInt8]) -> String {
+    var digest = [UInt8](repeating: 0, count: 32)
+    let result = unsafe digest.withUnsafeMutableBytes { digest in
+        unsafe bytes.withUnsafeBytes { bytes in
+            unsafe gnutls_hash_fast(GNUTLS_DIG_SHA256, bytes.baseAddress, bytes.count, digest.baseAddress)
+        }
+    }
+    precondition(result == 0, "sha-256 failed: \(TLSError.text(result))")
+    return hex(digest)
+}
+
+/// Lower-case hexadecimal digits.
+func hex(_ bytes: [UInt8]) -> String {
+    let digits = Array("0123456789abcdef".utf8)
+    var text: [UInt8] = []
+    text.reserveCapacity(2 * bytes.count)
+    for byte in bytes {
+        text.append(digits[Int(byte >> 4)])
+        text.append(digits[Int(byte & 15)])
+    }
+    return String(decoding: text, as: UTF8.self)
+}
+
+/// Random bytes that are fit for keys and tokens.
+public func randomBytes(_ count: Int) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: count)
+    let result = unsafe bytes.withUnsafeMutableBytes { bytes in
+        unsafe gnutls_rnd(GNUTLS_RND_KEY, bytes.baseAddress, bytes.count)
+    }
+    precondition(result == 0, "the random generator failed: \(TLSError.text(result))")
+    return bytes
+}
+
+/// Whether two values are the same, found out in a time that tells nothing but whether their lengths are.
+public func equalInConstantTime(_ a: [UInt8], _ b: [UInt8]) -> Bool {
+    guard a.count == b.count else { return false }
+    return unsafe a.withUnsafeBytes { a in
+        unsafe b.withUnsafeBytes { b in
+            unsafe gnutls_memcmp(a.baseAddress, b.baseAddress, a.count) == 0
+        }
+    }
+}

@@ -1,0 +1,266 @@
+internal import CLinux
+internal import CMicroHTTPD
+public import FanHTTP
+internal import FanSystem
+internal import Glibc
+internal import Synchronization
+
+/// An HTTP/1.1 server on a local socket, or on TLS 1.3 with client certificates.
+///
+/// One thread accepts and holds handshakes, one speaks HTTP; handlers answer later, from any thread. TLS ends in front
+/// of the HTTP server: the pump carries the bytes between the two.
+public final class HTTPServer: Sendable {
+    /// Where a server listens.
+    public enum Listener: Sendable {
+        /// A local socket, bound and listening; the number stays the caller's.
+        case unix(Int32)
+        /// A TCP socket, bound and listening, and what to show to clients: asked for at each handshake.
+        case tls(Int32, identity: @Sendable () -> Identity)
+    }
+
+    private let core: ServerCore
+    private let acceptor: Acceptor
+    private let isStopped = Mutex(false)
+
+    /// Begins to serve.
+    ///
+    /// - Parameters:
+    ///   - listener: where.
+    ///   - limits: what is allowed.
+    ///   - log: called for refused connections and requests; it must not block.
+    ///   - handler: called with each request; it must not block, and hands the request to a ``WorkerPool``.
+    /// - Throws: ``TLSError``.
+    public init(
+        _ listener: Listener,
+        limits: HTTPLimits = HTTPLimits(),
+        log: @escaping @Sendable (HTTPServerEvent) -> Void,
+        handler: @escaping @Sendable (HTTPRequest, HTTPResponder) -> Void
+    ) throws(TLSError) {
+        let (number, identity): (Int32, (@Sendable () -> Identity)?) =
+            switch listener {
+            case .unix(let number): (number, nil)
+            case .tls(let number, let identity): (number, identity)
+            }
+        acceptor = try Acceptor(listener: number, identity: identity, limits: limits, log: log)
+        core = ServerCore(limits: limits, log: log, handler: handler)
+        try core.start()
+        do {
+            try acceptor.start(core)
+        } catch {
+            core.stop()
+            throw error
+        }
+    }
+
+    deinit {
+        stop()
+    }
+
+    /// Accepts no more, answers parked requests with 503, and closes all connections but the upgraded ones.
+    ///
+    /// Not to be called by a handler on its own thread.
+    public func stop() {
+        let first = isStopped.withLock { stopped in
+            defer { stopped = true }
+            return !stopped
+        }
+        guard first else { return }
+        acceptor.stop()
+        core.stop()
+    }
+}
+
+/// The side of the server that speaks HTTP, by libmicrohttpd.
+final class ServerCore: Acceptor.Target {
+    private struct State {
+        var daemon: Daemon?
+        /// Sockets on their way to libmicrohttpd.
+        var announced: [Int32: (peer: HTTPPeer, closed: @Sendable () -> Void)] = [:]
+        var open: [ObjectIdentifier: ServedConnection] = [:]
+        var parked: [ObjectIdentifier: Exchange] = [:]
+        var stopping = false
+    }
+
+    /// libmicrohttpd's server.
+    // @unchecked: the library's functions that are called with it are safe from any thread; it ends in `stop` alone.
+    @safe
+    private struct Daemon: @unchecked Sendable {
+        let pointer: OpaquePointer
+    }
+
+    let limits: HTTPLimits
+    let log: @Sendable (HTTPServerEvent) -> Void
+    let handler: @Sendable (HTTPRequest, HTTPResponder) -> Void
+    private let state = Mutex(State())
+
+    init(
+        limits: HTTPLimits,
+        log: @escaping @Sendable (HTTPServerEvent) -> Void,
+        handler: @escaping @Sendable (HTTPRequest, HTTPResponder) -> Void
+    ) {
+        self.limits = limits
+        self.log = log
+        self.handler = handler
+    }
+
+    func start() throws(TLSError) {
+        var settings = unsafe fan_mhd_settings()
+        unsafe settings.connection_memory = max(4 << 10, limits.maximumHeaderBytes)
+        // The acceptor counts; this is only above it.
+        unsafe settings.connection_limit = UInt32(limits.connections + 64)
+        unsafe settings.stack_bytes = 512 << 10
+        unsafe settings.context = Unmanaged.passUnretained(self).toOpaque()
+        unsafe settings.handler = serverHandle
+        unsafe settings.target = serverTarget
+        unsafe settings.completed = serverCompleted
+        unsafe settings.connection = serverConnection
+        unsafe settings.unescape = serverUnescape
+        guard let daemon = unsafe fan_mhd_start(&settings) else {
+            throw TLSError(operation: "start the http server", cause: "libmicrohttpd refused: \(errnoText(errno))")
+        }
+        let made = unsafe Daemon(pointer: daemon)
+        state.withLock { $0.daemon = made }
+    }
+
+    /// Answers what is parked and ends all connections.
+    func stop() {
+        let parked = state.withLock { state in
+            state.stopping = true
+            return Array(state.parked.values)
+        }
+        // libmicrohttpd cannot stop while a request is parked, and none is parked from now on.
+        for exchange in parked {
+            exchange.answer(.response(HTTPResponse(status: 503)))
+        }
+        let daemon = state.withLock { state in
+            defer { state.daemon = nil }
+            return state.daemon
+        }
+        if let daemon { unsafe MHD_stop_daemon(daemon.pointer) }
+    }
+
+    // MARK: Connections
+
+    func adopt(_ descriptor: Int32, _ peer: HTTPPeer, closed: @escaping @Sendable () -> Void) {
+        let daemon = state.withLock { state in
+            if !state.stopping { state.announced[descriptor] = (peer, closed) }
+            return state.stopping ? nil : state.daemon
+        }
+        // Only the acceptor's thread comes here, and it ends before the server does.
+        guard let daemon else {
+            close(descriptor)
+            closed()
+            return
+        }
+        if unsafe fan_mhd_add(daemon.pointer, descriptor) == 0 {
+            state.withLock { $0.announced[descriptor] = nil }
+            closed()
+        }
+    }
+
+    func sweep() {
+        let now = fan_monotonic_nanoseconds()
+        let late = state.withLock { state in
+            state.open.values.compactMap { connection in
+                // A connection leaves the table before its descriptor is closed, so this is never another one's.
+                connection.expire(now).map { (connection.peer.source, $0) }
+            }
+        }
+        for (source, cause) in late {
+            if let cause { log(HTTPServerEvent(kind: .timedOut, source: source, cause: cause)) }
+        }
+    }
+
+    func opened(_ descriptor: Int32) -> ServedConnection? {
+        state.withLock { state in
+            guard let (peer, closed) = state.announced.removeValue(forKey: descriptor) else { return nil }
+            let connection = ServedConnection(descriptor, peer, limits, closed: closed)
+            state.open[ObjectIdentifier(connection)] = connection
+            return connection
+        }
+    }
+
+    func closed(_ connection: ServedConnection) {
+        state.withLock { $0.open[ObjectIdentifier(connection)] = nil }
+        connection.closed()
+    }
+
+    // MARK: Requests
+
+    /// Parks a request; false when the server is about to end.
+    func park(_ exchange: Exchange) -> Bool {
+        state.withLock { state in
+            guard !state.stopping else { return false }
+            state.parked[ObjectIdentifier(exchange)] = exchange
+            return true
+        }
+    }
+
+    func unpark(_ exchange: Exchange) {
+        state.withLock { $0.parked[ObjectIdentifier(exchange)] = nil }
+    }
+}
+
+extension HTTPPeer {
+    /// Where it comes from, without who it is.
+    var source: String {
+        switch self {
+        case .local: "local"
+        case .remote(let address, _): address
+        }
+    }
+}
+
+/// A connection that libmicrohttpd has.
+final class ServedConnection: Sendable {
+    enum Phase {
+        /// Waits for a request.
+        case idle
+        /// A request is coming.
+        case receiving
+        /// The request is with its handler, which has all the time it wants.
+        case handling
+        /// The answer is leaving.
+        case answering
+    }
+
+    let peer: HTTPPeer
+    let closed: @Sendable () -> Void
+    private let descriptor: Int32
+    private let limits: HTTPLimits
+    private let state: Mutex<(phase: Phase, since: UInt64)>
+
+    init(_ descriptor: Int32, _ peer: HTTPPeer, _ limits: HTTPLimits, closed: @escaping @Sendable () -> Void) {
+        self.descriptor = descriptor
+        self.peer = peer
+        self.limits = limits
+        self.closed = closed
+        state = Mutex((.idle, fan_monotonic_nanoseconds()))
+    }
+
+    func enter(_ phase: Phase) {
+        state.withLock { $0 = (phase, fan_monotonic_nanoseconds()) }
+    }
+
+    /// Ends the connection if its time is over.
+    ///
+    /// - Returns: nil when it is not, else what is to be logged, if anything.
+    func expire(_ now: UInt64) -> String?? {
+        state.withLock { state in
+            let (limit, cause): (Duration, String?)
+            switch state.phase {
+            case .handling: return nil
+            case .idle: (limit, cause) = (limits.idleTimeout, nil)
+            case .receiving:
+                (limit, cause) = (limits.requestTimeout, "no complete request within \(limits.requestTimeout)")
+            case .answering:
+                (limit, cause) = (limits.requestTimeout, "answer not taken within \(limits.requestTimeout)")
+            }
+            guard now >= state.since, now - state.since >= limit.nanoseconds else { return nil }
+            fan_end(descriptor)
+            // Once.
+            state.phase = .handling
+            return .some(cause)
+        }
+    }
+}
