@@ -15,6 +15,24 @@ final class CapturedOutput: OutputSink {
     func text(_ stream: OutputChannel) -> String { texts.withLock { $0[stream] ?? "" } }
 }
 
+/// A text in the place of standard input.
+final class TextInput: InputSource {
+    let isTerminal: Bool
+    private let left: Mutex<ArraySlice<UInt8>>
+
+    init(_ text: String, isTerminal: Bool = false) {
+        self.isTerminal = isTerminal
+        left = Mutex(Array(text.utf8)[...])
+    }
+
+    func read(_ count: Int) -> [UInt8] {
+        left.withLock { left in
+            defer { left = left.dropFirst(count) }
+            return Array(left.prefix(count))
+        }
+    }
+}
+
 /// How a command line ended.
 struct Outcome: Equatable {
     var code: ExitCode

@@ -21,7 +21,11 @@ struct InitPlan {
         var underlayAddress: IPv4Address { underlay.address }
 
         /// The body of `POST /1.0/init`: the preseed with the underlay that was found.
-        var request: Document { preseed.knownDocument }
+        var request: Document {
+            var body = preseed.withoutSecrets.document
+            body.set("underlay_address", .text(underlay.address))
+            return body
+        }
     }
 
     /// Collects what the command line and its preseed say; options go before the preseed.
@@ -37,7 +41,6 @@ struct InitPlan {
         }
         if let underlay = try invocation.value(InitVerb.underlay, as: { try UnderlaySelector(parsing: $0) }) {
             known.underlay = underlay
-            known.underlayAddress = nil
         }
         if let overlay = try invocation.value(InitVerb.overlay, as: { try IPv4Prefix(parsing: $0) }) {
             known.overlay = overlay
@@ -47,8 +50,10 @@ struct InitPlan {
         if invocation.isGiven(NetworkOptions.port) {
             known.port = try invocation.integer(NetworkOptions.port, in: 1...65_535).map(UInt16.init)
         }
-        if let mtu = try invocation.integer(NetworkOptions.mtu, in: 576...65_485) { known.mtuBytes = mtu }
-        if invocation.isGiven(NetworkOptions.forwarder) { known.forwarder = invocation.value(NetworkOptions.forwarder) }
+        if let mtu = try invocation.integer(NetworkOptions.mtu, in: 68...65_535) { known.mtuBytes = mtu }
+        if invocation.isGiven(NetworkOptions.forwarder) {
+            known.forwarder = invocation.value(NetworkOptions.forwarder).flatMap(ForwarderChoice.init)
+        }
         preseed = known
     }
 
@@ -72,7 +77,11 @@ struct InitPlan {
         do throws(YAMLError) { yaml = try YAMLDocument(parsing: bytes) } catch {
             throw .badInput("\(what): \(error)")
         }
-        do throws(DocumentError) { return try Preseed(yaml.document) } catch {
+        do throws(DocumentError) {
+            let preseed = try Preseed(yaml.document)
+            _ = try yaml.document.optionalParsed("failure_domain", label)
+            return preseed
+        } catch {
             throw .badInput("\(what): \(yaml.describe(error))")
         }
     }
@@ -81,7 +90,8 @@ struct InitPlan {
 
     /// Whether anything but the node's own name and address is known, so that it cannot be a join any more.
     private var isBootstrap: Bool {
-        preseed.knownDocument.fields.contains { !Preseed.joinKeys.contains($0.key) } || rounding != .none
+        let ofAJoin = ["name", "address", "failure_domain"]
+        return preseed.document.fields.contains { !ofAJoin.contains($0.key) } || rounding != .none
     }
 
     /// Asks whether to join instead.
@@ -131,7 +141,6 @@ struct InitPlan {
         if let choice { underlay = choice } else { underlay = try choose(plan.underlay ?? .auto, facts, overlay) }
         invocation.note("underlay \(underlay.prefix), this host \(underlay.address): \(underlay.reason)")
         plan.underlay = .prefix(underlay.prefix)
-        plan.underlayAddress = underlay.address
 
         let defaultAddress = SocketAddress(underlay.address)
         if plan.address == nil {
@@ -147,7 +156,7 @@ struct InitPlan {
         plan.address = address
 
         if let prompt, try prompt.confirm("Would you like these answers printed as a preseed?", default: false) {
-            invocation.output.write(plan.knownDocument.yaml)
+            invocation.output.write(plan.document.yaml)
         }
         return Node(name: name, underlay: underlay, config: try Self.config(plan, overlay, underlay), preseed: plan)
     }
@@ -159,7 +168,8 @@ struct InitPlan {
     ) throws(CommandFailure) -> UnderlayChoice {
         let choice: UnderlayChoice
         do throws(UnderlayError) {
-            if let host = preseed.underlayAddress, case .prefix(let prefix) = selector {
+            // Where this node listens, inside the prefix that was named, is its address in the underlay.
+            if case .prefix(let prefix) = selector, let host = preseed.address?.address, prefix.contains(host) {
                 choice = try facts.chooseUnderlay(rounding.apply(to: prefix), host: host)
             } else {
                 choice = try facts.chooseUnderlay(selector, overlay: overlay, rounding: rounding)
@@ -185,7 +195,7 @@ struct InitPlan {
             config.vni = plan.vni ?? config.vni
             config.port = plan.port ?? config.port
             config.mtuBytes = plan.mtuBytes
-            config.forwarder = plan.forwarder.flatMap(ForwarderKind.init)
+            config.forwarder = plan.forwarder?.kind
             return config
         } catch { throw CommandFailure(error) }
     }

@@ -116,13 +116,13 @@ struct JoinRun {
         )
     }
 
-    // MARK: - Rehearsal
+    // MARK: - RehearsalAnswer
 
     private func rehearse(
         _ facts: HostFacts,
         _ token: JoinToken,
         _ address: SocketAddress
-    ) throws(CommandFailure) -> (Rehearsal, IPv4Address) {
+    ) throws(CommandFailure) -> (RehearsalAnswer, IPv4Address) {
         let first = try rehearse(requestBody(token, address, address.address))
         guard !first.config.mapping.underlay.contains(address.address) else { return (first, address.address) }
         // The servers talk over another network than the underlay: this host may have an address there too.
@@ -140,9 +140,9 @@ struct JoinRun {
         return (try rehearse(requestBody(token, address, choice.address)), choice.address)
     }
 
-    private func rehearse(_ body: Document) throws(CommandFailure) -> Rehearsal {
+    private func rehearse(_ body: Document) throws(CommandFailure) -> RehearsalAnswer {
         try server.call("POST", "/1.0/rehearse", body, timeout: .seconds(60)) { document throws(DocumentError) in
-            try Rehearsal(document)
+            try RehearsalAnswer(document)
         }
     }
 
@@ -161,7 +161,7 @@ struct JoinRun {
     private func takeBack(
         _ cause: CommandFailure,
         _ token: JoinToken,
-        _ rehearsal: Rehearsal,
+        _ rehearsal: RehearsalAnswer,
         _ body: Document
     ) -> CommandFailure {
         // A server that never began to join has nothing to take back, and its own remedy is the one that helps.
@@ -188,18 +188,10 @@ struct JoinRun {
 }
 
 /// The answer to `POST /1.0/rehearse`: what would become of a join, with nothing kept.
-struct Rehearsal {
-    /// One thing that was tried.
-    struct Check {
-        var check: String
-        var result: String
-        var detail: String
-        var remedy: String
-    }
-
+struct RehearsalAnswer {
     var config: ClusterConfig
     var members: [Member]
-    var checks: [Check]
+    var checks: [HostCheck]
 
     /// Reads the answer.
     init(_ document: Document) throws(DocumentError) {
@@ -208,14 +200,7 @@ struct Rehearsal {
         }
         self.config = try ClusterConfig(config)
         members = try document.list("members").map { member throws(DocumentError) in try Member(member) }
-        checks = try document.list("checks").map { check throws(DocumentError) in
-            Check(
-                check: try check.text("check"),
-                result: try check.text("result"),
-                detail: try check.optionalText("detail") ?? "",
-                remedy: try check.optionalText("remedy") ?? ""
-            )
-        }
+        checks = try document.list("checks").map { check throws(DocumentError) in try HostCheck(check) }
     }
 
     /// The members in a few words.
@@ -226,7 +211,7 @@ struct Rehearsal {
 
     /// Refuses to go on when a check failed; each is named with the host it is about.
     func refuseFailures(joiner: String, at address: SocketAddress) throws(CommandFailure) {
-        let failed = checks.filter { Mark(result: $0.result) == .failure }
+        let failed = checks.filter { $0.result == .fail }
         guard !failed.isEmpty else { return }
         let details = failed.map { "\($0.check): \($0.detail)" }.joined(separator: "; ")
         let remedies = failed.map(\.remedy).filter { !$0.isEmpty }

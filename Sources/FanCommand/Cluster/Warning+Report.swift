@@ -1,27 +1,5 @@
 internal import FanCore
 
-extension Warning {
-    /// The warning as an object.
-    var document: Document {
-        [
-            "code": .string(code),
-            "severity": .string(severity.rawValue),
-            "message": .string(message),
-            "remedy": .string(remedy),
-        ]
-    }
-
-    /// Reads a warning.
-    init(_ document: Document) throws(DocumentError) {
-        self.init(
-            code: try document.text("code"),
-            severity: try document.choice("severity"),
-            message: try document.text("message"),
-            remedy: try document.optionalText("remedy") ?? ""
-        )
-    }
-}
-
 extension Report.Line {
     /// Each warning, and below it what to do about it.
     static func lines(_ warnings: [Warning]) -> [Report.Line] {

@@ -103,12 +103,12 @@ enum InitVerb {
         if let snapshot = try? invocation.server.snapshot(), let config = snapshot.config, let own = snapshot.ownMember
         {
             invocation.note("what runs here:")
-            preseed = Preseed(config, own)
+            preseed = Preseed(config: config, member: own)
         } else {
             invocation.note("what 'fanmesh init' would make here:")
             preseed = try plan.settle(invocation).preseed
         }
-        let document = preseed.knownDocument
+        let document = preseed.withoutSecrets.document
         invocation.output.write(invocation.format == .json ? document.json : document.yaml)
         return .success
     }

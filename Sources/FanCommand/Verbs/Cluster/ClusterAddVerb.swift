@@ -67,7 +67,6 @@ enum ClusterAddVerb {
             Report.Line("\(name) may join within \(TimeText.length(left)), until \(expiry). On \(name), as root, run:"),
             Report.Line(""),
             Report.Line("  \(command)"),
-            Report.Line(""),
         ]
         return Report(whole, sections: [.lines(lines)])
     }
