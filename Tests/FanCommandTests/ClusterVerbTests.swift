@@ -294,7 +294,7 @@ import Testing
         #expect(started.first?.hasSuffix("fanmesh-server") == true)
         #expect(
             Array(started.dropFirst())
-                == ["--state-dir", "/nonexistent/state", "--runtime-dir", "/nonexistent", "recover", "--yes"]
+                == ["--state-dir", "/nonexistent/state", "--runtime-dir", "/nonexistent", "recover"]
         )
     }
 

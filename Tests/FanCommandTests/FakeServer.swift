@@ -80,9 +80,9 @@ final class FakeServer: Sendable {
         try? FileManager.default.removeItem(atPath: directory)
     }
 
-    /// Adds an answer behind those that are there.
-    func answer(_ line: String, _ answer: Answer) {
-        answers.withLock { $0[line, default: []].append(answer) }
+    /// Puts other answers in the place of those that are there.
+    func replace(_ line: String, _ others: [Answer]) {
+        answers.withLock { $0[line] = others }
     }
 
     /// Reads one request and answers it; false at the end of the connection.
