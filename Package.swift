@@ -66,7 +66,7 @@ let package = Package(
         .target(name: "FanHTTP", dependencies: ["FanCore", "FanSystem", "CLinux"], swiftSettings: settings),
         .target(
             name: "FanLab",
-            dependencies: ["FanCore", "FanLink", "FanProbe", "FanSystem", "CLinux"],
+            dependencies: ["FanStore", "FanCore", "FanLink", "FanProbe", "FanSystem", "CLinux"],
             swiftSettings: settings
         ),
         .target(name: "FanProbe", dependencies: ["FanCore", "FanSystem", "CLinux"], swiftSettings: settings),
@@ -139,15 +139,26 @@ let package = Package(
         ),
         .testTarget(
             name: "FanServerTests",
-            dependencies: ["FanCore", "FanServer", "FanDatabase", "FanHTTP", "FanTLS", "FanSystem", "CLinux"],
+            dependencies: [
+                "FanCore", "OpenAPIValidator", "FanServer", "FanDatabase", "FanHTTP", "FanTLS", "FanSystem", "CLinux",
+            ],
             swiftSettings: settings
         ),
         .testTarget(
             name: "ClusterTests",
-            dependencies: ["FanCore", "FanHTTP", "FanTLS", "FanStore", "FanLab", "FanLink", "FanSystem", "CLinux"],
+            dependencies: [
+                "FanCore", "OpenAPIValidator", "FanHTTP", "FanTLS", "FanStore", "FanLab", "FanLink", "FanSystem",
+                "CLinux",
+            ],
             swiftSettings: settings
         ),
-        .testTarget(name: "FanCoreTests", dependencies: ["FanCore"], swiftSettings: settings),
+        .target(
+            name: "OpenAPIValidator",
+            dependencies: ["FanCore"],
+            path: "Tests/System/OpenAPIValidator",
+            swiftSettings: settings
+        ),
+        .testTarget(name: "FanCoreTests", dependencies: ["FanCore", "OpenAPIValidator"], swiftSettings: settings),
         .testTarget(
             name: "FanLinkTests",
             dependencies: ["FanCore", "FanLink", "FanLab", "FanSystem", "CBPF", "CLinux"],

@@ -69,7 +69,18 @@ public struct HTTPResponse: Hashable, Sendable {
 extension HTTPResponse {
     /// An answer with a JSON body.
     public init(status: Int, document: Document) {
-        self.init(status: status, headers: ["Content-Type": "application/json"], body: Array(document.json.utf8))
+        self.init(status: status, headers: ["Content-Type": "application/json"], body: document.compactJSON)
+    }
+
+    /// The body, read as JSON.
+    ///
+    /// - Throws: ``HTTPError`` when it is none.
+    public func document() throws(HTTPError) -> Document {
+        do {
+            return try Document(json: body)
+        } catch {
+            throw HTTPError(.malformed("not JSON: \(error)"), peer: "server")
+        }
     }
 
     /// An error as the API words it.

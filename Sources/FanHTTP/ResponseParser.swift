@@ -131,7 +131,9 @@ struct ResponseParser {
             return nil
         }
         guard end - position < limit else { throw .tooLarge(what) }
-        guard end > position, input[end - 1] == 13 else { throw .malformed("a line that ends without a carriage return") }
+        guard end > position, input[end - 1] == 13 else {
+            throw .malformed("a line that ends without a carriage return")
+        }
         let line = input[position..<end - 1]
         position = end + 1
         return line

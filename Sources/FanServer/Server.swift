@@ -74,8 +74,9 @@ public final class Server: Sendable {
     /// Begins to answer on the local socket, and takes the membership up again.
     ///
     /// - Parameter socket: the local socket, bound and listening; it is taken over.
+    /// - Throws: ``TLSError`` when it cannot be served.
     func start(localSocket socket: consuming Descriptor) throws {
-        let listener = try HTTPServer(.unix(socket.take()), limits: HTTPLimits(), log: { _ in }) { [self] in
+        let listener = try HTTPServer(.unix(socket.number), limits: HTTPLimits(), log: { _ in }) { [self] in
             handle($0, $1)
         }
         local.withLock { $0 = listener }
@@ -205,7 +206,7 @@ public final class Server: Sendable {
         }
         let socket = try listenTCP(address)
         let listener = try HTTPServer(
-            .tls(socket.take(), identity: { [self] in presented.withLock { $0 } ?? first }),
+            .tls(socket.number, identity: { [self] in presented.withLock { $0 } ?? first }),
             limits: HTTPLimits(),
             log: { [log] event in log.warning("connection-refused", "\(event)") },
             handler: { [self] in handle($0, $1) }

@@ -251,8 +251,10 @@ final class ServedConnection: Sendable {
             switch state.phase {
             case .handling: return nil
             case .idle: (limit, cause) = (limits.idleTimeout, nil)
-            case .receiving: (limit, cause) = (limits.requestTimeout, "no complete request within \(limits.requestTimeout)")
-            case .answering: (limit, cause) = (limits.requestTimeout, "answer not taken within \(limits.requestTimeout)")
+            case .receiving:
+                (limit, cause) = (limits.requestTimeout, "no complete request within \(limits.requestTimeout)")
+            case .answering:
+                (limit, cause) = (limits.requestTimeout, "answer not taken within \(limits.requestTimeout)")
             }
             guard now >= state.since, now - state.since >= limit.nanoseconds else { return nil }
             fan_end(descriptor)

@@ -97,7 +97,12 @@ private struct PrivateKey: ~Copyable {
     func pem() throws(TLSError) -> String {
         try unsafe taking("write a key") { datum in
             unsafe gnutls_x509_privkey_export2_pkcs8(
-                key, GNUTLS_X509_FMT_PEM, nil, UInt32(GNUTLS_PKCS_PLAIN.rawValue), datum)
+                key,
+                GNUTLS_X509_FMT_PEM,
+                nil,
+                UInt32(GNUTLS_PKCS_PLAIN.rawValue),
+                datum
+            )
         }.text
     }
 }
@@ -135,7 +140,12 @@ private struct Certificate: ~Copyable {
         try TLSError.check(unsafe gnutls_x509_crt_set_activation_time(certificate, time(nil) - day), operation)
         try TLSError.check(unsafe gnutls_x509_crt_set_expiration_time(certificate, time(nil) + 3650 * day), operation)
         let named = unsafe gnutls_x509_crt_set_dn_by_oid(
-            certificate, GNUTLS_OID_X520_COMMON_NAME, 0, name, UInt32(name.count))
+            certificate,
+            GNUTLS_OID_X520_COMMON_NAME,
+            0,
+            name,
+            UInt32(name.count)
+        )
         try TLSError.check(named, operation)
         try TLSError.check(unsafe gnutls_x509_crt_set_basic_constraints(certificate, 0, -1), operation)
         let usage = UInt32(GNUTLS_KEY_DIGITAL_SIGNATURE)

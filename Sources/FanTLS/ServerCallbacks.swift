@@ -107,7 +107,8 @@ func serverHandle(
                 incoming.isTooLarge = true
             } else {
                 unsafe incoming.body.append(
-                    contentsOf: UnsafeRawBufferPointer(start: UnsafeRawPointer(data), count: count))
+                    contentsOf: UnsafeRawBufferPointer(start: UnsafeRawPointer(data), count: count)
+                )
             }
             // Its length was not announced: so much is thrown away for the sake of an answer.
             return incoming.received <= 4 * core.limits.maximumBodyBytes
@@ -157,7 +158,8 @@ private func collectHeaders(_ connection: OpaquePointer) -> HTTPHeaders {
 }
 
 /// Why a request is refused before its body is read, if it is.
-private func refusal(_ method: String, _ target: String, _ headers: HTTPHeaders, _ limits: HTTPLimits) -> (Int, String)? {
+private func refusal(_ method: String, _ target: String, _ headers: HTTPHeaders, _ limits: HTTPLimits) -> (Int, String)?
+{
     guard !method.isEmpty, method.utf8.count <= 32, method.utf8.allSatisfy(\.isToken) else { return (400, "method") }
     guard HTTPTarget(parsing: target) != nil else { return (400, "target") }
     for field in headers.fields {
@@ -209,7 +211,10 @@ private func queue(_ answer: Exchange.Answer, _ connection: OpaquePointer) -> MH
         unsafe made = unsafe response.body.withUnsafeBytes { bytes in
             // The library copies the bytes.
             unsafe MHD_create_response_from_buffer(
-                bytes.count, UnsafeMutableRawPointer(mutating: bytes.baseAddress), .RESPMEM_MUST_COPY)
+                bytes.count,
+                UnsafeMutableRawPointer(mutating: bytes.baseAddress),
+                .RESPMEM_MUST_COPY
+            )
         }
         headers = response.headers
         status = response.status

@@ -64,12 +64,17 @@ final class TLSChannel: Sendable {
         var result = unsafe gnutls_priority_set_direct(session, Self.priorities, nil)
         if result >= 0 {
             result = unsafe gnutls_credentials_set(
-                session, GNUTLS_CRD_CERTIFICATE, UnsafeMutableRawPointer(credentials.credentials))
+                session,
+                GNUTLS_CRD_CERTIFICATE,
+                UnsafeMutableRawPointer(credentials.credentials)
+            )
         }
         if let pin {
             unsafe gnutls_session_set_ptr(session, Unmanaged.passUnretained(pin).toOpaque())
             unsafe gnutls_session_set_verify_function(session) { session in
-                guard let session = unsafe session, let pointer = unsafe gnutls_session_get_ptr(session) else { return -1 }
+                guard let session = unsafe session, let pointer = unsafe gnutls_session_get_ptr(session) else {
+                    return -1
+                }
                 let pin = unsafe Unmanaged<Pin>.fromOpaque(pointer).takeUnretainedValue()
                 guard let found = unsafe TLSChannel.certificate(of: session).map(sha256Hex) else { return -1 }
                 pin.found.withLock { $0 = found }
@@ -112,7 +117,9 @@ final class TLSChannel: Sendable {
                 let result = unsafe gnutls_handshake(state.session)
                 if result == GNUTLS_E_SUCCESS { return .done }
                 if result == GNUTLS_E_AGAIN || result == GNUTLS_E_INTERRUPTED {
-                    return .wait(unsafe gnutls_record_get_direction(state.session) == 1 ? Int32(POLLOUT) : Int32(POLLIN))
+                    return .wait(
+                        unsafe gnutls_record_get_direction(state.session) == 1 ? Int32(POLLOUT) : Int32(POLLIN)
+                    )
                 }
                 guard gnutls_error_is_fatal(result) != 0 else { continue }
                 let text = unsafe Self.text(result, state.session)

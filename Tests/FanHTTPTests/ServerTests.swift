@@ -12,7 +12,12 @@ import Testing
         let server = try TestServer(path: directory.file("s.sock"))
         let client = try server.connect()
         for round in 0..<3 {
-            let answer = try client.request("PUT", "/1.0/a%20b?x=1&y=%2F", body: Array("hello \(round)".utf8), timeout: patience)
+            let answer = try client.request(
+                "PUT",
+                "/1.0/a%20b?x=1&y=%2F",
+                body: Array("hello \(round)".utf8),
+                timeout: patience
+            )
             #expect(answer.status == 200)
             #expect(answer.headers["X-Method"] == "PUT")
             #expect(answer.headers["X-Path"] == "/1.0/a b")

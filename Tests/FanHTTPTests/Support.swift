@@ -49,7 +49,13 @@ final class TestServer: Sendable {
     ) throws {
         let listener = try listenTCP(SocketAddress(loopback, port: 0))
         let port = UInt16(fan_local_port(listener.number))
-        try self.init(.tls(listener.number, identity: identity), SocketAddress(loopback, port: port), "", limits, handler)
+        try self.init(
+            .tls(listener.number, identity: identity),
+            SocketAddress(loopback, port: port),
+            "",
+            limits,
+            handler
+        )
     }
 
     /// A server on a local socket.
@@ -104,7 +110,9 @@ final class TestServer: Sendable {
         responder.respond(
             HTTPResponse(
                 status: 200,
-                headers: ["X-Method": request.method, "X-Path": request.path, "X-Query": query, "X-Peer": "\(request.peer)"],
+                headers: [
+                    "X-Method": request.method, "X-Path": request.path, "X-Query": query, "X-Peer": "\(request.peer)",
+                ],
                 body: request.body
             )
         )
@@ -172,7 +180,9 @@ final class RawSocket: Sendable {
     func send(_ bytes: [UInt8]) -> Bool {
         var sent = 0
         while sent < bytes.count {
-            let count = unsafe bytes[sent...].withUnsafeBytes { unsafe fan_stream_send(number, $0.baseAddress, $0.count) }
+            let count = unsafe bytes[sent...].withUnsafeBytes {
+                unsafe fan_stream_send(number, $0.baseAddress, $0.count)
+            }
             if count == -Int(EAGAIN) {
                 guard fan_poll_one(number, Int32(POLLOUT), 10_000) != 0 else { return false }
             } else if count < 0 {
@@ -189,7 +199,9 @@ final class RawSocket: Sendable {
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 4096)
         while true {
-            let count = unsafe buffer.withUnsafeMutableBytes { unsafe fan_stream_receive(number, $0.baseAddress, $0.count) }
+            let count = unsafe buffer.withUnsafeMutableBytes {
+                unsafe fan_stream_receive(number, $0.baseAddress, $0.count)
+            }
             if count > 0 {
                 bytes += buffer[..<count]
             } else if count == -Int(EAGAIN) {

@@ -1,3 +1,4 @@
+import FanCore
 import Glibc
 import Testing
 
@@ -12,7 +13,7 @@ struct LabCommandTests {
 
     /// Starts `lab run` and waits until it says that it brings the overlay up.
     private func startLargeRun(_ name: String) throws -> RunningProcess {
-        let command = [builtExecutable, "lab", "run", "--name", name, "--nodes", "22", "--guests", "0"]
+        let command = [builtExecutable, "lab", "run", "--no-cluster", "--name", name, "--nodes", "22", "--guests", "0"]
         let process = try RunningProcess(ProcessRequest(command))
         let isUnderWay = try process.wait(atMost: .seconds(30)) { _, errors in errors.contains("bringing overlay") }
         try #require(isUnderWay)
@@ -25,17 +26,30 @@ struct LabCommandTests {
         #expect(!fileExists("\(LabPlan.directory)/\(name)"))
     }
 
-    @Test func runShowsTheMatrixAndAVerdict() throws {
+    @Test func runShowsTheClusterTheMatrixAndAVerdict() throws {
         let result = try fanmesh("run", "--name", "c-run")
         #expect(result.isSuccess, "\(result.explanation)")
+        #expect(result.output.hasPrefix("NAME "))
+        #expect(result.output.contains("\nnode3 "))
+        #expect(result.output.matches(of: /ONLINE/).count == 3)
+        #expect(result.output.contains("\nfrom \\ to"))
         #expect(result.output.contains("healthy: all 72 pairs"))
-        #expect(result.output.hasPrefix("from \\ to"))
         #expect(result.errorOutput.contains("making 3 hosts on underlay 172.31.16.0/20"))
         try expectNothingLeft("c-run")
     }
 
+    @Test func runWithoutAClusterShowsTheMatrixAndAVerdict() throws {
+        let result = try fanmesh("run", "--name", "c-plain", "--no-cluster")
+        #expect(result.isSuccess, "\(result.explanation)")
+        #expect(result.output.hasPrefix("from \\ to"))
+        #expect(result.output.contains("healthy: all 72 pairs"))
+        try expectNothingLeft("c-plain")
+    }
+
     @Test func runGivesJSON() throws {
         let result = try fanmesh("run", "--name", "c-json", "--nodes", "2", "--guests", "1", "--format", "json")
+        let document = try Document(json: Array(result.output.utf8))
+        #expect(try document.optionalObject("cluster")?.list("members").map { $0["state"] } == ["ONLINE", "ONLINE"])
         #expect(result.isSuccess, "\(result.explanation)")
         for part in [
             "\"schema\": \"fanmesh.lab/v1\"", "\"verdict\": \"healthy\"", "\"pairs\": 12", "\"failed\": 0",
@@ -74,10 +88,15 @@ struct LabCommandTests {
         let up = try fanmesh("up", "--name", name, "--nodes", "2", "--guests", "1")
         #expect(up.isSuccess, "\(up.explanation)")
         #expect(up.errorOutput.contains("fanmesh lab down --name \(name)"))
+        let spaces = try plan(name, nodes: 2, guests: 1).nodes().map(\.namespace)
+        let daemons = LabDaemons.processes(lab: name, in: spaces)
+        #expect(daemons.count == 4)
         let again = try fanmesh("run", "--name", name)
         #expect(again.ending == .exited(1))
         #expect(again.errorOutput.contains("fanmesh lab down --name \(name)"))
 
+        let list = try fanmesh("exec", "--name", name, "node2", "--", "fanmesh", "cluster", "list", "-q")
+        #expect(list.output == "node1\nnode2\n", "\(list.explanation)")
         let status = try fanmesh("exec", "--name", name, "node2", "--", "fanmesh", "status")
         #expect(status.isSuccess, "\(status.explanation)")
         #expect(status.output.contains("fan0"))
@@ -88,7 +107,13 @@ struct LabCommandTests {
         #expect(try fanmesh("exec", "--name", name, "node3", "--", "true").ending == .exited(2))
         #expect(try fanmesh("exec", "--name", name, "node1", "--", "/nowhere").ending == .exited(1))
 
+        #expect(LabDaemons.processes(lab: name, in: spaces) == daemons)
         #expect(try fanmesh("down", "--name", name).isSuccess)
+        for daemon in daemons {
+            // Dead, though PID 1 may not have taken note of it.
+            let state = try run("ps", "-o", "stat=", "-p", "\(daemon)").output
+            #expect(state.isEmpty || state.hasPrefix("Z"))
+        }
         #expect(try fanmesh("down", "--name", name).isSuccess)
         try expectNothingLeft(name)
         #expect(try fanmesh("exec", "--name", name, "node1", "--", "true").ending == .exited(1))

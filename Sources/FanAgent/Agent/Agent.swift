@@ -131,12 +131,13 @@ final class Agent {
         if let spec = overlay.status?.spec, let peers = probes.take(at: now), let check = PeerCheck(spec) {
             actions.append(.probe(check, peers))
         }
-        if let report = report().flatMap({ reports.take($0, at: now) }) { actions.append(.report(report)) }
+        // This host knows before the cluster does, so that who waited for the cluster finds it so here.
         let status = status()
         if status != published {
             published = status
             actions.append(.publish(status))
         }
+        if let report = report().flatMap({ reports.take($0, at: now) }) { actions.append(.report(report)) }
         defer { actions = [] }
         return actions
     }

@@ -8,48 +8,56 @@ struct ProbeSchedule {
     static let batch = 64
     /// From the start of a round to the start of the next.
     static let interval = Duration.seconds(10)
-    /// The same, while there are peers of which nothing is known yet.
+    /// From the end of a round to the next one for those of which little is known.
     static let eagerInterval = Duration.seconds(1)
     /// A new peer may be silent in so many rounds before it counts as unreachable: its host may be joining just now.
     private static let firstSilences = 2
+    /// A peer that fell silent is asked eagerly so often: it may be back in a moment.
+    private static let eagerSilences = 6
 
     private struct Entry {
         var target: PeerTarget
         var silences = 0
         var known: NodeReport.Reachability.Peer?
+
+        /// Whether the next answer is awaited eagerly.
+        var isFresh: Bool {
+            known.map { !$0.isReachable && silences < ProbeSchedule.eagerSilences } ?? true
+        }
     }
 
     private var entries: [Entry] = []
     private var position = 0
     private var isRunning = false
-    private(set) var dueAt: Instant?
+    private var roundAt: Instant?
+    private var eagerAt: Instant?
 
     /// How many peers there are.
     var count: Int { entries.count }
     /// What is known, in order of name.
     var peers: [NodeReport.Reachability.Peer] { entries.compactMap(\.known) }
-    /// Whether there are peers of which nothing is known.
-    private var isIncomplete: Bool { entries.contains { $0.known == nil } }
 
     /// Replaces the peers; what is known of those that stay is kept.
     mutating func update(_ targets: [PeerTarget], at now: Instant) {
         let former = Dictionary(entries.map { ($0.target, $0) }) { first, _ in first }
         entries = targets.sorted { $0.name < $1.name }.map { former[$0] ?? Entry(target: $0) }
         position = 0
-        dueAt = entries.isEmpty ? nil : isIncomplete ? now : dueAt ?? now
+        roundAt = entries.isEmpty ? nil : roundAt ?? now
+        eagerAt = entries.contains { $0.isFresh } ? now : nil
     }
 
     /// The peers to probe now, nil when it is not time.
     mutating func take(at now: Instant) -> [PeerTarget]? {
-        guard !isRunning, let dueAt, dueAt <= now else { return nil }
+        guard let deadline, deadline <= now, let roundAt else { return nil }
         isRunning = true
-        let fresh = entries.lazy.filter { $0.known == nil }.prefix(Self.batch).map(\.target)
-        var chosen = Array(fresh)
-        let known = entries.filter { $0.known != nil }.map(\.target)
-        let room = min(Self.batch - chosen.count, known.count)
-        chosen += (0..<room).map { known[(position + $0) % known.count] }
-        if !known.isEmpty { position = (position + room) % known.count }
-        self.dueAt = now + Self.interval
+        eagerAt = nil
+        var chosen = Array(entries.lazy.filter(\.isFresh).prefix(Self.batch).map(\.target))
+        guard roundAt <= now else { return chosen }
+        let others = entries.filter { !$0.isFresh }.map(\.target)
+        let room = min(Self.batch - chosen.count, others.count)
+        chosen += (0..<room).map { others[(position + $0) % others.count] }
+        if !others.isEmpty { position = (position + room) % others.count }
+        self.roundAt = now + Self.interval
         return chosen
     }
 
@@ -70,7 +78,7 @@ struct ProbeSchedule {
             entries[index].known = peer
             if before?.isReachable != peer.isReachable || before?.diagnosis != peer.diagnosis { hasChanged = true }
         }
-        if isIncomplete { dueAt = min(dueAt ?? now, now + Self.eagerInterval) }
+        if entries.contains(where: \.isFresh) { eagerAt = now + Self.eagerInterval }
         return hasChanged
     }
 
@@ -78,7 +86,10 @@ struct ProbeSchedule {
     mutating func fail() { isRunning = false }
 
     /// When there is something to do, nil for never or while a round runs.
-    var deadline: Instant? { isRunning ? nil : dueAt }
+    var deadline: Instant? {
+        guard !isRunning, let roundAt else { return nil }
+        return min(roundAt, eagerAt ?? roundAt)
+    }
 }
 
 extension NodeReport.Reachability.Peer {

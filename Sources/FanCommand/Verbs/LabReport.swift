@@ -16,24 +16,34 @@ enum LabReport {
     /// How many failures are explained.
     static let failureLimit = 20
 
-    /// A lab that is up.
-    static func report(_ plan: LabPlan, _ nodes: [LabNode]) -> Report {
-        let document = Document.object(fields(plan, nodes))
+    /// A lab that is up, with its cluster if it has one.
+    static func report(_ plan: LabPlan, _ nodes: [LabNode], cluster: Report? = nil) -> Report {
+        let document = Document.object(fields(plan, nodes) + field(cluster))
         let table = Table(
             [Table.Column("name"), Table.Column("address"), Table.Column("slice"), Table.Column("bridge_address")],
             nodes.map(self.document)
         )
-        return Report(document, sections: [.table(table)])
+        return Report(document, sections: [.table(table)] + (cluster?.sections ?? []), rows: table)
+    }
+
+    private static func field(_ cluster: Report?) -> [Document.Field] {
+        cluster.map { [Document.Field(key: "cluster", value: $0.document)] } ?? []
     }
 
     /// A lab that was checked.
-    static func report(_ plan: LabPlan, _ nodes: [LabNode], _ result: LabCheckResult, _ times: LabTimes) -> Report {
+    static func report(
+        _ plan: LabPlan,
+        _ nodes: [LabNode],
+        _ result: LabCheckResult,
+        _ times: LabTimes,
+        cluster: Report? = nil
+    ) -> Report {
         let records = result.pairs.map(self.document)
         let verdict: Verdict = result.isSuccess ? .healthy : .error
         let fields =
             [Document.Field(key: "schema", value: "fanmesh.lab/v1")]
             + [Document.Field(key: "verdict", value: .string(verdict.rawValue))]
-            + self.fields(plan, nodes).dropFirst()
+            + self.fields(plan, nodes).dropFirst() + field(cluster)
             + [
                 Document.Field(key: "pairs", value: .number(result.pairs.count)),
                 Document.Field(key: "failed", value: .number(result.failures.count)),
@@ -48,7 +58,7 @@ enum LabReport {
         let columns = ["from", "to", "icmp", "tcp", "rtt_ms", "failure"].map { Table.Column($0) }
         return Report(
             .object(fields),
-            sections: matrix(result) + [.lines(lines(result, times))],
+            sections: (cluster?.sections ?? []) + matrix(result) + [.lines(lines(result, times))],
             rows: Table(columns, records)
         )
     }

@@ -1,22 +1,25 @@
 internal import FanCore
 internal import FanLab
+internal import FanStore
 
 /// `fanmesh lab`: a cluster of virtual hosts on this machine.
 enum LabVerb {
     static let command = Command(
         group: "lab",
-        summary: "run virtual hosts with guests on this machine, and check that all reach each other",
+        summary: "run a cluster of virtual hosts with guests on this machine, and check that all reach each other",
         discussion: [
-            "Each host is a network namespace on one L2 underlay with no way out of the machine; fanmesh makes an "
-                + "overlay on every host, and each guest is a namespace on the overlay's bridge. Nothing is put into "
-                + "the machine's own network namespace."
+            "Each host is a network namespace on one L2 underlay with no way out of the machine, with an agent and a "
+                + "server of its own; the first host makes a cluster, the others join it with tokens, and each guest "
+                + "is a namespace on its host's overlay bridge. Nothing is put into the machine's own network "
+                + "namespace.",
+            "A host's state, sockets and logs are in /run/fanmesh-lab/LAB/HOST.",
         ],
         subcommands: [runCommand, upCommand, executeCommand, downCommand]
     )
 
     static let runCommand = Command(
         "run",
-        summary: "bring a lab up, check every pair of hosts and guests, and remove it",
+        summary: "bring a cluster up, list it, check every pair of hosts and guests, and remove it",
         discussion: [
             "Every host and guest sends a full-size ICMP packet and a TCP stream to every other. The matrix shows "
                 + "round-trip times in milliseconds.",
@@ -24,9 +27,10 @@ enum LabVerb {
         ],
         options: LabOptions.all,
         examples: [
-            Example("fanmesh lab run", "three hosts with two guests each"),
+            Example("fanmesh lab run", "a cluster of three hosts with two guests each"),
             Example("fanmesh lab run --nodes 8 --underlay 10.64.0.0/12", "more hosts, small slices"),
             Example("fanmesh lab run --mtu 9001 --forwarder fdb", "jumbo frames, without eBPF"),
+            Example("fanmesh lab run --no-cluster", "the overlay alone, without daemons"),
         ],
         exitNotes: [
             ExitNote(.success, "every pair works"),
@@ -42,7 +46,7 @@ enum LabVerb {
         options: LabOptions.all,
         examples: [
             Example("fanmesh lab up --nodes 2", "two hosts"),
-            Example("fanmesh lab exec node1 -- fanmesh status", "look at one of them"),
+            Example("fanmesh lab exec node1 -- fanmesh cluster list", "ask one of them"),
         ],
         exitNotes: [
             ExitNote(.success, "the lab is up"),
@@ -93,16 +97,17 @@ enum LabVerb {
             let began = clock.now
             let lab = try make(plan, start, staysUp: false, invocation, watch)
             let ready = clock.now
-            invocation.note("checking \(lab.endpoints.count) endpoints, each with every other")
-            let result = try lab.check()
+            invocation.note("checking \(lab.lab.endpoints.count) endpoints, each with every other")
+            let result = try lab.lab.check()
             let checked = clock.now
+            let cluster = start.overlay == nil ? try list(lab, invocation) : nil
             try lab.tearDown()
             let times = LabTimes(
                 up: began.duration(to: ready),
                 check: ready.duration(to: checked),
                 down: checked.duration(to: clock.now)
             )
-            invocation.show(LabReport.report(plan, lab.nodes, result, times))
+            invocation.show(LabReport.report(plan, lab.nodes, result, times, cluster: cluster))
             return result.isSuccess ? .success : .problem
         }
     }
@@ -111,11 +116,12 @@ enum LabVerb {
         let (plan, start) = try LabOptions.plan(invocation)
         return try guarded { (watch) throws(LabError) in
             let lab = try make(plan, start, staysUp: true, invocation, watch)
-            let nodes = lab.nodes
+            let cluster = start.overlay == nil ? try list(lab, invocation) : nil
             try lab.keep()
-            invocation.show(LabReport.report(plan, nodes))
+            invocation.show(LabReport.report(plan, lab.nodes, cluster: cluster))
             let name = plan.name == LabOptions.name.defaultValue ? "" : "--name \(plan.name) "
-            invocation.note("look inside: fanmesh lab exec \(name)node1 -- fanmesh status")
+            let verb = cluster == nil ? "status" : "cluster list"
+            invocation.note("look inside: fanmesh lab exec \(name)node1 -- fanmesh \(verb)")
             invocation.note("remove it:   fanmesh lab down \(name)".trimmingTrailingSpaces())
             return .success
         }
@@ -153,26 +159,48 @@ enum LabVerb {
     /// Makes a complete lab, saying what it does.
     private static func make(
         _ plan: LabPlan,
-        _ start: OverlayStart,
+        _ start: LabOptions.Start,
         staysUp: Bool,
         _ invocation: Invocation,
         _ watch: SignalWatch
-    ) throws(LabError) -> Lab {
-        try Lab.requireExecutable(start.executable)
-        let lab = try Lab(plan, staysUp: staysUp, interruption: watch)
-        if let room = lab.neighbourRoom, room.now > room.before {
+    ) throws(LabError) -> ClusterLab {
+        let cluster = try ClusterLab(plan, start.cluster, staysUp: staysUp, interruption: watch)
+        if let room = cluster.lab.neighbourRoom, room.now > room.before {
             invocation.note(
                 "raised net.ipv4.neigh.default.gc_thresh3 from \(room.before) to \(room.now): "
                     + "all hosts of a lab share this machine's neighbour table"
             )
         }
         invocation.note("making \(count(plan.nodeCount, "host")) on underlay \(plan.mapping.underlay)")
-        try lab.makeHosts()
-        invocation.note("bringing overlay \(plan.mapping.overlay) up on each")
-        try lab.startOverlay(start)
+        try cluster.makeHosts()
+        if let overlay = start.overlay {
+            invocation.note("bringing overlay \(plan.mapping.overlay) up on each")
+            try cluster.lab.startOverlay(overlay)
+        } else {
+            invocation.note("starting an agent and a server on each")
+            try cluster.startDaemons()
+            let others = plan.nodeCount > 1 ? ", which the others join with tokens" : ""
+            invocation.note("making a cluster with overlay \(plan.mapping.overlay)\(others)")
+            try cluster.form()
+            try cluster.waitUntilOnline(atMost: start.cluster.timeout)
+        }
         invocation.note("making \(count(plan.guestCount, "guest")) behind each")
-        try lab.makeGuests()
-        return lab
+        try cluster.lab.makeGuests()
+        return cluster
+    }
+
+    /// The cluster as its first node lists it.
+    private static func list(_ cluster: ClusterLab, _ invocation: Invocation) throws(LabError) -> Report {
+        do throws(StoreError) {
+            let answer = try cluster.client(of: 1).call("GET", "/1.0/members") { document throws(DocumentError) in
+                try MemberListing(document)
+            }
+            var listing = answer
+            listing.members.sort { NaturalOrder.precedes($0.name, $1.name) }
+            return ClusterListVerb.report(listing, now: invocation.environment.now())
+        } catch {
+            throw .output(node: "node1", command: "fanmesh cluster list", problem: error.description)
+        }
     }
 
     /// Runs work that a signal stops: when it does, the work has cleaned up, and the process ends by that signal.

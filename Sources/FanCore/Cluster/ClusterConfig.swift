@@ -38,15 +38,6 @@ public struct ClusterConfig: Hashable, Sendable {
         standbyTarget = 2
         tokenExpiry = .seconds(3 * 3600)
     }
-
-    /// Checks the values that the types do not.
-    ///
-    /// - Throws: ``NetworkSpecError`` naming what does not fit.
-    public func validate() throws(NetworkSpecError) {
-        try NetworkSpec.check(name: network)
-        guard (1...0xff_ffff).contains(vni) else { throw .badVNI(vni) }
-        guard port > 0 else { throw .badPort(Int(port)) }
-    }
 }
 
 /// One node of a cluster, as its database knows it.

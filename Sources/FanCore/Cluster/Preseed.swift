@@ -75,9 +75,10 @@ public struct Preseed: Hashable, Sendable {
         if let network { try Self.check("network") { try NetworkSpec.check(name: network) } }
         vni = try document.integer("vni", in: 1...0xff_ffff)
         port = try document.integer("port", in: 1...UInt16.max)
-        mtuBytes = try document.integer("mtu", in: 68...65_535)
+        mtuBytes = try document.integer("mtu", in: ClusterConfig.mtuRange)
         forwarder = try document.optionalChoice("forwarder")
         failureDomain = try document.optionalText("failure_domain")
+        if let failureDomain { try Self.check("failure_domain") { try DNSLabel.check(failureDomain) } }
         let range = ClusterConfig.offlineRange
         let seconds = range.lowerBound.wholeSeconds...range.upperBound.wholeSeconds
         offlineAfter = try document.integer("offline_after_s", in: seconds).map { .seconds($0) }
@@ -196,20 +197,5 @@ extension Document {
             )
         }
         return value
-    }
-}
-
-extension ClusterConfig {
-    /// How many voters may be asked for: an odd number, since an even one survives no more failures.
-    public static let voterRange = 3...9
-    /// How many standbys may be asked for.
-    public static let standbyRange = 0...9
-
-    /// Checks how many voters are asked for.
-    ///
-    /// - Parameter voterTarget: the number.
-    /// - Throws: ``ClusterInputError/badVoterTarget(_:)``.
-    public static func check(voterTarget: Int) throws(ClusterInputError) {
-        guard voterRange.contains(voterTarget), voterTarget % 2 == 1 else { throw .badVoterTarget(voterTarget) }
     }
 }

@@ -1,8 +1,10 @@
+internal import Synchronization
+
 /// Virtual hosts on this machine: a network namespace each, on one L2 underlay, with guests behind them.
 ///
 /// Nothing is put into the machine's own network namespace, and the underlay has no way out.
 /// The lab is removed when this object goes, unless ``keep()`` was called; after a crash, by the next lab of its name.
-public struct Lab: ~Copyable {
+public struct Lab: ~Copyable, Sendable {
     /// What the lab consists of.
     public let plan: LabPlan
     /// The nodes.
@@ -12,7 +14,7 @@ public struct Lab: ~Copyable {
 
     let claim: LabClaim
     let interruption: SignalWatch?
-    private var isKept = false
+    private let isKept = Atomic(false)
 
     /// Claims the lab's name, and removes what a crashed lab of this name left.
     ///
@@ -42,7 +44,7 @@ public struct Lab: ~Copyable {
     }
 
     deinit {
-        if !isKept { _ = try? claim.removeEverything() }
+        if !isKept.load(ordering: .relaxed) { _ = try? claim.removeEverything() }
     }
 
     /// Removes the lab: its namespaces and all that is in them, and its files.
@@ -55,9 +57,9 @@ public struct Lab: ~Copyable {
     }
 
     /// Lets the lab outlive this process, until ``down(name:)``.
-    public consuming func keep() throws(LabError) {
+    public func keep() throws(LabError) {
         try claim.write(LabRecord(kind: .kept, plan: plan))
-        isKept = true
+        isKept.store(true, ordering: .relaxed)
     }
 
     /// Removes the lab of a name, however it was made, unless a live process uses it.

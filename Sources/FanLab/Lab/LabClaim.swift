@@ -6,7 +6,7 @@ internal import Glibc
 ///
 /// The kernel releases the lock when the process dies, however it dies; so a record without a lock is a leftover, or a
 /// lab that was made to stay.
-struct LabClaim: ~Copyable {
+struct LabClaim: ~Copyable, Sendable {
     let name: String
     private let directory: Descriptor
 
@@ -80,7 +80,7 @@ struct LabClaim: ~Copyable {
         }
     }
 
-    /// Removes every namespace and file of a lab of this name, whatever state it is in; the claim stays.
+    /// Removes every daemon, namespace and file of a lab of this name, whatever state it is in; the claim stays.
     ///
     /// Idempotent: yes. Goes on past a failure, and reports the first.
     ///
@@ -89,6 +89,8 @@ struct LabClaim: ~Copyable {
     func empty() throws(LabError) -> Int {
         var first: LabError?
         let mine = NetworkNamespace.all().filter { LabNames.belongs($0.name, toLab: name) }
+        // A daemon without its namespace would no longer be found.
+        try LabDaemons.kill(lab: name, in: mine)
         for namespace in mine {
             do throws(LabError) { try namespace.delete() } catch { first = first ?? error }
         }

@@ -5,46 +5,7 @@ internal import FanHTTP
 /// A refusal as the API words it.
 struct APIError: Error, Equatable, CustomStringConvertible {
     /// The stable codes, each with its HTTP status.
-    enum Code: String, CaseIterable {
-        case badRequest = "bad_request"
-        case tooLarge = "too_large"
-        case notAuthorized = "not_authorized"
-        case notFound = "not_found"
-        case conflict
-        case notConfigured = "not_configured"
-        case alreadyConfigured = "already_configured"
-        case agentMissing = "agent_missing"
-        case blocked
-        case tokenMalformed = "token_malformed"
-        case tokenExpired = "token_expired"
-        case tokenUsed = "token_used"
-        case tokenRevoked = "token_revoked"
-        case tokenUnknown = "token_unknown"
-        case wrongCluster = "wrong_cluster"
-        case rehearsalFailed = "rehearsal_failed"
-        case noQuorum = "no_quorum"
-        case notLeader = "not_leader"
-        case timeout
-        case diskFull = "disk_full"
-        case rateLimited = "rate_limited"
-        case failed
-
-        /// The HTTP status that goes with the code.
-        var status: Int {
-            switch self {
-            case .badRequest, .tokenMalformed: 400
-            case .notAuthorized, .tokenExpired, .tokenUsed, .tokenRevoked, .tokenUnknown, .wrongCluster: 403
-            case .notFound: 404
-            case .conflict, .notConfigured, .alreadyConfigured, .agentMissing, .blocked, .rehearsalFailed: 409
-            case .tooLarge: 413
-            case .rateLimited: 429
-            case .failed: 500
-            case .noQuorum, .notLeader: 503
-            case .timeout: 504
-            case .diskFull: 507
-            }
-        }
-    }
+    typealias Code = APIErrorCode
 
     /// The stable code.
     var code: Code

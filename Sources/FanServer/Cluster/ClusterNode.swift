@@ -47,10 +47,7 @@ final class ClusterNode: Sendable {
 
     /// Prepares a member; ``start()`` begins its work.
     ///
-    /// - Parameters:
-    ///   - first: what a new cluster begins with, nil for any other start.
-    ///   - hasAgent: asked whether an agent is connected to this server.
-    ///   - changed: told when the state, the leader or the quorum changed.
+    /// What a new cluster begins with comes as `first`, nil at any other start.
     init(
         directory: ServerDirectory,
         log: ServerLog,
@@ -79,6 +76,7 @@ final class ClusterNode: Sendable {
         try File.makeDirectory(directory.database)
         let identity = nodeIdentity
         let clusterID = membership.clusterID
+        let complaints = Complaints(log)
         database = try DatabaseNode(
             id: membership.id,
             address: membership.address.description,
@@ -96,8 +94,12 @@ final class ClusterNode: Sendable {
                     headers: ["Fanmesh-Cluster": clusterID],
                     timeout: .seconds(5)
                 )
+                complaints.settle(address)
                 return descriptor.take()
-            } catch { return -1 }
+            } catch {
+                complaints.say(address, "\(error)")
+                return -1
+            }
         }
     }
 
@@ -387,6 +389,26 @@ final class ClusterNode: Sendable {
                 wait = .milliseconds(500)
             }
         }
+    }
+}
+
+/// What is wrong with each database peer, said once until it changes.
+private final class Complaints: Sendable {
+    private let log: ServerLog
+    private let said = Mutex<[String: String]>([:])
+
+    init(_ log: ServerLog) {
+        self.log = log
+    }
+
+    func say(_ address: String, _ cause: String) {
+        guard said.withLock({ $0.updateValue(cause, forKey: address) }) != cause else { return }
+        log.warning("database-peer-lost", cause)
+    }
+
+    func settle(_ address: String) {
+        guard said.withLock({ $0.removeValue(forKey: address) }) != nil else { return }
+        log.notice("database-peer-back", "\(address) answers again")
     }
 }
 

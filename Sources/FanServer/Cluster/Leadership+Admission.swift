@@ -54,6 +54,7 @@ struct Candidate: Hashable, Sendable {
     /// - Parameters:
     ///   - document: what it sent.
     ///   - fingerprint: that of the certificate it came with; nil to believe the document, which a member sent on.
+    /// - Throws: ``DocumentError`` naming the key.
     init(_ document: Document, fingerprint: String?) throws(DocumentError) {
         name = try document.parsed("name", checkedLabel)
         secret = try document.text("secret")

@@ -119,7 +119,7 @@ extension Leadership {
                     status: 200,
                     document: [
                         "schema": "fanmesh.heartbeat/v1", "generation": .number(state.generation),
-                        "leader": .string(name),
+                        "leader": .string(name), "leader_address": .text(address),
                     ]
                 )
             )

@@ -125,6 +125,8 @@ final class Leadership: Sendable {
     /// - Parameters:
     ///   - evenIfBlocked: whether to change even though members run different schema versions.
     ///   - body: the change.
+    /// - Returns: what the body returned.
+    /// - Throws: ``APIError``, also what the body threw.
     func change<Result: Sendable>(
         evenIfBlocked: Bool = false,
         _ body: @escaping @Sendable (inout Transaction) throws -> Result
@@ -166,6 +168,9 @@ final class Leadership: Sendable {
     }
 
     // MARK: reading
+
+    /// Where the leader's server listens.
+    var address: SocketAddress? { state.members.first { $0.name == name }?.address }
 
     /// What all members know.
     var state: ClusterState { model.withLock { $0.state } }

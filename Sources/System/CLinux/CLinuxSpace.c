@@ -91,12 +91,12 @@ int fan_set_nonblocking(int fd) {
     return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
 }
 
-static int prepare(posix_spawnattr_t *attributes, posix_spawn_file_actions_t *actions, const int standard[3]) {
+static int prepare(
+    posix_spawnattr_t *attributes, posix_spawn_file_actions_t *actions, const int standard[3], short group) {
     sigset_t none, all;
     sigemptyset(&none);
     sigfillset(&all);
-    int result = posix_spawnattr_setflags(
-        attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    int result = posix_spawnattr_setflags(attributes, group | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     if (!result) result = posix_spawnattr_setpgroup(attributes, 0);
     if (!result) result = posix_spawnattr_setsigmask(attributes, &none);
     if (!result) result = posix_spawnattr_setsigdefault(attributes, &all);
@@ -107,7 +107,8 @@ static int prepare(posix_spawnattr_t *attributes, posix_spawn_file_actions_t *ac
     return result;
 }
 
-pid_t fan_spawn(const char *file, char *const arguments[], char *const environment[], int in, int out, int err) {
+static pid_t start(
+    const char *file, char *const arguments[], char *const environment[], const int standard[3], short group) {
     posix_spawnattr_t attributes;
     posix_spawn_file_actions_t actions;
     int result = posix_spawnattr_init(&attributes);
@@ -118,11 +119,19 @@ pid_t fan_spawn(const char *file, char *const arguments[], char *const environme
         return -result;
     }
     pid_t pid = 0;
-    result = prepare(&attributes, &actions, (int[3]){in, out, err});
+    result = prepare(&attributes, &actions, standard, group);
     if (!result) result = posix_spawnp(&pid, file, &actions, &attributes, arguments, environment);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     return result ? -result : pid;
+}
+
+pid_t fan_spawn(const char *file, char *const arguments[], char *const environment[], int in, int out, int err) {
+    return start(file, arguments, environment, (int[3]){in, out, err}, POSIX_SPAWN_SETPGROUP);
+}
+
+pid_t fan_spawn_session(const char *file, char *const arguments[], char *const environment[], int log) {
+    return start(file, arguments, environment, (int[3]){-1, log, log}, POSIX_SPAWN_SETSID);
 }
 
 int fan_execute(const char *file, char *const arguments[], char *const environment[]) {
@@ -135,6 +144,21 @@ int fan_execute(const char *file, char *const arguments[], char *const environme
 int fan_process_descriptor(pid_t pid) {
     int fd = pidfd_open(pid, 0);
     return fd < 0 ? -errno : fd;
+}
+
+int fan_signal_process(int descriptor, int number) {
+    return pidfd_send_signal(descriptor, number, NULL, 0) < 0 ? -errno : 0;
+}
+
+int fan_reap_process(int descriptor, int *code, int *number) {
+    siginfo_t info = {0};
+    int result;
+    do { result = waitid(P_PIDFD, (id_t)descriptor, &info, WEXITED | WNOHANG); } while (result < 0 && errno == EINTR);
+    if (result < 0) return -errno;
+    if (!info.si_pid) return 0;
+    *code = info.si_code == CLD_EXITED ? info.si_status : -1;
+    *number = info.si_code == CLD_EXITED ? 0 : info.si_status;
+    return 1;
 }
 
 static int reap(pid_t pid, int *status, int flags) {

@@ -9,7 +9,8 @@ struct Measurement: Sendable {
     let run: @Sendable (BenchContext) throws -> [Row]
 
     static let all = [
-        throughput, packetRate, roundTrip, bringUp, mapStart, peerCheck, binarySize,
+        throughput, packetRate, roundTrip, bringUp, mapStart, peerCheck, clusterReports, clusterJoin,
+        clusterFailover, clusterMemory, clusterScale, binarySize,
     ]
 }
 

@@ -24,13 +24,13 @@ struct Row: Sendable {
         verdict = budget.map { ($0.text { $0.fixed(2) }, $0.isMet(by: median)) }
     }
 
-    /// Compares one value with its budget.
-    init(_ what: String, _ value: Double, in unit: Unit, budget: Budget) {
+    /// Shows one value, and compares it with its budget.
+    init(_ what: String, _ value: Double, in unit: Unit, budget: Budget?) {
         self.what = what
         against = "-"
         ours = unit.text(value)
         peer = "-"
-        verdict = (budget.text(unit.text), budget.isMet(by: value))
+        verdict = budget.map { ($0.text(unit.text), $0.isMet(by: value)) }
     }
 }
 
@@ -56,6 +56,8 @@ struct Unit: Sendable {
     static let kilopackets = Unit(name: "kpackets/s", factor: 1e-3, digits: 1)
     static let microseconds = Unit(name: "us", factor: 1e6, digits: 2)
     static let milliseconds = Unit(name: "ms", factor: 1e3, digits: 2)
+    static let perSecond = Unit(name: "/s", factor: 1, digits: 1)
+    static let percent = Unit(name: "%", factor: 100, digits: 1)
     static let megabytes = Unit(name: "MB", factor: 1e-6, digits: 2)
 }
 

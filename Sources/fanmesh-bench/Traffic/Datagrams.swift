@@ -8,7 +8,7 @@ enum Datagrams {
     private static let warmUpNanoseconds: UInt64 = 100_000_000
 
     /// Counts the datagrams that arrive in a time that begins shortly after the first; says `ready` when it listens.
-    static func countPerSecond(on address: SocketAddress, milliseconds: Int) throws(TrafficError) -> Double {
+    static func countPerSecond(on address: TrafficAddress, milliseconds: Int) throws(TrafficError) -> Double {
         Processor.pin(.receiver)
         let socket = try openSocket(SOCK_DGRAM, IPPROTO_UDP)
         // Bursts must not be lost here: what is measured is how many get through the overlay.
@@ -35,7 +35,7 @@ enum Datagrams {
     }
 
     /// Sends datagrams for a time.
-    static func flood(_ address: SocketAddress, milliseconds: Int) throws(TrafficError) {
+    static func flood(_ address: TrafficAddress, milliseconds: Int) throws(TrafficError) {
         Processor.pin(.sender)
         let socket = try openSocket(SOCK_DGRAM, IPPROTO_UDP)
         try address.connect(socket)

@@ -8,7 +8,7 @@ enum Echoes {
     private static let headerBytes = 8
 
     /// The median round trip of a number of echoes.
-    static func medianSeconds(to address: SocketAddress, count: Int) throws(TrafficError) -> Double {
+    static func medianSeconds(to address: TrafficAddress, count: Int) throws(TrafficError) -> Double {
         Processor.pin(.sender)
         let socket = try openSocket(SOCK_RAW, IPPROTO_ICMP)
         try TrafficError.require(

@@ -23,7 +23,7 @@ enum TrafficRole: String, CaseIterable {
     /// - Returns: the exit code.
     static func run(_ words: [String]) -> Int32? {
         guard let role = words.first.flatMap(TrafficRole.init(rawValue:)) else { return nil }
-        guard words.count == 3, let address = SocketAddress(words[1]), let amount = Int(words[2]), amount > 0 else {
+        guard words.count == 3, let address = TrafficAddress(words[1]), let amount = Int(words[2]), amount > 0 else {
             return 2
         }
         do throws(TrafficError) {

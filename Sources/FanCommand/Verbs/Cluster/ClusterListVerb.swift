@@ -48,7 +48,7 @@ enum ClusterListVerb {
         "name", "address", "underlay_address", "slice", "role", "state", "overlay", "version", "last_seen", "message",
     ]
 
-    private static func report(_ listing: MemberListing, now: Timestamp) -> Report {
+    static func report(_ listing: MemberListing, now: Timestamp) -> Report {
         let document: Document = [
             "schema": "fanmesh.cluster/v1",
             "leader": .text(listing.leader),

@@ -28,13 +28,20 @@ int fan_set_nonblocking(int fd);
 // Starts a program found on PATH, in its own process group, with default signals; a descriptor of -1 is /dev/null.
 // Returns its process id.
 pid_t fan_spawn(const char *file, char *const arguments[], char *const environment[], int in, int out, int err);
+// Starts a program likewise, in its own session, writing to one file; its input is /dev/null.
+pid_t fan_spawn_session(const char *file, char *const arguments[], char *const environment[], int log);
 char *const *fan_environment(void);
 int fan_execute(const char *file, char *const arguments[], char *const environment[]);
 int fan_process_descriptor(pid_t pid);
+// Sends a signal to the process that a descriptor stands for, whatever its id is used for now.
+int fan_signal_process(int descriptor, int number);
 // Reaps a child without waiting: 1 and its wait status, 0 while it runs.
 int fan_reap(pid_t pid, int *status);
 // Waits for a child to end, and reaps it.
 int fan_reap_blocking(pid_t pid, int *status);
+// Reaps the child that a descriptor stands for, without waiting: 1, and its exit code or -1 and its signal or 0; 0 while
+// it runs.
+int fan_reap_process(int descriptor, int *code, int *number);
 int fan_signal_group(pid_t leader, int number);
 int fan_exit_code(int status);   // -1 when a signal ended it
 int fan_exit_signal(int status); // 0 when it exited

@@ -4,7 +4,7 @@ internal import FanSystem
 internal import Glibc
 
 /// An IPv4 address with the port that the bench uses.
-struct SocketAddress {
+struct TrafficAddress {
     private static let port: UInt16 = 5300
     private var value: sockaddr_in
 

@@ -1,0 +1,420 @@
+internal import FanCore
+public import FanStore
+internal import Glibc
+internal import Synchronization
+
+/// A lab whose nodes run the daemons of fanmesh, and become a cluster.
+///
+/// Nodes are named by their numbers, from 1. All of it, daemons included, is removed when this object goes, unless
+/// ``keep()`` was called.
+public final class ClusterLab: Sendable {
+    /// The hosts.
+    public let lab: Lab
+    /// How daemons and clusters are started.
+    public let start: ClusterStart
+
+    private let daemons = Mutex<[Place: LabDaemon]>([:])
+
+    private struct Place: Hashable {
+        var number: Int
+        var daemon: ClusterDaemon
+    }
+
+    /// Claims the lab's name; makes nothing yet.
+    ///
+    /// Requires: root. Idempotent: no. Undo: ``tearDown()``.
+    ///
+    /// - Parameters:
+    ///   - plan: what the lab consists of.
+    ///   - start: how daemons and clusters are started.
+    ///   - staysUp: whether the lab is to outlive this process; then call ``keep()`` when it is complete.
+    ///   - interruption: asked between steps; a signal ends the work.
+    /// - Throws: ``LabError``.
+    public init(
+        _ plan: LabPlan,
+        _ start: ClusterStart = ClusterStart(),
+        staysUp: Bool = false,
+        interruption: SignalWatch? = nil
+    ) throws(LabError) {
+        try Lab.requireExecutable(start.executable)
+        lab = try Lab(plan, staysUp: staysUp, interruption: interruption)
+        self.start = start
+    }
+
+    /// Makes the hosts; nothing runs on them yet.
+    ///
+    /// Requires: root. Idempotent: no. Undo: ``tearDown()``.
+    ///
+    /// - Throws: ``LabError``.
+    public func makeHosts() throws(LabError) { try lab.makeHosts() }
+
+    /// Makes the hosts, starts the daemons on all of them, and makes the first few a cluster.
+    ///
+    /// Requires: root. Idempotent: no. Undo: ``tearDown()``.
+    ///
+    /// - Parameters:
+    ///   - plan: what the lab consists of.
+    ///   - start: how daemons and clusters are started.
+    ///   - members: how many nodes become members; nil for all.
+    /// - Returns: the lab.
+    /// - Throws: ``LabError``.
+    public static func formed(
+        _ plan: LabPlan,
+        _ start: ClusterStart = ClusterStart(),
+        members: Int? = nil
+    ) throws(LabError) -> ClusterLab {
+        let cluster = try ClusterLab(plan, start)
+        try cluster.makeHosts()
+        try cluster.startDaemons()
+        try cluster.form(members: members)
+        return cluster
+    }
+
+    /// The nodes.
+    public var nodes: [LabNode] { lab.nodes }
+
+    /// A node.
+    ///
+    /// - Parameter number: its number, from 1.
+    /// - Returns: the node.
+    public func node(_ number: Int) -> LabNode { lab.nodes[number - 1] }
+
+    /// Removes the lab with all that runs in it.
+    ///
+    /// Requires: root. Idempotent: yes. Undo: none.
+    ///
+    /// - Throws: ``LabError``.
+    public func tearDown() throws(LabError) { try lab.tearDown() }
+
+    /// Lets the lab and its daemons outlive this process.
+    ///
+    /// - Throws: ``LabError``.
+    public func keep() throws(LabError) { try lab.keep() }
+
+    // MARK: Daemons
+
+    /// Starts both daemons on nodes, and waits until each server answers and has its agent.
+    ///
+    /// - Parameter numbers: the nodes; nil for all.
+    /// - Throws: ``LabError/daemon(node:name:problem:log:)``.
+    public func startDaemons(on numbers: [Int]? = nil) throws(LabError) {
+        let numbers = numbers ?? nodes.map(\.number)
+        for number in numbers {
+            for daemon in ClusterDaemon.allCases { try start(daemon, on: number) }
+        }
+        for number in numbers { try waitUntilReady(number) }
+    }
+
+    /// Starts a daemon on a node, without waiting for anything.
+    ///
+    /// - Parameters:
+    ///   - daemon: which one.
+    ///   - number: the node.
+    /// - Returns: the process.
+    /// - Throws: ``LabError``.
+    @discardableResult
+    public func start(_ daemon: ClusterDaemon, on number: Int) throws(LabError) -> LabDaemon {
+        let node = node(number)
+        let process = try LabDaemon(
+            daemon.rawValue,
+            on: node,
+            start.command(daemon, on: node),
+            environment: node.environment
+        )
+        daemons.withLock { $0[Place(number: number, daemon: daemon)] = process }
+        return process
+    }
+
+    /// The process of a daemon, running or ended; nil before it was started.
+    ///
+    /// - Parameters:
+    ///   - daemon: which one.
+    ///   - number: the node.
+    /// - Returns: the process.
+    public func process(_ daemon: ClusterDaemon, on number: Int) -> LabDaemon? {
+        daemons.withLock { $0[Place(number: number, daemon: daemon)] }
+    }
+
+    /// Ends a daemon with SIGTERM and waits until it is gone.
+    ///
+    /// - Parameters:
+    ///   - daemon: which one.
+    ///   - number: the node.
+    /// - Throws: ``LabError/daemonStays(node:name:signal:)``.
+    public func stop(_ daemon: ClusterDaemon, on number: Int) throws(LabError) {
+        try process(daemon, on: number)?.stop()
+    }
+
+    /// Ends a daemon with SIGKILL and waits until it is gone.
+    ///
+    /// - Parameters:
+    ///   - daemon: which one.
+    ///   - number: the node.
+    /// - Throws: ``LabError/daemonStays(node:name:signal:)``.
+    public func kill(_ daemon: ClusterDaemon, on number: Int) throws(LabError) {
+        try process(daemon, on: number)?.kill()
+    }
+
+    /// Halts a daemon where it is, until ``resume(_:on:)``.
+    ///
+    /// - Parameters:
+    ///   - daemon: which one.
+    ///   - number: the node.
+    public func pause(_ daemon: ClusterDaemon, on number: Int) { process(daemon, on: number)?.pause() }
+
+    /// Lets a daemon go on.
+    ///
+    /// - Parameters:
+    ///   - daemon: which one.
+    ///   - number: the node.
+    public func resume(_ daemon: ClusterDaemon, on number: Int) { process(daemon, on: number)?.resume() }
+
+    /// Waits until a node's server answers and has its agent.
+    ///
+    /// - Parameter number: the node.
+    /// - Throws: ``LabError/daemon(node:name:problem:log:)`` when a daemon ends, or in vain.
+    public func waitUntilReady(_ number: Int) throws(LabError) {
+        let client = client(of: number)
+        let end = ContinuousClock.now + start.timeout
+        var last = ""
+        while true {
+            try lab.interruption?.check()
+            do throws(StoreError) {
+                let document = try client.call("GET", "/1.0/local", timeout: .seconds(5))
+                if (try? document.flag("agent")) == true { return }
+                last = "its server has no agent"
+            } catch {
+                last = error.description
+            }
+            for daemon in ClusterDaemon.allCases {
+                if let process = process(daemon, on: number), let how = process.explanation {
+                    throw .daemon(node: process.node.name, name: daemon.rawValue, problem: how, log: process.log())
+                }
+            }
+            guard ContinuousClock.now < end else {
+                throw .daemon(
+                    node: node(number).name,
+                    name: last.hasPrefix("its server") ? "agent" : "server",
+                    problem: "was not ready in \(start.timeout): \(last)",
+                    log: logs(of: number)
+                )
+            }
+            Self.pause(.milliseconds(5))
+        }
+    }
+
+    // MARK: Commands
+
+    /// A fanmesh command on a node, as an operator there would run it.
+    ///
+    /// - Parameters:
+    ///   - number: the node.
+    ///   - arguments: the verb and what follows it.
+    ///   - input: what it reads on its standard input.
+    ///   - timeout: when it is killed; nil for the lab's own limit.
+    /// - Returns: how it ended and what it printed.
+    /// - Throws: ``LabError`` when it cannot be started.
+    public func fanmesh(
+        on number: Int,
+        _ arguments: [String],
+        input: String = "",
+        timeout: Duration? = nil
+    ) throws(LabError) -> ProcessResult {
+        try RunningProcess(request(on: number, arguments, input, timeout), in: node(number).namespace)
+            .wait(interruption: lab.interruption)
+    }
+
+    /// The same, which must succeed.
+    ///
+    /// - Parameters:
+    ///   - number: the node.
+    ///   - arguments: the verb and what follows it.
+    ///   - input: what it reads on its standard input.
+    /// - Returns: what it printed to its standard output.
+    /// - Throws: ``LabError/command(node:command:result:)``.
+    @discardableResult
+    public func require(on number: Int, _ arguments: [String], input: String = "") throws(LabError) -> String {
+        let result = try fanmesh(on: number, arguments, input: input)
+        try require(result, on: number, arguments)
+        return result.output
+    }
+
+    private func require(_ result: ProcessResult, on number: Int, _ arguments: [String]) throws(LabError) {
+        guard !result.isSuccess else { return }
+        let command = (["fanmesh"] + arguments).joined(separator: " ")
+        throw .command(node: node(number).name, command: command, result: result)
+    }
+
+    private func request(
+        on number: Int,
+        _ arguments: [String],
+        _ input: String,
+        _ timeout: Duration? = nil
+    ) -> ProcessRequest {
+        let node = node(number)
+        return ProcessRequest(
+            node.fanmesh(start.executable, arguments),
+            environment: node.environment,
+            input: Array(input.utf8),
+            timeout: timeout ?? start.timeout
+        )
+    }
+
+    /// The API of a node's server, over its own socket.
+    ///
+    /// - Parameter number: the node.
+    /// - Returns: the client.
+    public func client(of number: Int) -> ServerClient {
+        ServerClient(runtimeDirectory: node(number).runtimeDirectory)
+    }
+
+    // MARK: The cluster
+
+    /// How long the parts of forming a cluster took.
+    public struct Times: Hashable, Sendable {
+        /// From the command on the first node until it had ended.
+        public var first: Duration
+        /// From the first token asked for until the last node was a member.
+        public var others: Duration
+    }
+
+    /// Makes the first node a cluster and lets others join it with tokens; their daemons must run.
+    ///
+    /// - Parameter members: how many nodes become members; nil for all.
+    /// - Returns: how long it took.
+    /// - Throws: ``LabError/command(node:command:result:)`` for the first node that failed.
+    @discardableResult
+    public func form(members: Int? = nil) throws(LabError) -> Times {
+        let began = ContinuousClock.now
+        try require(on: 1, start.initArguments(for: node(1)))
+        let made = ContinuousClock.now
+        try join(Array(1...(members ?? nodes.count)).dropFirst().map { $0 })
+        return Times(first: began.duration(to: made), others: made.duration(to: .now))
+    }
+
+    /// Lets nodes join the cluster, each with a token of its own.
+    ///
+    /// - Parameters:
+    ///   - numbers: the nodes.
+    ///   - issuer: the member that issues the tokens.
+    /// - Throws: ``LabError/command(node:command:result:)`` for the first node that failed.
+    public func join(_ numbers: [Int], issuer: Int = 1) throws(LabError) {
+        var jobs: [ProcessBatch.Job] = []
+        for number in numbers {
+            let token = try token(for: number, issuer: issuer)
+            let request = request(on: number, start.joinArguments(for: node(number)), token)
+            jobs.append(ProcessBatch.Job(request, in: node(number).namespace))
+        }
+        let width = start.joinsTogether ? max(1, jobs.count) : 1
+        let results = try ProcessBatch.run(jobs, width: width, interruption: lab.interruption)
+        for (number, result) in zip(numbers, results) {
+            try require(result, on: number, start.joinArguments(for: node(number)))
+        }
+    }
+
+    /// A new token for a node, from `fanmesh cluster add`.
+    ///
+    /// - Parameters:
+    ///   - number: the node it is for.
+    ///   - issuer: the member that issues it.
+    /// - Returns: the token.
+    /// - Throws: ``LabError/command(node:command:result:)``.
+    public func token(for number: Int, issuer: Int = 1) throws(LabError) -> String {
+        let output = try require(on: issuer, ["cluster", "add", node(number).name, "-q"])
+        return String(output.prefix { !$0.isNewline })
+    }
+
+    /// The members as a node sees them, as `fanmesh cluster list` does.
+    ///
+    /// - Parameter number: the node.
+    /// - Returns: the members.
+    /// - Throws: `StoreError`.
+    public func list(from number: Int) throws(StoreError) -> MemberList {
+        try client(of: number).call("GET", "/1.0/members", timeout: .seconds(20)) { document throws(DocumentError) in
+            try MemberList(document)
+        }
+    }
+
+    /// Waits until the members, as a node sees them, fulfil a condition.
+    ///
+    /// - Parameters:
+    ///   - what: what is waited for, for the error.
+    ///   - number: the node that is asked.
+    ///   - limit: how long to wait, on the clock on the wall.
+    ///   - condition: looks at the members.
+    /// - Returns: the members that fulfil it.
+    /// - Throws: ``LabError/waited(_:for:last:)`` with what was seen last.
+    @discardableResult
+    public func wait(
+        for what: String,
+        from number: Int = 1,
+        atMost limit: Duration = .seconds(30),
+        until condition: (MemberList) -> Bool
+    ) throws(LabError) -> MemberList {
+        let end = ContinuousClock.now + limit
+        while true {
+            try lab.interruption?.check()
+            var last = ""
+            do throws(StoreError) {
+                let list = try list(from: number)
+                if condition(list) { return list }
+                last = list.description
+            } catch {
+                last = error.description
+            }
+            guard ContinuousClock.now < end else { throw .waited(limit, for: what, last: last) }
+            Self.pause(.milliseconds(20))
+        }
+    }
+
+    /// Waits until a node sees all of these nodes ONLINE, each with a verified overlay.
+    ///
+    /// - Parameters:
+    ///   - numbers: the nodes that must be so; nil for all.
+    ///   - number: the node that is asked.
+    ///   - limit: how long to wait.
+    /// - Returns: the members.
+    /// - Throws: ``LabError/waited(_:for:last:)``.
+    @discardableResult
+    public func waitUntilOnline(
+        _ numbers: [Int]? = nil,
+        from number: Int = 1,
+        atMost limit: Duration = .seconds(30)
+    ) throws(LabError) -> MemberList {
+        let names = (numbers ?? nodes.map(\.number)).map { node($0).name }
+        let what = "\(names.joined(separator: ", ")) to be ONLINE, seen from \(node(number).name)"
+        return try wait(for: what, from: number, atMost: limit) { list in
+            names.allSatisfy { name in
+                guard let member = list[name] else { return false }
+                return member.state == .online && member.report.map { $0.verdict != .error } == true
+            }
+        }
+    }
+
+    // MARK: Logs
+
+    /// The ends of the logs of a node's daemons.
+    ///
+    /// - Parameters:
+    ///   - number: the node.
+    ///   - lines: how many lines of each.
+    /// - Returns: the lines, with a line that names the daemon before them.
+    public func logs(of number: Int, lastLines lines: Int = 20) -> String {
+        ClusterDaemon.allCases.map { daemon in
+            let path = LabDaemon.logPath(daemon.rawValue, on: node(number))
+            return "--- \(node(number).name) \(daemon.rawValue)\n\(LogFile.tail(path, lines: lines))"
+        }.joined(separator: "\n")
+    }
+
+    /// The ends of all logs, for a failed test.
+    ///
+    /// - Parameter lines: how many lines of each daemon.
+    /// - Returns: the lines.
+    public func logs(lastLines lines: Int = 20) -> String {
+        nodes.map { logs(of: $0.number, lastLines: lines) }.joined(separator: "\n")
+    }
+
+    private static func pause(_ time: Duration) {
+        usleep(UInt32(time.components.attoseconds / 1_000_000_000_000))
+    }
+}

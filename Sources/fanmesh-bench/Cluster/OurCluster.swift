@@ -1,0 +1,70 @@
+internal import FanCore
+internal import FanHTTP
+internal import FanLab
+internal import FanSystem
+internal import FanTLS
+internal import Glibc
+
+/// A fanmesh cluster in a lab.
+///
+/// Nodes are named by their numbers, from 1. All of it is removed when this object goes.
+final class OurCluster {
+    let cluster: ClusterLab
+
+    /// Starts the daemons on every host, and makes the first a cluster.
+    init(_ name: String, nodes: Int, underlay: String = "172.31.16.0/20", _ context: BenchContext) throws {
+        let plan = try LabPlan(
+            name: name,
+            underlay: IPv4Prefix(parsing: underlay),
+            overlay: IPv4Prefix(parsing: "240.0.0.0/8"),
+            nodes: nodes,
+            guests: 0
+        )
+        let start = ClusterStart(executable: context.fanmesh)
+        cluster = try ClusterLab(plan, start, interruption: context.interruption)
+        try cluster.makeHosts()
+        try cluster.startDaemons()
+        try cluster.form(members: 1)
+    }
+
+    /// Lets a host join with a token.
+    ///
+    /// - Returns: how long the command on that host took, until its overlay was verified; the token is there before.
+    func join(_ number: Int) throws -> Double {
+        let token = try cluster.token(for: number)
+        let arguments = ["join", "-", "--address", "\(cluster.node(number).address)"]
+        let result = try cluster.fanmesh(on: number, arguments, input: token)
+        guard result.isSuccess else {
+            throw BenchError("\(cluster.node(number).name): 'fanmesh join' \(result.explanation)")
+        }
+        return result.elapsed.seconds
+    }
+
+    func address(_ number: Int) -> SocketAddress { SocketAddress(cluster.node(number).address) }
+
+    /// The identity that a node's server shows to others.
+    func identity(_ number: Int) throws -> Identity { try identity("node", number) }
+
+    /// The fingerprint of the certificate that all members share.
+    func fingerprint() throws -> String { try identity("cluster", 1).fingerprint }
+
+    private func identity(_ name: String, _ number: Int) throws -> Identity {
+        try Identity(directory: "\(cluster.node(number).stateDirectory)/server", name: name)
+    }
+}
+
+extension Identity {
+    /// Reads NAME.crt and NAME.key.
+    init(directory: String, name: String) throws {
+        guard
+            let certificate = try File.read("\(directory)/\(name).crt"),
+            let key = try File.read("\(directory)/\(name).key")
+        else { throw BenchError("there is no identity '\(name)' in \(directory)") }
+        try self.init(certificatePEM: certificate, keyPEM: key)
+    }
+}
+
+/// Sleeps.
+func pause(milliseconds: Int) {
+    usleep(UInt32(milliseconds) * 1000)
+}

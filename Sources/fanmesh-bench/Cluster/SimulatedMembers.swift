@@ -1,0 +1,237 @@
+internal import FanCore
+internal import FanHTTP
+internal import FanLab
+internal import FanLink
+internal import FanStore
+internal import FanSystem
+internal import FanTLS
+internal import Glibc
+internal import Synchronization
+
+/// Members of our cluster that do nothing but send heartbeats, each on a connection of its own from an address of its
+/// own.
+///
+/// They are members like all others: each redeemed a token with a certificate of its own, and reported once.
+final class SimulatedMembers {
+    private let ours: OurCluster
+    private let leader: Int
+    private let trusted: String
+    private let template: NodeReport
+    private let config: ClusterConfig
+    private let software: (version: String, schema: Int)
+    private var places: [IPv4Address]
+    private(set) var members: [SimulatedMember] = []
+
+    private static let stackBytes = 256 << 10
+    /// A heartbeat is answered after this time when nothing has changed.
+    private static let interval = Duration.seconds(5)
+
+    /// Prepares for simulated members whose leader is a node.
+    init(_ ours: OurCluster, leader: Int) throws {
+        self.ours = ours
+        self.leader = leader
+        trusted = try ours.fingerprint()
+        let client = ours.cluster.client(of: leader)
+        let api = try client.call("GET", "/1.0")
+        software = (try api.text("version"), try api.integer("schema_version"))
+        let list = try ours.cluster.list(from: leader)
+        guard let report = list.members.first(where: { $0.isLeader })?.report else {
+            throw BenchError("the leader has not reported")
+        }
+        template = report
+        guard let config = try client.call("GET", "/1.0/local").optionalObject("config") else {
+            throw BenchError("the cluster has no configuration")
+        }
+        self.config = try ClusterConfig(config)
+        let plan = ours.cluster.lab.plan
+        let taken = Set(ours.cluster.nodes.map(\.address) + [plan.gateway.address])
+        let capacity = UInt32(clamping: plan.mapping.hostCapacity)
+        places = (1..<capacity).lazy.map { plan.mapping.underlay.network.advanced(by: $0) }
+            .filter { !taken.contains($0) }.reversed()
+    }
+
+    deinit {
+        for member in members { member.stop() }
+    }
+
+    /// The first heartbeat or report that failed.
+    var failure: String? { members.lazy.compactMap(\.failure).first }
+
+    /// Adds members until there are so many, and starts their heartbeats.
+    func grow(to count: Int, _ context: BenchContext) throws {
+        var new: [SimulatedMember] = []
+        let client = ours.cluster.client(of: leader)
+        for number in members.count..<max(count, members.count) {
+            try context.interruption.check()
+            guard let address = places.popLast() else { throw BenchError("the underlay has too few addresses") }
+            new.append(try join("sim\(number + 1)", address, client))
+        }
+        // Spread over the interval, as members that started at different times are.
+        let step = Int(Self.interval.seconds * 1_000_000) / max(1, new.count)
+        for (position, member) in new.enumerated() {
+            let delay = UInt32(position * step)
+            startThread("member", stackBytes: Self.stackBytes) {
+                usleep(delay % 1_000_000)
+                sleep(delay / 1_000_000)
+                member.sendHeartbeats(waiting: Self.interval)
+            }
+        }
+        members += new
+    }
+
+    private func join(_ name: String, _ address: IPv4Address, _ client: ServerClient) throws -> SimulatedMember {
+        let issued = try client.call("POST", "/1.0/tokens", body: ["name": .string(name)])
+        let token = try JoinToken(parsing: try issued.text("token"))
+        let identity = try Identity.generate(commonName: name)
+        let nodeID = String(identity.fingerprint.prefix(32))
+        let connection = try connect(from: address, identity)
+        let candidate: Document = [
+            "name": .string(name), "secret": .string(token.secret), "node_id": .string(nodeID),
+            "address": .text(SocketAddress(address)), "underlay_address": .text(address),
+            "fingerprint": .string(identity.fingerprint), "failure_domain": "default",
+            "version": .string(software.version), "schema_version": .number(software.schema),
+            "clock_ms": .number(SimulatedMember.clock()),
+        ]
+        let admission = try connection.call("POST", "/1.0/join/redemption", candidate)
+        guard let state = try admission.optionalObject("state") else { throw BenchError("\(name) was given no state") }
+        let heartbeat: [Document.Field] = [
+            Document.Field(key: "name", value: .string(name)),
+            Document.Field(key: "cluster_id", value: .string(config.clusterID)),
+            Document.Field(key: "incarnation", value: .number(1)),
+            Document.Field(key: "version", value: .string(software.version)),
+            Document.Field(key: "schema_version", value: .number(software.schema)),
+        ]
+        var report = template
+        report.nodeID = nodeID
+        report.underlayAddress = address
+        report.slice = try config.mapping.slice(of: address).prefix
+        let member = SimulatedMember(
+            name: name,
+            connection: connection,
+            heartbeat: heartbeat,
+            report: report,
+            generation: try state.integer("generation")
+        )
+        try member.write(report, on: connection)
+        return member
+    }
+
+    /// A connection to the leader, from an address that the switch is given for it.
+    private func connect(from address: IPv4Address, _ identity: Identity) throws -> HTTPConnection {
+        let (leader, trusted) = (ours.address(leader), trusted)
+        return try ours.cluster.lab.plan.switchNamespace.run {
+            var socket = try RouteSocket()
+            guard let bridge = try socket.link(named: "underlay") else { throw BenchError("the switch has no bridge") }
+            let own = InterfaceAddress(address, prefixBits: 32)
+            try socket.addressAdd(own, linkIndex: bridge.index, link: bridge.name)
+            return try HTTPConnection.tls(
+                to: leader,
+                from: address,
+                identity: identity,
+                trusting: [trusted],
+                timeout: .seconds(10)
+            )
+        }
+    }
+
+    /// Another connection of a member, for its reports.
+    func connectAgain(as number: Int, _ identity: Identity) throws -> HTTPConnection {
+        let (leader, trusted) = (ours.address(number), trusted)
+        return try ours.cluster.lab.plan.switchNamespace.run {
+            try HTTPConnection.tls(to: leader, identity: identity, trusting: [trusted], timeout: .seconds(10))
+        }
+    }
+}
+
+/// One of them.
+final class SimulatedMember: Sendable {
+    let name: String
+    let report: NodeReport
+    private let connection: HTTPConnection
+    private let heartbeat: [Document.Field]
+    private let state: Mutex<State>
+
+    private struct State {
+        var generation: Int
+        var count = 0
+        var isStopped = false
+        var failure: String?
+    }
+
+    init(
+        name: String,
+        connection: HTTPConnection,
+        heartbeat: [Document.Field],
+        report: NodeReport,
+        generation: Int
+    ) {
+        self.name = name
+        self.connection = connection
+        self.heartbeat = heartbeat
+        self.report = report
+        state = Mutex(State(generation: generation))
+    }
+
+    var failure: String? { state.withLock { $0.failure } }
+    var heartbeats: Int { state.withLock { $0.count } }
+
+    func stop() {
+        state.withLock { $0.isStopped = true }
+        connection.close()
+    }
+
+    /// Sends heartbeats until it is stopped or one fails; each is answered late, or when something changed.
+    func sendHeartbeats(waiting interval: Duration) {
+        while let generation = state.withLock({ $0.isStopped ? nil : $0.generation }) {
+            let fields =
+                heartbeat + [
+                    Document.Field(key: "generation", value: .number(generation)),
+                    Document.Field(key: "clock_ms", value: .number(Self.clock())),
+                    Document.Field(key: "wait_ms", value: .number(interval.milliseconds)),
+                ]
+            do {
+                let timeout = interval + .seconds(10)
+                let answer = try connection.call("POST", "/1.0/internal/heartbeat", .object(fields), timeout: timeout)
+                let now: Int = try answer.integer("generation")
+                state.withLock { state in
+                    state.generation = now
+                    state.count += 1
+                }
+            } catch {
+                state.withLock { state in
+                    if !state.isStopped { state.failure = "\(name): \(error)" }
+                    state.isStopped = true
+                }
+            }
+        }
+    }
+
+    /// Writes a report about it.
+    func write(_ report: NodeReport, on connection: HTTPConnection) throws {
+        try connection.call("PUT", "/1.0/members/\(name)/report", report.document)
+    }
+
+    /// The clock on the wall, in milliseconds since 1970.
+    static func clock() -> Int64 {
+        var now = timespec()
+        unsafe clock_gettime(CLOCK_REALTIME, &now)
+        return Int64(now.tv_sec) * 1000 + Int64(now.tv_nsec) / 1_000_000
+    }
+}
+
+extension HTTPConnection {
+    /// Sends a document and reads the answer's; anything but success is an error.
+    @discardableResult
+    func call(
+        _ method: String,
+        _ target: String,
+        _ body: Document? = nil,
+        timeout: Duration = .seconds(20)
+    ) throws -> Document {
+        let response = try request(method, target, body: body?.compactJSON, timeout: timeout)
+        guard (200..<300).contains(response.status) else {
+            throw BenchError("\(method) \(target): \(String(decoding: response.body, as: UTF8.self))")
+        }
+        return try response.document()
+    }
+}

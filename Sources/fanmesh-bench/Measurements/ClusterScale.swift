@@ -1,0 +1,153 @@
+internal import FanCore
+internal import FanHTTP
+internal import FanLab
+internal import FanStore
+internal import FanSystem
+internal import Glibc
+
+extension Measurement {
+    static let clusterScale = Measurement(
+        name: "cluster-scale",
+        summary: "what 10, 100 and 1,000 simulated members cost the leader, with a changing report a second",
+        run: ClusterScale.run
+    )
+}
+
+/// Members that send heartbeats every five seconds over kept connections, and one changing report a second.
+private enum ClusterScale {
+    private struct Sample {
+        var count: Int
+        /// The leader's server, as a part of one processor.
+        var load: Double
+        /// The times of reports, in seconds.
+        var reports: [Double]
+
+        var loadPerMember: Double { load / Double(count) }
+        /// The time that 99 of 100 reports kept to.
+        var tail: Double {
+            let sorted = reports.sorted()
+            return sorted.isEmpty ? .nan : sorted[(sorted.count * 99 + 99) / 100 - 1]
+        }
+    }
+
+    static func run(_ context: BenchContext) throws -> [Row] {
+        let ours = try OurCluster("bench-scale", nodes: 3, context)
+        for number in 2...3 { _ = try ours.join(number) }
+        let list = try ours.cluster.waitUntilOnline()
+        // Simulated members have no database; so three voters are all that is wanted.
+        _ = try ours.cluster.client(of: 1).call("PATCH", "/1.0/cluster", body: ["standbys": 0])
+        guard let leader = list.leaderNumber, let server = ours.cluster.process(.server, on: leader) else {
+            throw BenchError("nobody leads")
+        }
+        let simulated = try SimulatedMembers(ours, leader: leader)
+        var samples: [Sample] = []
+        for count in context.pick([10, 100, 1000], smoke: [5, 20]) {
+            Progress.note("  \(count) simulated members")
+            try simulated.grow(to: count, context)
+            // Until all have sent a heartbeat, and what joining has caused is over.
+            pause(milliseconds: context.pick(12_000, smoke: 6_000))
+            let seconds = context.pick(count >= 1000 ? 100 : 30, smoke: 5)
+            samples.append(try sample(simulated, ours, leader, server.id, seconds, context))
+            if let failure = simulated.failure { throw BenchError(failure) }
+        }
+        return try rows(samples)
+    }
+
+    private static func rows(_ samples: [Sample]) throws -> [Row] {
+        guard let first = samples.first, let last = samples.last else { throw BenchError("nothing was measured") }
+        var rows: [Row] = []
+        for sample in samples {
+            let isLast = sample.count == last.count
+            let what = "\(sample.count.grouped) simulated members"
+            let budget = isLast ? Budget.atMost(0.25) : nil
+            rows.append(Row("leader's processor time, \(what)", sample.load, in: .percent, budget: budget))
+            let tail = isLast ? Budget.atMost(0.05) : nil
+            rows.append(Row("report, 99 of 100, \(what)", sample.tail, in: .milliseconds, budget: tail))
+        }
+        let growth = [(ours: last.loadPerMember, peer: first.loadPerMember)]
+        rows.append(
+            Row(
+                "leader's processor time per second and member, \(last.count.grouped) members",
+                against: "\(first.count.grouped) members",
+                Pairs(growth) { $0 },
+                in: .microseconds,
+                budget: .atMost(1)
+            )
+        )
+        return rows
+    }
+
+    private static func sample(
+        _ simulated: SimulatedMembers,
+        _ ours: OurCluster,
+        _ leader: Int,
+        _ process: Int32,
+        _ seconds: Int,
+        _ context: BenchContext
+    ) throws -> Sample {
+        let connection = try simulated.connectAgain(as: leader, try ours.identity(leader))
+        defer { connection.close() }
+        var generator = SplitMix(seed: 3)
+        var reports: [Double] = []
+        let busy = try ProcessTime.seconds(of: process)
+        let began = ContinuousClock.now
+        for second in 1...seconds {
+            try context.interruption.check()
+            let member = simulated.members[Int(generator.next() % UInt64(simulated.members.count))]
+            var changing = ChangingReport(member.report)
+            for _ in 0..<second { _ = changing.next() }
+            let report = changing.next()
+            let sent = ContinuousClock.now
+            try member.write(report, on: connection)
+            reports.append(sent.duration(to: .now).seconds)
+            let left = ContinuousClock.now.duration(to: began + .seconds(second))
+            if left > .zero { pause(milliseconds: Int(left.milliseconds)) }
+        }
+        let elapsed = began.duration(to: .now).seconds
+        let load = (try ProcessTime.seconds(of: process) - busy) / elapsed
+        return Sample(count: simulated.members.count, load: load, reports: reports)
+    }
+}
+
+/// The processor time of one process.
+enum ProcessTime {
+    /// What it took since its start, user and system, in seconds.
+    static func seconds(of process: Int32) throws -> Double {
+        guard
+            let stat = try File.read("/proc/\(process)/stat"), let end = stat.lastIndex(of: ")"),
+            case let fields = stat[stat.index(after: end)...].split(separator: " "), fields.count > 12,
+            let user = Double(fields[11]), let system = Double(fields[12])
+        else { throw BenchError("cannot read the processor time of process \(process)") }
+        return (user + system) / Double(sysconf(Int32(_SC_CLK_TCK)))
+    }
+}
+
+/// Numbers that are the same in every run.
+struct SplitMix {
+    private var state: UInt64
+
+    init(seed: UInt64) {
+        state = seed
+    }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var mixed = state
+        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
+        return mixed ^ (mixed >> 31)
+    }
+}
+
+extension Int {
+    /// With commas between the thousands.
+    var grouped: String {
+        let digits = Array("\(self)")
+        var text = ""
+        for (position, digit) in digits.enumerated() {
+            if position > 0, (digits.count - position).isMultiple(of: 3) { text += "," }
+            text.append(digit)
+        }
+        return text
+    }
+}
