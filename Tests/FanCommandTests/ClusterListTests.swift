@@ -57,7 +57,12 @@ import Testing
             }
 
             """
-        let warning = Warning(code: "clock", severity: .warning, message: "node1's clock is 7 s ahead", remedy: "set it")
+        let warning = Warning(
+            code: "clock",
+            severity: .warning,
+            message: "node1's clock is 7 s ahead",
+            remedy: "set it"
+        )
         let outcome = try run(Cluster.members([Cluster.status(1)], warnings: [warning]), "cluster list --format json")
         #expect(outcome == Outcome(code: .success, output: expected, error: ""))
     }

@@ -11,7 +11,9 @@ import Testing
             "GET /1.0/local": [Cluster.unconfigured(), Cluster.local(1, of: 1)],
             "POST /1.0/init": [Cluster.local(1, of: 1)],
             "GET /1.0/members/node1": [Cluster.show(Cluster.status(1))],
-            "POST /1.0/leave": [FakeServer.Answer(document: ["changes": ["the cluster had no other member, and ends"]])],
+            "POST /1.0/leave": [
+                FakeServer.Answer(document: ["changes": ["the cluster had no other member, and ends"]])
+            ],
         ])
     }
 
@@ -35,7 +37,8 @@ import Testing
         next: for each further node run: fanmesh cluster add NAME
 
         """
-    private let chosen = "underlay 172.31.16.0/20, this host 172.31.16.5: the default route leaves by eth0 via 172.31.16.1\n"
+    private let chosen =
+        "underlay 172.31.16.0/20, this host 172.31.16.5: the default route leaves by eth0 via 172.31.16.1\n"
 
     @Test func takesEveryDefault() throws {
         let server = try server()
@@ -145,12 +148,13 @@ import Testing
     @Test func anEndOfInputIsNoAnswer() throws {
         let server = try server()
         let outcome = try Node(server: server).run("init")
-        let expected = questions[0] + """
+        let expected =
+            questions[0] + """
 
-            Error: standard input ended before this was answered: Would you like to join an existing cluster? (yes/no)
-            Fix: answer it, or give the option for it or --yes; see --help
+                Error: standard input ended before this was answered: Would you like to join an existing cluster? (yes/no)
+                Fix: answer it, or give the option for it or --yes; see --help
 
-            """
+                """
         #expect(outcome == Outcome(code: .usage, output: "", error: expected))
         #expect(server.changes.isEmpty)
     }
@@ -223,7 +227,10 @@ import Testing
 
             """
         let outcome = try Node().run("init --dump")
-        #expect(outcome == Outcome(code: .success, output: expected, error: "what 'fanmesh init' would make here:\n" + chosen))
+        #expect(
+            outcome
+                == Outcome(code: .success, output: expected, error: "what 'fanmesh init' would make here:\n" + chosen)
+        )
         // What it prints it takes.
         let server = try server()
         #expect(try Node(server: server, input: TextInput(expected)).run("init --preseed").code == .success)
@@ -260,7 +267,9 @@ import Testing
             Fix: run: systemctl start fanmesh-agent
 
             """
-        #expect(try Node(server: server).run("init --yes") == Outcome(code: .agentNotRunning, output: "", error: expected))
+        #expect(
+            try Node(server: server).run("init --yes") == Outcome(code: .agentNotRunning, output: "", error: expected)
+        )
         #expect(server.changes.isEmpty)
     }
 
@@ -313,7 +322,10 @@ import Testing
         ("--underlay 10.0.0.0/8", "no address of this host lies in underlay 10.0.0.0/8; it has 172.31.16.5/20"),
         ("--network FAN0", "--network: 'FAN0' is not a network name; use a-z, 0-9 and -, not at either end"),
         ("--vni 0", "--vni: '0' is not a number from 1 to 16777215"),
-        ("--failure-domain -", "--failure-domain: '-' is not a member's name; use 1 to 63 of a-z, 0-9 and -, not - at either end"),
+        (
+            "--failure-domain -",
+            "--failure-domain: '-' is not a member's name; use 1 to 63 of a-z, 0-9 and -, not - at either end"
+        ),
         (
             "--overlay 240.7.0.0/24",
             "underlay 172.31.16.0/20 is larger than overlay 240.7.0.0/24; the underlay's prefix length must be at least "
@@ -364,7 +376,11 @@ import Testing
         )
         let outcome = try Node(server: server).run("init --yes --timeout 1h")
         #expect(outcome.code == .problem)
-        #expect(outcome.error.contains("the overlay did not come up: this node's server gave up: disk full; it was taken back"))
+        #expect(
+            outcome.error.contains(
+                "the overlay did not come up: this node's server gave up: disk full; it was taken back"
+            )
+        )
     }
 
     /// Only a verified report of this very overlay counts.
@@ -390,7 +406,10 @@ import Testing
         let server = try server()
         server.replace("POST /1.0/init", [.refusal(409, "conflict", "port 8473 is taken", remedy: "use another")])
         let outcome = try Node(server: server).run("init --yes")
-        #expect(outcome == Outcome(code: .problem, output: "", error: chosen + "Error: port 8473 is taken\nFix: use another\n"))
+        #expect(
+            outcome
+                == Outcome(code: .problem, output: "", error: chosen + "Error: port 8473 is taken\nFix: use another\n")
+        )
         #expect(server.changes == ["POST /1.0/init"])
     }
 }

@@ -341,7 +341,9 @@ import Testing
         try FakeServer(["GET /1.0/local": [Cluster.local(2, of: 3)], "POST /1.0/leave": [answer]])
     }
 
-    private let done = FakeServer.Answer(document: ["changes": ["'node1' leads the database", "'node2' is no member any more"]])
+    private let done = FakeServer.Answer(document: [
+        "changes": ["'node1' leads the database", "'node2' is no member any more"]
+    ])
 
     @Test func leaves() throws {
         let server = try server(done)
