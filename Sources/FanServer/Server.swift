@@ -60,7 +60,7 @@ public final class Server: Sendable {
     private let housekeeping = ThreadGroup()
     private let stopBell = Bell()
     private let isStopping = Mutex(false)
-    private let lock: Descriptor
+    private let lock: Mutex<Descriptor?>
 
     /// Claims the server's directory.
     ///
@@ -68,7 +68,7 @@ public final class Server: Sendable {
     public init(_ options: Options) throws {
         directory = ServerDirectory(path: options.serverDirectory)
         try directory.make()
-        lock = try directory.lock()
+        lock = Mutex(try directory.lock())
     }
 
     /// Begins to answer on the local socket, and takes the membership up again.
@@ -112,6 +112,7 @@ public final class Server: Sendable {
         }
         housekeeping.join()
         workers.stop()
+        lock.withLock { $0 = nil }
     }
 
     /// Lets held-back answers go in time, and tries a failed start again.
