@@ -25,6 +25,7 @@ final class Acceptor: Sendable {
     private let wake: Int32
     private let census = Mutex(Census())
     private let stopping = Atomic(false)
+    private let isClosed = Atomic(false)
     private let stopped = Monitor(false)
 
     /// The connections that there are.
@@ -59,7 +60,12 @@ final class Acceptor: Sendable {
     }
 
     deinit {
-        for descriptor in [listener, epoll, wake] { close(descriptor) }
+        closeListener()
+        for descriptor in [epoll, wake] { close(descriptor) }
+    }
+
+    private func closeListener() {
+        if !isClosed.exchange(true, ordering: .acquiringAndReleasing) { close(listener) }
     }
 
     /// Begins to accept.
@@ -77,6 +83,8 @@ final class Acceptor: Sendable {
         stopping.store(true, ordering: .releasing)
         _ = fan_event_signal(wake)
         _ = stopped.wait { $0 ? true : nil }
+        // Who still waits in its queue is refused, and who comes later too.
+        closeListener()
     }
 
     // MARK: The thread
