@@ -50,7 +50,7 @@ struct InitPlan {
         if invocation.isGiven(NetworkOptions.port) {
             known.port = try invocation.integer(NetworkOptions.port, in: 1...65_535).map(UInt16.init)
         }
-        if let mtu = try invocation.integer(NetworkOptions.mtu, in: 68...65_535) { known.mtuBytes = mtu }
+        if let mtu = try invocation.integer(NetworkOptions.mtu, in: ClusterConfig.mtuRange) { known.mtuBytes = mtu }
         if invocation.isGiven(NetworkOptions.forwarder) {
             known.forwarder = invocation.value(NetworkOptions.forwarder).flatMap(ForwarderChoice.init)
         }
