@@ -60,10 +60,11 @@ final class Acceptor: Sendable {
     }
 
     deinit {
-        closeListener()
         for descriptor in [epoll, wake] { close(descriptor) }
+        closeListener()
     }
 
+    /// Frees the port; connections keep this object for longer.
     private func closeListener() {
         if !isClosed.exchange(true, ordering: .acquiringAndReleasing) { close(listener) }
     }
@@ -73,18 +74,17 @@ final class Acceptor: Sendable {
         let started = startThread("accept", stackBytes: 512 << 10) { [self] in
             var work = Work()
             while !stopping.load(ordering: .acquiring) { turn(&work, target) }
+            closeListener()
             stopped.withLock { $0 = true }
         }
         guard started else { throw TLSError(operation: "serve a socket", cause: "no room for a thread") }
     }
 
-    /// Ends accepting, and handshakes under way; returns when the thread has let go of everything.
+    /// Ends accepting, and handshakes under way; returns when the thread has let go of everything and the port is free.
     func stop() {
         stopping.store(true, ordering: .releasing)
         _ = fan_event_signal(wake)
         _ = stopped.wait { $0 ? true : nil }
-        // Who still waits in its queue is refused, and who comes later too.
-        closeListener()
     }
 
     // MARK: The thread
