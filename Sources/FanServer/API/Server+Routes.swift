@@ -209,7 +209,13 @@ extension Server {
                     state.agent = watcher
                 }
             }
-            call.responder.respond(HTTPResponse(status: 200, document: snapshot().document))
+            let snapshot = snapshot()
+            // The membership is let go of while it stops: that is no leaving, and agents must not take it for that.
+            guard !isStopping.withLock({ $0 }) else {
+                call.responder.respond(APIError(.failed, "the server is stopping").response)
+                return
+            }
+            call.responder.respond(HTTPResponse(status: 200, document: snapshot.document))
         }
         let now = snapshot()
         guard wait > 0, known == now.generation else { return respond() }
