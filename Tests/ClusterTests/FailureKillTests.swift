@@ -51,7 +51,7 @@ extension FailureTests {
                 "50 kills of the leader in \(elapsed): stall of writes median \(stalls[25]), worst \(stalls[49]); "
                     + "\(records.reduce(0) { $0 + $1.number }) writes, \(records.reduce(0) { $0 + $1.failures }) failed, "
                     + "\(records.reduce(0) { $0 + $1.acknowledgedTokens.count }) tokens, "
-                    + "\(records.reduce(0) { $0 + $1.readBack }) reports read back"
+                    + "\(records.reduce(0) { $0 + $1.readBack }) reports read back, \(records.reduce(0) { $0 + $1.repeated }) sent twice"
             )
             #expect(stalls[49] < .seconds(10))
             #expect(elapsed < .seconds(300))
