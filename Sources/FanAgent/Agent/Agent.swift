@@ -47,6 +47,8 @@ final class Agent {
 
     private var server = Server.unknown
     private var serverMessage = ""
+    /// Whether the server said that it cannot take part in the cluster.
+    private var hasServerFailed = false
     private var snapshot: ClusterSnapshot?
     private var target: OverlayTarget?
     private var isLeaving = false
@@ -158,6 +160,7 @@ final class Agent {
         }
         server = .connected
         serverMessage = new.message
+        hasServerFailed = new.state == .failed
         guard new.state != .unconfigured else {
             leave(at: now)
             return
@@ -429,7 +432,7 @@ final class Agent {
                 }
             return status
         }
-        status.state = snapshot.state
+        status.state = hasServerFailed ? .failed : snapshot.state
         status.verdict = warnings.map(\.severity).max() ?? (overlay.status == nil ? .error : .healthy)
         status.network = target?.request.network
         status.isReady = overlay.isVerified && verified == target

@@ -43,7 +43,8 @@ struct ServerDirectory: Sendable {
             let key = try File.read(file("\(certificate.rawValue).key"))
         else { return nil }
         do { return try Identity(certificatePEM: text, keyPEM: key) } catch {
-            throw ServerError.damaged(file: file("\(certificate.rawValue).crt"), "\(error)")
+            let pair = "\(file(certificate.rawValue)).key, or the .crt beside it"
+            throw ServerError.damaged(file: pair, "\(error)")
         }
     }
 
@@ -103,12 +104,26 @@ struct ServerDirectory: Sendable {
         return number
     }
 
+    /// How many heartbeats were written down.
+    func beats() throws -> Int {
+        guard let text = try File.read(file("beats")) else { return 0 }
+        guard let number = Int(text.filter { $0 != "\n" }) else {
+            throw ServerError.damaged(file: file("beats"), "it holds no number")
+        }
+        return number
+    }
+
+    /// Writes down how many heartbeats there were.
+    func save(beats: Int) throws(FileError) {
+        try File.replace(file("beats"), with: "\(beats)\n")
+    }
+
     /// Forgets the cluster, its certificate and its data.
     ///
     /// A node that joins again does so under a new identity.
     func forgetCluster() throws {
         // The membership goes first: what is left without it is rubbish that the next join clears away.
-        for name in ["membership", "members", "incarnation"] { try File.remove(file(name)) }
+        for name in ["membership", "members", "incarnation", "beats"] { try File.remove(file(name)) }
         for certificate in [Certificate.next, .former, .cluster, .node] { try remove(certificate) }
         try removeDatabase()
     }
