@@ -47,8 +47,10 @@ import Testing
             #expect(try eventually { try node.call("GET", "/1.0/members").document.flag("quorum") })
             #expect(try node.call("GET", "/1.0/cluster").document.text("fingerprint") == fingerprint)
             #expect(
-                try node.call("GET", "/1.0/members/node1").document.optionalObject("member")?.integer("incarnation")
-                    == 2
+                try eventually {
+                    try node.call("GET", "/1.0/members/node1").document.optionalObject("member")?
+                        .integer("incarnation") == 2
+                }
             )
             // Leaving ends it.
             #expect(try node.call("POST", "/1.0/leave").status == 200)
