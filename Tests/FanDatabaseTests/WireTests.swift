@@ -120,7 +120,10 @@ import Testing
         var query = WireWriter(.querySQL)
         query.append(0)
         try query.append(Self.capturedQuery)
-        #expect(try exchange(query.finish(), Self.capturedRows.count) == Self.capturedRows)
+        var rows = try exchange(query.finish(), Self.capturedRows.count)
+        // The node fills up a blob's last word with anything.
+        rows.replaceSubrange(82..<88, with: [UInt8](repeating: 0, count: 6))
+        #expect(rows == Self.capturedRows)
     }
 
     @Test func partsOfRowsAreJoinedAndBounded() throws {
