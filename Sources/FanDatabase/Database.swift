@@ -35,8 +35,7 @@ public final class Database: Sendable {
         startWriterThread { [queue] in
             var writer = Writer(connect: connect, migrations: migrations)
             while let jobs = Self.next(queue) {
-                let hasCommitted = writer.run(jobs)
-                queue.update { $0.commits += hasCommitted ? 1 : 0 }
+                writer.run(jobs) { queue.update { $0.commits += 1 } }
             }
             writer.close()
             queue.update { $0.hasEnded = true }
@@ -50,6 +49,9 @@ public final class Database: Sendable {
     /// How many transactions were committed.
     public var commitCount: UInt64 { queue.wait { $0.commits } ?? 0 }
 
+    /// How many writes wait for their turn.
+    public var waitingCount: Int { queue.wait { $0.jobs.count } ?? 0 }
+
     /// Runs a write and waits until it is committed by a majority.
     ///
     /// The body runs on the writer's thread, once, beside other callers' bodies in the same transaction. It must not call
@@ -61,6 +63,7 @@ public final class Database: Sendable {
     ///   - body: the work; what it throws undoes what it did, and nothing else.
     /// - Returns: what the body returned.
     /// - Throws: what the body threw, or ``DatabaseError``.
+    @discardableResult
     public func write<R: Sendable>(
         timeout: Duration = .seconds(5),
         toleratesOldSchema: Bool = false,

@@ -22,11 +22,12 @@ struct Writer {
 
     /// Runs writes in one transaction and answers each.
     ///
-    /// - Parameter jobs: the writes.
-    /// - Returns: whether something was committed.
-    mutating func run(_ jobs: [WriteJob]) -> Bool {
+    /// - Parameters:
+    ///   - jobs: the writes.
+    ///   - hasCommitted: called after a commit, before the answers.
+    mutating func run(_ jobs: [WriteJob], hasCommitted: () -> Void) {
         let claimed = jobs.filter { $0.begin() }
-        guard let deadline = claimed.map(\.deadline).max() else { return false }
+        guard let deadline = claimed.map(\.deadline).max() else { return }
         var open: [WriteJob] = []
         do throws(DatabaseError) {
             let client = try begin(deadline)
@@ -35,17 +36,17 @@ struct Writer {
             }
             guard !open.isEmpty else {
                 try client.executePrepared(SQL.rollback.rawValue, [])
-                return false
+                return
             }
             try commit(client)
+            hasCommitted()
             for job in open { job.finish(nil) }
+            // The next write looks whether the schema may be brought up to date now.
             if blockade != nil { close() }
-            return true
         } catch {
             // Closing undoes what was not committed.
             close()
             for job in claimed { job.finish(error) }
-            return false
         }
     }
 

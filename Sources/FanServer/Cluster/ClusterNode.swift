@@ -320,7 +320,8 @@ final class ClusterNode: Sendable {
             schema: Schema.version,
             clock: wallClockMilliseconds(),
             wait: wait,
-            hasAgent: hasAgent()
+            hasAgent: hasAgent(),
+            isJoining: isJoining
         )
     }
 

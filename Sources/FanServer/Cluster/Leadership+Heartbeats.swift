@@ -24,6 +24,8 @@ struct Heartbeat: Hashable, Sendable {
     var wait: Duration
     /// Whether an agent is connected to it.
     var hasAgent: Bool
+    /// Whether its overlay was never verified yet.
+    var isJoining: Bool
 
     init(
         name: String,
@@ -34,7 +36,8 @@ struct Heartbeat: Hashable, Sendable {
         schema: Int,
         clock: Int64,
         wait: Duration,
-        hasAgent: Bool
+        hasAgent: Bool,
+        isJoining: Bool
     ) {
         self.name = name
         self.clusterID = clusterID
@@ -45,6 +48,7 @@ struct Heartbeat: Hashable, Sendable {
         self.clock = clock
         self.wait = wait
         self.hasAgent = hasAgent
+        self.isJoining = isJoining
     }
 
     var document: Document {
@@ -52,7 +56,7 @@ struct Heartbeat: Hashable, Sendable {
             "name": .string(name), "cluster_id": .string(clusterID), "generation": .number(generation),
             "incarnation": .number(incarnation), "version": .string(version), "schema_version": .number(schema),
             "clock_ms": .number(clock), "wait_ms": .number(wait.milliseconds),
-            "agent": .bool(hasAgent),
+            "agent": .bool(hasAgent), "joining": .bool(isJoining),
         ]
     }
 
@@ -66,6 +70,7 @@ struct Heartbeat: Hashable, Sendable {
         clock = try document.integer("clock_ms")
         wait = .milliseconds(min(max(try document.integer("wait_ms", as: Int64.self), 0), 60_000))
         hasAgent = try document.flag("agent")
+        isJoining = try document.flag("joining")
     }
 }
 
@@ -98,7 +103,13 @@ extension Leadership {
         let now = ContinuousClock.now
         let skew = Duration.milliseconds(heartbeat.clock - wallClockMilliseconds())
         model.withLock {
-            $0.presence.heard(heartbeat.name, at: now, clockOffset: skew, hasAgent: heartbeat.hasAgent)
+            $0.presence.heard(
+                heartbeat.name,
+                at: now,
+                clockOffset: skew,
+                hasAgent: heartbeat.hasAgent,
+                isJoining: heartbeat.isJoining
+            )
         }
         guard updated != member else { return }
         let record = updated
