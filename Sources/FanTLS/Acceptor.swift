@@ -59,7 +59,8 @@ final class Acceptor: Sendable {
     }
 
     deinit {
-        for descriptor in [listener, epoll, wake] { close(descriptor) }
+        if !stopped.withLock({ $0 }) { close(listener) }
+        for descriptor in [epoll, wake] { close(descriptor) }
     }
 
     /// Begins to accept.
@@ -67,6 +68,8 @@ final class Acceptor: Sendable {
         let started = startThread("accept", stackBytes: 512 << 10) { [self] in
             var work = Work()
             while !stopping.load(ordering: .acquiring) { turn(&work, target) }
+            // At once, for who listens there next: connections that live on keep this object.
+            close(listener)
             stopped.withLock { $0 = true }
         }
         guard started else { throw TLSError(operation: "serve a socket", cause: "no room for a thread") }
