@@ -226,6 +226,9 @@ func residentKiB() throws -> Int {
     return try #require(line.split(separator: " ").dropFirst().first.flatMap { Int($0) })
 }
 
+/// Whether a sanitizer watches, which keeps what is freed for a while.
+let isSanitized = dlsym(nil, "__asan_init") != nil || dlsym(nil, "__tsan_init") != nil
+
 /// Polls a condition.
 func eventually(within time: Duration = patience, _ condition: () throws -> Bool) rethrows -> Bool {
     let deadline = ContinuousClock.now + time
