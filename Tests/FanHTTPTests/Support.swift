@@ -227,7 +227,7 @@ func residentKiB() throws -> Int {
 }
 
 /// Whether a sanitizer watches, which keeps what is freed for a while.
-let isSanitized = dlsym(nil, "__asan_init") != nil || dlsym(nil, "__tsan_init") != nil
+let isSanitized = unsafe dlsym(nil, "__asan_init") != nil || unsafe dlsym(nil, "__tsan_init") != nil
 
 /// Polls a condition.
 func eventually(within time: Duration = patience, _ condition: () throws -> Bool) rethrows -> Bool {
