@@ -227,7 +227,9 @@ func residentKiB() throws -> Int {
 }
 
 /// Whether a sanitizer watches, which keeps what is freed for a while.
-let isSanitized = unsafe dlsym(nil, "__asan_init") != nil || unsafe dlsym(nil, "__tsan_init") != nil
+let isSanitized: Bool = (["__asan_init", "__tsan_init"] as [String]).contains { name in
+    unsafe dlsym(nil, name) != nil
+}
 
 /// Polls a condition.
 func eventually(within time: Duration = patience, _ condition: () throws -> Bool) rethrows -> Bool {
