@@ -47,6 +47,8 @@ final class Agent {
 
     private var server = Server.unknown
     private var serverMessage = ""
+    /// Whether the server said that it cannot take part in the cluster.
+    private var hasServerFailed = false
     private var snapshot: ClusterSnapshot?
     private var target: OverlayTarget?
     private var isLeaving = false
@@ -166,6 +168,7 @@ final class Agent {
         }
         server = .connected
         serverMessage = new.message
+        hasServerFailed = new.state == .failed
         guard new.state != .unconfigured else {
             leave(at: now)
             return
@@ -436,7 +439,7 @@ final class Agent {
                 }
             return status
         }
-        status.state = snapshot.state
+        status.state = hasServerFailed ? .failed : snapshot.state
         guard !isLeaving else {
             status.message = "leaving the cluster"
             return status
