@@ -25,6 +25,7 @@ final class Acceptor: Sendable {
     private let wake: Int32
     private let census = Mutex(Census())
     private let stopping = Atomic(false)
+    private let isClosed = Atomic(false)
     private let stopped = Monitor(false)
 
     /// The connections that there are.
@@ -59,8 +60,13 @@ final class Acceptor: Sendable {
     }
 
     deinit {
-        if !stopped.withLock({ $0 }) { close(listener) }
         for descriptor in [epoll, wake] { close(descriptor) }
+        closeListener()
+    }
+
+    /// Frees the port; connections keep this object for longer.
+    private func closeListener() {
+        if !isClosed.exchange(true, ordering: .acquiringAndReleasing) { close(listener) }
     }
 
     /// Begins to accept.
@@ -68,14 +74,13 @@ final class Acceptor: Sendable {
         let started = startThread("accept", stackBytes: 512 << 10) { [self] in
             var work = Work()
             while !stopping.load(ordering: .acquiring) { turn(&work, target) }
-            // At once, for who listens there next: connections that live on keep this object.
-            close(listener)
+            closeListener()
             stopped.withLock { $0 = true }
         }
         guard started else { throw TLSError(operation: "serve a socket", cause: "no room for a thread") }
     }
 
-    /// Ends accepting, and handshakes under way; returns when the thread has let go of everything.
+    /// Ends accepting, and handshakes under way; returns when the thread has let go of everything and the port is free.
     func stop() {
         stopping.store(true, ordering: .releasing)
         _ = fan_event_signal(wake)
