@@ -25,7 +25,8 @@ struct JoinRun {
 
     /// Joins.
     ///
-    /// - Returns: how the node stands, and the cluster's tolerance in words.
+    /// - Returns: how the node stands.
+    /// - Throws: what stood in the way, what became of the token, and what to do next.
     func run() throws(CommandFailure) -> OverlayWait.Outcome {
         let token = try token()
         let snapshot = try server.snapshotWithAgent()
