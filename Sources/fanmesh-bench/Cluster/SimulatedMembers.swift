@@ -101,6 +101,7 @@ final class SimulatedMembers {
             Document.Field(key: "version", value: .string(software.version)),
             Document.Field(key: "schema_version", value: .number(software.schema)),
             Document.Field(key: "agent", value: true),
+            Document.Field(key: "joining", value: false),
         ]
         var report = template
         report.nodeID = nodeID
