@@ -245,7 +245,11 @@ public final class DatabaseNode: Sendable {
     ) throws(DatabaseError) -> Int32 {
         let pointer = try unsafe create(id: id, address: address, directory: directory)
         defer { creating.withLock { _ in unsafe cowsql_node_destroy(pointer) } }
-        try unsafe check(pointer, cowsql_node_set_auto_recovery(pointer, skippingDamage), "choose how to read damaged files")
+        try unsafe check(
+            pointer,
+            cowsql_node_set_auto_recovery(pointer, skippingDamage),
+            "choose how to read damaged files"
+        )
         return unsafe address.withCString { text in
             var info = cowsql_node_info_ext(
                 size: UInt64(MemoryLayout<cowsql_node_info_ext>.size),

@@ -48,7 +48,7 @@ struct WireStream: ~Copyable {
                 continue
             }
             guard count == -Int(EAGAIN) else { throw Self.closed(operation, code: Int32(-count)) }
-            try wait(for: Int16(POLLOUT), deadline: deadline, operation: operation)
+            try wait(for: Int32(POLLOUT), deadline: deadline, operation: operation)
         }
     }
 
@@ -63,7 +63,7 @@ struct WireStream: ~Copyable {
             guard got != 0 else { throw Self.closed(operation, code: 0) }
             if got > 0 { continue }
             guard got == -Int(EAGAIN) else { throw Self.closed(operation, code: Int32(-got)) }
-            try wait(for: Int16(POLLIN), deadline: deadline, operation: operation)
+            try wait(for: Int32(POLLIN), deadline: deadline, operation: operation)
         }
     }
 
@@ -142,7 +142,7 @@ struct WireStream: ~Copyable {
     }
 
     private func wait(
-        for events: Int16,
+        for events: Int32,
         deadline: ContinuousClock.Instant,
         operation: String
     ) throws(DatabaseError) {
@@ -150,7 +150,7 @@ struct WireStream: ~Copyable {
         guard left > .zero else {
             throw DatabaseError(.timeout, operation: operation, message: "the database did not answer in time")
         }
-        let result = fan_wait_for(number, events, Int32(clamping: left.milliseconds + 1))
+        let result = fan_poll_one(number, events, Int32(clamping: left.milliseconds + 1))
         guard result >= 0 else { throw Self.closed(operation, code: -result) }
     }
 

@@ -38,6 +38,7 @@ struct Writer {
                 try client.executePrepared(SQL.rollback.rawValue, [])
                 return
             }
+            client.timeout = max(.seconds(1), deadline.timeLeft)
             try commit(client)
             hasCommitted()
             for job in open { job.finish(nil) }
@@ -81,6 +82,14 @@ struct Writer {
         do throws(DatabaseError) { try client.executePrepared(SQL.commit.rawValue, []) } catch {
             var error = error
             error.operation = "commit"
+            // A commit may fail with a number of the Raft library instead of SQLite's.
+            switch error.code {
+            case 7, 8, 9, 13, 17:
+                error.reason = .notLeader
+                error.message = "this node stopped being the leader (\(error.code ?? 0))"
+            case 22: error = DatabaseError(code: 778, text: "", operation: "commit")
+            default: break
+            }
             // A node that is not the leader when it gets the commit does not even look at it.
             error.mayBeApplied = error.code != 10250 && error.code != 12
             throw error

@@ -103,7 +103,10 @@ import Testing
         ("port: 0x2118", "line 1: '0x2118' is unclear"),
         ("mtu: 60", "line 1: 'mtu' is 60; use 576 to 65485"),
         ("mtu: -1", "line 1: 'mtu' is -1; use 576 to 65485"),
-        ("mtu: 99999999999999999999999999999999999999999999", "line 1: '99999999999999999999999999999999999999999999' is"),
+        (
+            "mtu: 99999999999999999999999999999999999999999999",
+            "line 1: '99999999999999999999999999999999999999999999' is"
+        ),
         ("forwarder: bpf", "line 1: 'forwarder' is 'bpf', not one of auto, ebpf, fdb"),
         ("offline_after_s: 1", "line 1: 'offline_after_s' is 1; use 2 to 3600"),
         ("voters: 1", "line 1: 'voters' is 1; use 3 to 9"),
@@ -145,6 +148,8 @@ import Testing
     @Test func hasALimit() throws {
         let text = "name: node1 #" + String(repeating: "x", count: 1 << 20)
         let outcome = try Node(input: TextInput(text)).run("init --preseed")
-        #expect(outcome == Outcome(code: .usage, output: "", error: "Error: the preseed is larger than 1048576 bytes\n"))
+        #expect(
+            outcome == Outcome(code: .usage, output: "", error: "Error: the preseed is larger than 1048576 bytes\n")
+        )
     }
 }

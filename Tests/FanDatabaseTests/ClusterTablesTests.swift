@@ -208,7 +208,11 @@ import Testing
             func add(_ name: String, _ hash: String) throws {
                 try database.write { transaction in
                     try transaction.addToken(
-                        name: name, hash: hash, createdBy: "node1", now: now, expiresAt: now + 100
+                        name: name,
+                        hash: hash,
+                        createdBy: "node1",
+                        now: now,
+                        expiresAt: now + 100
                     )
                 }
             }

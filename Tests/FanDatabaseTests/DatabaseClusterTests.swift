@@ -99,13 +99,15 @@ import Testing
         let isOver = SharedCount(1)
         let writers = SharedCount(4)
         for thread in 0..<4 {
-            startWriterThread {
+            startThread("fan-database") {
                 var index = 0
                 while !isOver.isZero {
                     let name = "w\(thread)-\(index)"
                     // Any node may lead: ask all of them, and repeat what may or may not have been applied.
                     let database = databases[Int.random(in: 0..<3)]
-                    if (try? database.write(timeout: .seconds(3), { try $0.saveReport(name, json: "{}", now: 1) })) != nil {
+                    if (try? database.write(timeout: .seconds(3), { try $0.saveReport(name, json: "{}", now: 1) }))
+                        != nil
+                    {
                         acknowledged.withLock { $0.append(name) }
                         index += 1
                     }
@@ -202,9 +204,11 @@ import Testing
         database.stop()
         let expected = try nodes.node(leader).copy().text()
         try eventually("the survivor's copy") { try nodes.node(survivor).copy().text() == expected ? () : nil }
-        #expect(try Self.error {
-            try DatabaseNode.recover(id: survivor, address: "10.9.9.9:1", directory: nodes.directory(survivor))
-        }.description.contains("another server uses it"))
+        #expect(
+            try Self.error {
+                try DatabaseNode.recover(id: survivor, address: "10.9.9.9:1", directory: nodes.directory(survivor))
+            }.description.contains("another server uses it")
+        )
         nodes.stopAll()
         #expect(throws: DatabaseError.self) {
             try DatabaseNode.recover(id: leader, address: "10.9.9.9:1", directory: nodes.directory(survivor))

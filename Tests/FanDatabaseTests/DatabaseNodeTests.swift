@@ -23,6 +23,15 @@ import Testing
         #expect(description.failureDomain == 0 && description.weight == 7)
     }
 
+    @Test func theProcessIsPreparedForTheLibrary() throws {
+        let nodes = try Nodes()
+        try nodes.start(1)
+        #expect(unsafe String(cString: try #require(unsafe getenv("UV_THREADPOOL_SIZE"))) == "8")
+        var action = sigaction()
+        unsafe sigaction(SIGPIPE, nil, &action)
+        #expect(unsafe action.__sigaction_handler.sa_handler != nil)
+    }
+
     @Test func valuesOfAllKindsAndManyRowsComeBack() throws {
         let nodes = try Nodes()
         try nodes.start(1)
@@ -81,7 +90,11 @@ import Testing
         let nodes = try Nodes()
         for _ in 0..<3 {
             let node = try DatabaseNode(
-                id: 1, address: "a", directory: nodes.directory(1), mayBeEmpty: true, connect: { _ in -1 }
+                id: 1,
+                address: "a",
+                directory: nodes.directory(1),
+                mayBeEmpty: true,
+                connect: { _ in -1 }
             )
             node.stop()
         }

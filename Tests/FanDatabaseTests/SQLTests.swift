@@ -5,7 +5,8 @@ import Testing
 /// Statements for which the library aborts the process, or that would make nodes differ.
 @Suite struct SQLTests {
     private static let forbidden: Set<String> = [
-        "RETURNING", "VACUUM", "ATTACH", "DETACH", "PRAGMA", "DATETIME", "DATE", "TIMESTAMP", "BOOLEAN", "REAL", "FLOAT",
+        "RETURNING", "VACUUM", "ATTACH", "DETACH", "PRAGMA", "DATETIME", "DATE", "TIMESTAMP", "BOOLEAN", "REAL",
+        "FLOAT",
         "DOUBLE", "NUMERIC", "RANDOM", "CURRENT_TIMESTAMP", "CURRENT_TIME", "CURRENT_DATE", "TRIGGER", "REINDEX",
         "ANALYZE", "TEMP", "TEMPORARY",
     ]
@@ -16,7 +17,8 @@ import Testing
 
     /// The types of the columns of a CREATE TABLE.
     static func columnTypes(_ sql: String) -> [String] {
-        guard sql.contains("CREATE TABLE"), let open = sql.firstIndex(of: "("), let close = sql.lastIndex(of: ")") else {
+        guard sql.contains("CREATE TABLE"), let open = sql.firstIndex(of: "("), let close = sql.lastIndex(of: ")")
+        else {
             return []
         }
         return sql[sql.index(after: open)..<close].split(separator: ",").map { column in
@@ -32,7 +34,9 @@ import Testing
 
     @Test func theCheckFindsWhatItLooksFor() {
         #expect(Self.words("delete from x returning id").contains("RETURNING"))
-        #expect(Self.columnTypes("CREATE TABLE x (a INTEGER PRIMARY KEY, b BOOLEAN, c)") == ["INTEGER", "BOOLEAN", "NONE"])
+        #expect(
+            Self.columnTypes("CREATE TABLE x (a INTEGER PRIMARY KEY, b BOOLEAN, c)") == ["INTEGER", "BOOLEAN", "NONE"]
+        )
         #expect(SQL.all.contains { $0.contains("CREATE TABLE") })
     }
 
@@ -48,7 +52,8 @@ import Testing
             let reads = sql.rawValue.hasPrefix("SELECT")
             let values = sql.rawValue.filter { $0 == "?" }.map { _ in SQLValue.integer(1) }
             switch sql {
-            case .begin, .beginRead, .commit, .rollback, .savepoint, .release, .rollbackToSavepoint, .saveSchemaVersion: break
+            case .begin, .beginRead, .commit, .rollback, .savepoint, .release, .rollbackToSavepoint, .saveSchemaVersion:
+                break
             default:
                 if reads {
                     _ = try client.queryPrepared(sql.rawValue, values)

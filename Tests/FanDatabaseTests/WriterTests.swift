@@ -1,4 +1,5 @@
 import FanCore
+import FanSystem
 import Glibc
 import Synchronization
 import Testing
@@ -11,7 +12,7 @@ struct Refusal: Error, Equatable {}
 func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) throws {
     let box = SharedCount(count)
     for index in 0..<count {
-        startWriterThread {
+        startThread("fan-database") {
             body(index)
             box.decrement()
         }
