@@ -138,6 +138,8 @@ final class SimulatedMembers {
             report: report,
             generation: try state.integer("generation")
         )
+        // The first heartbeat says which start this is, which the cluster writes down.
+        try member.sendHeartbeat(waiting: .zero)
         try member.write(report, on: connection)
         return member
     }
@@ -211,27 +213,31 @@ final class SimulatedMember: Sendable {
                 var generator = SplitMix(seed: report.underlayAddress.map { UInt64($0.rawValue) } ?? 0)
                 usleep(UInt32(generator.next() % UInt64(interval.milliseconds)) * 1000)
             }
-            guard let generation = state.withLock({ $0.isStopped ? nil : $0.generation }) else { return }
-            let fields =
-                heartbeat + [
-                    Document.Field(key: "generation", value: .number(generation)),
-                    Document.Field(key: "clock_ms", value: .number(Self.clock())),
-                    Document.Field(key: "wait_ms", value: .number(interval.milliseconds)),
-                ]
-            do {
-                let timeout = interval + .seconds(10)
-                let answer = try connection.call("POST", "/1.0/internal/heartbeat", .object(fields), timeout: timeout)
-                let now: Int = try answer.integer("generation")
-                state.withLock { state in
-                    state.generation = now
-                    state.count += 1
-                }
-            } catch {
+            guard !state.withLock({ $0.isStopped }) else { return }
+            do { try sendHeartbeat(waiting: interval) } catch {
                 state.withLock { state in
                     if !state.isStopped { state.failure = "\(name): \(error)" }
                     state.isStopped = true
                 }
             }
+        }
+    }
+
+    /// Sends one heartbeat, whose answer may be held back, and learns the generation from it.
+    func sendHeartbeat(waiting interval: Duration) throws {
+        let generation = state.withLock { $0.generation }
+        let fields =
+            heartbeat + [
+                Document.Field(key: "generation", value: .number(generation)),
+                Document.Field(key: "clock_ms", value: .number(Self.clock())),
+                Document.Field(key: "wait_ms", value: .number(interval.milliseconds)),
+            ]
+        let timeout = interval + .seconds(10)
+        let answer = try connection.call("POST", "/1.0/internal/heartbeat", .object(fields), timeout: timeout)
+        let now: Int = try answer.integer("generation")
+        state.withLock { state in
+            state.generation = now
+            state.count += 1
         }
     }
 
