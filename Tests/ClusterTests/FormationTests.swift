@@ -1,6 +1,7 @@
 import FanCore
 import FanHTTP
 import FanLab
+import FanStore
 import FanTLS
 import Foundation
 import Testing
@@ -318,7 +319,11 @@ import Testing
             node.fanmesh(Formation.executable, ["server", "--user", "nobody"]),
             environment: environment
         )
-        try cluster.waitUntilReady(joiner)
+        let client = cluster.client(of: joiner)
+        let isReady = Formation.holds(within: .seconds(20)) {
+            (try? client.call("GET", "/1.0/local", timeout: .seconds(5)).flag("agent")) == true
+        }
+        #expect(isReady, "\(wrong.log())")
         try refused(
             bench,
             joiner,
