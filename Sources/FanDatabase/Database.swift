@@ -1,3 +1,4 @@
+internal import FanSystem
 internal import Synchronization
 
 /// The database as the server at the leader uses it: writes one after another, reads beside them.
@@ -19,7 +20,7 @@ public final class Database: Sendable {
     }
 
     private let connect: @Sendable () throws(DatabaseError) -> Int32
-    private let queue = Signal(Queue())
+    private let queue = Monitor(Queue())
     private let reader = Mutex<DatabaseClient?>(nil)
 
     /// Uses the node of this process, which answers only while it is the leader.
@@ -32,23 +33,31 @@ public final class Database: Sendable {
     /// Uses whatever `connect` connects to.
     init(migrations: [Migration], connect: @escaping @Sendable () throws(DatabaseError) -> Int32) {
         self.connect = connect
-        startWriterThread { [queue] in
+        let hasThread = startThread("database-writer", stackBytes: 512 << 10) { [queue] in
             var writer = Writer(connect: connect, migrations: migrations)
             while let jobs = Self.next(queue) {
-                let hasCommitted = writer.run(jobs)
-                queue.update { $0.commits += hasCommitted ? 1 : 0 }
+                writer.run(jobs) { queue.withLock { $0.commits += 1 } }
             }
             writer.close()
-            queue.update { $0.hasEnded = true }
+            queue.withLock { $0.hasEnded = true }
+        }
+        if !hasThread {
+            queue.withLock { queue in
+                queue.isStopped = true
+                queue.hasEnded = true
+            }
         }
     }
 
     deinit {
-        queue.update { $0.isStopped = true }
+        queue.withLock { $0.isStopped = true }
     }
 
     /// How many transactions were committed.
-    public var commitCount: UInt64 { queue.wait { $0.commits } ?? 0 }
+    public var commitCount: UInt64 { queue.withLock(wake: .none) { $0.commits } }
+
+    /// How many writes wait for their turn.
+    public var waitingCount: Int { queue.withLock(wake: .none) { $0.jobs.count } }
 
     /// Runs a write and waits until it is committed by a majority.
     ///
@@ -61,6 +70,7 @@ public final class Database: Sendable {
     ///   - body: the work; what it throws undoes what it did, and nothing else.
     /// - Returns: what the body returned.
     /// - Throws: what the body threw, or ``DatabaseError``.
+    @discardableResult
     public func write<R: Sendable>(
         timeout: Duration = .seconds(5),
         toleratesOldSchema: Bool = false,
@@ -71,7 +81,7 @@ public final class Database: Sendable {
             let value = try body(&transaction)
             result.value.withLock { $0 = value }
         }
-        let refusal: DatabaseError? = queue.update { queue in
+        let refusal: DatabaseError? = queue.withLock { queue in
             if queue.isStopped { return Self.stopped }
             guard queue.jobs.count < Self.maximumQueue else {
                 return DatabaseError(
@@ -90,6 +100,8 @@ public final class Database: Sendable {
     }
 
     /// Runs queries on one state of the database, as this node has it while it is, or believes to be, the leader.
+    ///
+    /// Reads come one after another; the body must not call `read` itself. Before the first write there are no tables.
     ///
     /// - Parameters:
     ///   - timeout: how long each query may take.
@@ -138,7 +150,7 @@ public final class Database: Sendable {
 
     /// Refuses further writes, fails those that wait, and waits for the one under way; safe to repeat.
     public func stop() {
-        queue.update { $0.isStopped = true }
+        queue.withLock { $0.isStopped = true }
         _ = queue.wait { $0.hasEnded ? () : nil }
         reader.withLock { $0 = nil }
     }
@@ -148,7 +160,7 @@ public final class Database: Sendable {
     }
 
     /// The writes that wait, as soon as there are some; nil when there will be no more.
-    private static func next(_ queue: Signal<Queue>) -> [WriteJob]? {
+    private static func next(_ queue: Monitor<Queue>) -> [WriteJob]? {
         let jobs: [WriteJob] =
             queue.wait { queue in
                 if queue.isStopped {

@@ -28,7 +28,8 @@ public final class DatabaseNode: Sendable {
         var phase = Phase.made
         /// The library's object; nil once it is destroyed.
         var node: LibraryNode?
-        let lock: DirectoryLock
+        /// Held as long as the library may use the directory.
+        var lock: DirectoryLock?
     }
 
     /// The library's node and what its callback holds.
@@ -136,6 +137,7 @@ public final class DatabaseNode: Sendable {
                 Self.destroy(node)
                 if socket >= 0 { close(socket) }
                 state.node = nil
+                state.lock = nil
                 state.phase = .stopped
                 throw DatabaseError(
                     .unusable,
@@ -157,6 +159,7 @@ public final class DatabaseNode: Sendable {
             if state.phase == .running { _ = unsafe cowsql_node_stop(node.pointer) }
             Self.destroy(node)
             state.node = nil
+            state.lock = nil
             state.phase = .stopped
         }
     }
@@ -192,28 +195,62 @@ public final class DatabaseNode: Sendable {
 
     /// Makes a directory's copy of the database a cluster of one node, when the others are lost for good.
     ///
-    /// Damaged files are set aside. Make a copy of the directory before.
+    /// When the end of the log is damaged, it is set aside, and the copy ends earlier. Make a backup of the directory
+    /// before.
     ///
-    /// Requires: no node of the cluster runs. Undo: the copy.
+    /// Requires: no node of the cluster runs. Undo: the backup.
     ///
     /// - Parameters:
     ///   - id: this node's number.
     ///   - address: this node's address.
     ///   - directory: its files.
+    /// - Returns: the names of the files that were set aside; empty when nothing is lost.
     /// - Throws: ``DatabaseError``.
-    public static func recover(id: UInt64, address: String, directory: String) throws(DatabaseError) {
+    @discardableResult
+    public static func recover(id: UInt64, address: String, directory: String) throws(DatabaseError) -> [String] {
         let files = NodeDirectory(directory)
         let lock = try files.prepare()
         try files.check(id: id, mayBeEmpty: false)
         prepareProcess()
+        let log = try files.log()
+        guard log.holdsData else {
+            throw DatabaseError(
+                .unusable,
+                operation: "recover the database in '\(directory)'",
+                message: "it never received any data; recover another member"
+            )
+        }
+        var code = try recover(id: id, address: address, directory: directory, skippingDamage: false)
+        if code != 0, log.survivesItsEnd {
+            code = try recover(id: id, address: address, directory: directory, skippingDamage: true)
+        }
+        guard code == 0 else {
+            throw DatabaseError(
+                .unusable,
+                operation: "recover the database in '\(directory)'",
+                message: "its files are damaged beyond their end; recover another member or restore a backup"
+            )
+        }
+        try files.sign(id: id, address: address)
+        let damaged = try files.log().damaged
+        _ = consume lock
+        return damaged.filter { !log.damaged.contains($0) }
+    }
+
+    private static func recover(
+        id: UInt64,
+        address: String,
+        directory: String,
+        skippingDamage: Bool
+    ) throws(DatabaseError) -> Int32 {
         let pointer = try unsafe create(id: id, address: address, directory: directory)
-        defer { unsafe cowsql_node_destroy(pointer) }
+        defer { creating.withLock { _ in unsafe cowsql_node_destroy(pointer) } }
         try unsafe check(
             pointer,
-            unsafe cowsql_node_set_auto_recovery(pointer, true),
-            "make the database skip damaged files"
+            cowsql_node_set_auto_recovery(pointer, skippingDamage),
+            "choose how to read damaged files"
         )
-        let code = unsafe address.withCString { text in
+        return unsafe address.withCString { text in
             var info = cowsql_node_info_ext(
                 size: UInt64(MemoryLayout<cowsql_node_info_ext>.size),
                 id: id,
@@ -222,9 +259,6 @@ public final class DatabaseNode: Sendable {
             )
             return unsafe cowsql_node_recover_ext(pointer, &info, 1)
         }
-        try unsafe check(pointer, code, "make database node \(id) in '\(directory)' the only one")
-        try files.sign(id: id, address: address)
-        _ = consume lock
     }
 
     // MARK: the library

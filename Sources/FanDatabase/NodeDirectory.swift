@@ -47,8 +47,11 @@ struct NodeDirectory {
         } catch {
             throw DatabaseError(.unusable, operation: operation, message: error.description)
         }
+        let owner = text?.split(separator: "\n").first.flatMap { UInt64($0) }
+        // The library writes the first of these when it hears of a term. A node that never did has nothing to lose,
+        // except for the first one, which would make another cluster.
         let isEmpty = !names.contains { $0 == "metadata1" || $0 == "metadata2" }
-        guard !isEmpty || mayBeEmpty else {
+        guard !isEmpty || mayBeEmpty || (owner == id && id != 1) else {
             throw DatabaseError(
                 .unusable,
                 operation: operation,
@@ -56,8 +59,7 @@ struct NodeDirectory {
                     + " remove it from the cluster and join again"
             )
         }
-        guard !isEmpty, let text else { return }
-        let owner = text.split(separator: "\n").first.flatMap { UInt64($0) }
+        guard !isEmpty, text != nil else { return }
         guard owner == id else {
             throw DatabaseError(
                 .unusable,
@@ -65,6 +67,33 @@ struct NodeDirectory {
                 message: "its files are those of node \(owner.map(String.init) ?? "?"), not of node \(id);"
                     + " remove the directory to join as a new node"
             )
+        }
+    }
+
+    /// What of the log there is.
+    func log() throws(DatabaseError) -> NodeLog {
+        do throws(FileError) {
+            var log = NodeLog()
+            for name in try File.names(in: path).sorted() {
+                if name.hasPrefix("corrupt-") {
+                    log.damaged.append(name)
+                } else if name.hasPrefix("snapshot-") {
+                    log.snapshots += 1
+                } else if name.hasPrefix("open-") {
+                    // A version, then a checksum; room that was only set aside holds zeros.
+                    let file = try Descriptor(opening: "\(path)/\(name)", flags: O_RDONLY)
+                    var head = [UInt8](repeating: 0, count: 24)
+                    let count = unsafe head.withUnsafeMutableBytes { buffer in
+                        unsafe fan_read(file.number, buffer.baseAddress, buffer.count)
+                    }
+                    if count == head.count, head[8...].contains(where: { $0 != 0 }) { log.openSegments += 1 }
+                } else if name.contains("-"), name.first?.isNumber == true {
+                    log.closedSegments += 1
+                }
+            }
+            return log
+        } catch {
+            throw DatabaseError(.unusable, operation: "read the database in '\(path)'", message: error.description)
         }
     }
 
@@ -78,4 +107,22 @@ struct NodeDirectory {
             )
         }
     }
+}
+
+/// The files of a node's log, by kind.
+struct NodeLog {
+    /// Snapshots, with a description each.
+    var snapshots = 0
+    /// Parts of the log that are complete.
+    var closedSegments = 0
+    /// Parts that were being written.
+    var openSegments = 0
+    /// Files that were set aside.
+    var damaged: [String] = []
+
+    /// Whether there is anything; the library aborts the process when it recovers nothing.
+    var holdsData: Bool { snapshots + closedSegments + openSegments > 0 }
+
+    /// Whether something is left without the last part of the log.
+    var survivesItsEnd: Bool { snapshots > 0 || closedSegments > 1 }
 }

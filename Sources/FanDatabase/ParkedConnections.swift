@@ -14,7 +14,7 @@ enum ParkedConnections {
         parked.withLock { numbers in
             numbers.append(number)
             numbers.removeAll { number in
-                guard fan_wait_for(number, Int16(POLLIN), 0) != 0 else { return false }
+                guard fan_poll_one(number, Int32(POLLIN), 0) != 0 else { return false }
                 close(number)
                 return true
             }

@@ -8,6 +8,7 @@ struct WireStream: ~Copyable {
     private var number: Int32
     private var input: [UInt8] = []
     private var start = 0
+    private var end = 0
 
     /// Adopts a connected socket.
     init(adopting number: Int32) {
@@ -47,30 +48,23 @@ struct WireStream: ~Copyable {
                 continue
             }
             guard count == -Int(EAGAIN) else { throw Self.closed(operation, code: Int32(-count)) }
-            try wait(for: Int16(POLLOUT), deadline: deadline, operation: operation)
+            try wait(for: Int32(POLLOUT), deadline: deadline, operation: operation)
         }
     }
 
-    /// Receives exactly so many bytes.
-    mutating func receive(
+    /// Receives until so many bytes are there.
+    private mutating func fill(
         _ count: Int,
         deadline: ContinuousClock.Instant,
         operation: String
-    ) throws(DatabaseError) -> ArraySlice<UInt8> {
-        if input.count - start < count {
-            input.removeSubrange(..<start)
-            start = 0
-        }
-        while input.count - start < count {
+    ) throws(DatabaseError) {
+        while end - start < count {
             let got = receiveSome()
             guard got != 0 else { throw Self.closed(operation, code: 0) }
             if got > 0 { continue }
             guard got == -Int(EAGAIN) else { throw Self.closed(operation, code: Int32(-got)) }
-            try wait(for: Int16(POLLIN), deadline: deadline, operation: operation)
+            try wait(for: Int32(POLLIN), deadline: deadline, operation: operation)
         }
-        let body = input[start..<start + count]
-        start += count
-        return body
     }
 
     /// Receives one answer, which must be of the given kind.
@@ -90,15 +84,19 @@ struct WireStream: ~Copyable {
         budget: Int,
         _ read: (inout WireReader) throws(DatabaseError) -> Answer
     ) throws(DatabaseError) -> Answer {
-        var header = WireReader(try receive(8, deadline: deadline, operation: operation), operation: operation)
-        let word = try header.word()
+        try fill(8, deadline: deadline, operation: operation)
+        let word = input[start..<start + 8].reversed().reduce(0) { $0 << 8 | UInt64($1) }
+        start += 8
         let bytes = Int(word & 0xffff_ffff) * 8
+        let header = WireReader([], operation: operation)
         guard bytes <= budget else { throw header.malformed("\(bytes) bytes, when \(budget) are the most") }
         let kind = WireReply(rawValue: UInt8(truncatingIfNeeded: word >> 32))
         guard word >> 40 == 0, let kind, kind == reply || kind == .failure else {
             throw header.malformed("a header of \(word) instead of an answer of kind \(reply)")
         }
-        var body = WireReader(try receive(bytes, deadline: deadline, operation: operation), operation: operation)
+        try fill(bytes, deadline: deadline, operation: operation)
+        var body = WireReader(input[start..<start + bytes], operation: operation)
+        start += bytes
         if kind == .failure {
             let code = try body.word()
             let text = try body.text()
@@ -110,26 +108,41 @@ struct WireStream: ~Copyable {
         return answer
     }
 
-    /// Forgets what was read, and the memory of large answers.
+    /// Gives back the memory of large answers.
     mutating func release() {
-        guard start == input.count else { return }
-        input.removeAll(keepingCapacity: input.capacity <= 64 << 10)
+        guard start == end, input.count > 64 << 10 else { return }
+        input = []
         start = 0
+        end = 0
     }
 
-    /// Appends what is there: the count, 0 at the end, a negative errno.
+    /// Receives what is there: the count, 0 at the end, a negative errno.
     private mutating func receiveSome() -> Int {
-        let had = input.count
-        input.append(contentsOf: repeatElement(0, count: 4096))
-        let got = unsafe input[had...].withUnsafeMutableBytes { buffer in
-            unsafe fan_stream_receive(number, buffer.baseAddress, buffer.count)
+        if start == end {
+            start = 0
+            end = 0
         }
-        input.removeLast(4096 - max(0, Int(got)))
+        // Room grows with what has arrived, not with what a header promises.
+        if end == input.count {
+            if start > input.count / 2 {
+                input.replaceSubrange(0..<end - start, with: input[start..<end])
+                end -= start
+                start = 0
+            } else {
+                input += [UInt8](repeating: 0, count: max(4096, input.count))
+            }
+        }
+        let free = end
+        let got = unsafe input.withUnsafeMutableBytes { buffer in
+            let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[free...])
+            return unsafe fan_stream_receive(number, rest.baseAddress, rest.count)
+        }
+        end += max(0, Int(got))
         return Int(got)
     }
 
     private func wait(
-        for events: Int16,
+        for events: Int32,
         deadline: ContinuousClock.Instant,
         operation: String
     ) throws(DatabaseError) {
@@ -137,7 +150,7 @@ struct WireStream: ~Copyable {
         guard left > .zero else {
             throw DatabaseError(.timeout, operation: operation, message: "the database did not answer in time")
         }
-        let result = fan_wait_for(number, events, Int32(clamping: left.milliseconds + 1))
+        let result = fan_poll_one(number, events, Int32(clamping: left.milliseconds + 1))
         guard result >= 0 else { throw Self.closed(operation, code: -result) }
     }
 

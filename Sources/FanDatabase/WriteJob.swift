@@ -1,3 +1,5 @@
+internal import FanSystem
+
 /// One write in the queue.
 final class WriteJob: Sendable {
     /// How far it has come.
@@ -15,7 +17,7 @@ final class WriteJob: Sendable {
     let deadline: ContinuousClock.Instant
     /// Whether it may run before the schema is up to date.
     let toleratesOldSchema: Bool
-    private let phase = Signal(Phase.queued)
+    private let phase = Monitor(Phase.queued)
 
     /// Describes a write.
     init(
@@ -30,7 +32,7 @@ final class WriteJob: Sendable {
 
     /// Claims the write for running; false when its caller is gone.
     func begin() -> Bool {
-        phase.update { phase in
+        phase.withLock { phase in
             guard case .queued = phase else { return false }
             phase = .running
             return true
@@ -39,7 +41,7 @@ final class WriteJob: Sendable {
 
     /// Says how it ended; the first word counts.
     func finish(_ error: (any Error)?) {
-        phase.update { phase in
+        phase.withLock { phase in
             if case .done = phase { return }
             phase = .done(error)
         }
@@ -49,12 +51,12 @@ final class WriteJob: Sendable {
     ///
     /// - Throws: what the body threw, or ``DatabaseError``.
     func wait() throws {
-        let end: Result<Void, any Error>? = phase.wait(until: deadline) { phase in
+        let end: Result<Void, any Error>? = phase.wait(timeout: deadline - .now) { phase in
             guard case .done(let error) = phase else { return nil }
             return error.map { .failure($0) } ?? .success(())
         }
         if let end { return try end.get() }
-        let last: Phase = phase.update { phase in
+        let last: Phase = phase.withLock { phase in
             let last = phase
             if case .queued = phase { phase = .abandoned }
             return last

@@ -22,11 +22,12 @@ struct Writer {
 
     /// Runs writes in one transaction and answers each.
     ///
-    /// - Parameter jobs: the writes.
-    /// - Returns: whether something was committed.
-    mutating func run(_ jobs: [WriteJob]) -> Bool {
+    /// - Parameters:
+    ///   - jobs: the writes.
+    ///   - hasCommitted: called after a commit, before the answers.
+    mutating func run(_ jobs: [WriteJob], hasCommitted: () -> Void) {
         let claimed = jobs.filter { $0.begin() }
-        guard let deadline = claimed.map(\.deadline).max() else { return false }
+        guard let deadline = claimed.map(\.deadline).max() else { return }
         var open: [WriteJob] = []
         do throws(DatabaseError) {
             let client = try begin(deadline)
@@ -35,17 +36,18 @@ struct Writer {
             }
             guard !open.isEmpty else {
                 try client.executePrepared(SQL.rollback.rawValue, [])
-                return false
+                return
             }
+            client.timeout = max(.seconds(1), deadline.timeLeft)
             try commit(client)
+            hasCommitted()
             for job in open { job.finish(nil) }
+            // The next write looks whether the schema may be brought up to date now.
             if blockade != nil { close() }
-            return true
         } catch {
             // Closing undoes what was not committed.
             close()
             for job in claimed { job.finish(error) }
-            return false
         }
     }
 
@@ -80,6 +82,14 @@ struct Writer {
         do throws(DatabaseError) { try client.executePrepared(SQL.commit.rawValue, []) } catch {
             var error = error
             error.operation = "commit"
+            // A commit may fail with a number of the Raft library instead of SQLite's.
+            switch error.code {
+            case 7, 8, 9, 13, 17:
+                error.reason = .notLeader
+                error.message = "this node stopped being the leader (\(error.code ?? 0))"
+            case 22: error = DatabaseError(code: 778, text: "", operation: "commit")
+            default: break
+            }
             // A node that is not the leader when it gets the commit does not even look at it.
             error.mayBeApplied = error.code != 10250 && error.code != 12
             throw error

@@ -24,6 +24,7 @@ public final class HTTPConnection: Sendable {
     ///   - path: the socket.
     ///   - timeout: the longest wait.
     ///   - limits: the largest answers.
+    /// - Returns: the open connection.
     /// - Throws: ``HTTPError``.
     public static func unix(
         path: String,
@@ -58,6 +59,7 @@ public final class HTTPConnection: Sendable {
     ///   - headers: fields besides `Host` and the length.
     ///   - body: nil for none; said to be JSON unless the headers name another type.
     ///   - timeout: the longest wait for the complete answer.
+    /// - Returns: the complete answer.
     /// - Throws: ``HTTPError``.
     public func request(
         _ method: String,

@@ -90,6 +90,7 @@ extension HTTPResponse {
     ///   - code: the word for programs.
     ///   - message: what happened, for people.
     ///   - remedy: what to do about it.
+    /// - Returns: the answer.
     public static func error(status: Int, code: String, message: String, remedy: String) -> HTTPResponse {
         HTTPResponse(
             status: status,

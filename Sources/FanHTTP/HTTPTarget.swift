@@ -8,10 +8,9 @@ public struct HTTPTarget: Hashable, Sendable {
     /// Reads an absolute path with an optional query.
     ///
     /// Refused are bad escapes, escaped control characters and slashes, what is not UTF-8, `.` and `..` as parts of the
-    /// path, and names that occur twice in the query.
+    /// path, and names that occur twice in the query: nil.
     ///
     /// - Parameter text: such as `/1.0/members?force=1`.
-    /// - Returns: nil when it is refused.
     public init?(parsing text: some StringProtocol) {
         let bytes = Array(text.utf8)
         let parts = bytes.split(separator: UInt8(ascii: "?"), maxSplits: 1, omittingEmptySubsequences: false)

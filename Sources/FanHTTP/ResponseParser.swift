@@ -95,8 +95,12 @@ struct ResponseParser {
             stage = size == 0 ? .trailer : .chunk(size)
             return true
         case .chunkEnd:
-            guard let line = try line(2, "chunk end") else { return false }
-            guard line.isEmpty else { throw .malformed("a chunk longer than its size") }
+            let end = input[position...].prefix(2)
+            guard end.elementsEqual([13, 10].prefix(end.count)) else {
+                throw .malformed("a chunk longer than its size")
+            }
+            guard end.count == 2 else { return false }
+            position += 2
             stage = .chunkSize
             return true
         case .trailer:

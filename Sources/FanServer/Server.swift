@@ -59,8 +59,9 @@ public final class Server: Sendable {
     private let local = Mutex<HTTPServer?>(nil)
     private let housekeeping = ThreadGroup()
     private let stopBell = Bell()
-    private let isStopping = Mutex(false)
-    private let lock: Descriptor
+    /// Whether this server ends, and what it says of the cluster counts no more.
+    let isStopping = Mutex(false)
+    private let lock: Mutex<Descriptor?>
 
     /// Claims the server's directory.
     ///
@@ -68,7 +69,7 @@ public final class Server: Sendable {
     public init(_ options: Options) throws {
         directory = ServerDirectory(path: options.serverDirectory)
         try directory.make()
-        lock = try directory.lock()
+        lock = Mutex(try directory.lock())
     }
 
     /// Begins to answer on the local socket, and takes the membership up again.
@@ -76,12 +77,13 @@ public final class Server: Sendable {
     /// - Parameter socket: the local socket, bound and listening; it is taken over.
     /// - Throws: ``TLSError`` when it cannot be served.
     func start(localSocket socket: consuming Descriptor) throws {
+        // An agent that asked before this is known would hear of no cluster, and take the overlay down.
+        resume()
         let listener = try HTTPServer(.unix(socket.number), limits: HTTPLimits(), log: { _ in }) { [self] in
             handle($0, $1)
         }
         local.withLock { $0 = listener }
         housekeeping.start("housekeeping") { [self] in keepHouse() }
-        resume()
     }
 
     /// Hands the leadership over if there is time, and ends everything; the files stay.
@@ -112,6 +114,7 @@ public final class Server: Sendable {
         }
         housekeeping.join()
         workers.stop()
+        lock.withLock { $0 = nil }
     }
 
     /// Lets held-back answers go in time, and tries a failed start again.

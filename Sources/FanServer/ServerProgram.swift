@@ -62,6 +62,8 @@ public enum ServerProgram {
             case "--user": arguments.user = try value()
             case "--group": arguments.group = try value()
             case "recover": arguments.verb = word
+            // Whoever runs this program by hand has confirmed it; fanmesh asks before.
+            case "--yes": continue
             case "-h", "--help":
                 print(usage, terminator: "")
                 exit(0)

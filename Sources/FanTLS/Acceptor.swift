@@ -25,6 +25,7 @@ final class Acceptor: Sendable {
     private let wake: Int32
     private let census = Mutex(Census())
     private let stopping = Atomic(false)
+    private let isClosed = Atomic(false)
     private let stopped = Monitor(false)
 
     /// The connections that there are.
@@ -59,7 +60,13 @@ final class Acceptor: Sendable {
     }
 
     deinit {
-        for descriptor in [listener, epoll, wake] { close(descriptor) }
+        for descriptor in [epoll, wake] { close(descriptor) }
+        closeListener()
+    }
+
+    /// Frees the port; connections keep this object for longer.
+    private func closeListener() {
+        if !isClosed.exchange(true, ordering: .acquiringAndReleasing) { close(listener) }
     }
 
     /// Begins to accept.
@@ -67,12 +74,13 @@ final class Acceptor: Sendable {
         let started = startThread("accept", stackBytes: 512 << 10) { [self] in
             var work = Work()
             while !stopping.load(ordering: .acquiring) { turn(&work, target) }
+            closeListener()
             stopped.withLock { $0 = true }
         }
         guard started else { throw TLSError(operation: "serve a socket", cause: "no room for a thread") }
     }
 
-    /// Ends accepting, and handshakes under way; returns when the thread has let go of everything.
+    /// Ends accepting, and handshakes under way; returns when the thread has let go of everything and the port is free.
     func stop() {
         stopping.store(true, ordering: .releasing)
         _ = fan_event_signal(wake)

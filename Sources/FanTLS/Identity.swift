@@ -28,6 +28,7 @@ public struct Identity: Sendable {
     /// Makes an ECDSA P-256 key and a certificate that is valid from yesterday on, for ten years.
     ///
     /// - Parameter commonName: the certificate's subject, for people: trust never depends on it.
+    /// - Returns: the identity.
     /// - Throws: ``TLSError``.
     public static func generate(commonName: String) throws(TLSError) -> Identity {
         let key = try PrivateKey()

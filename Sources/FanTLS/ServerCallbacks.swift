@@ -7,8 +7,6 @@ internal import Synchronization
 
 // What libmicrohttpd calls, on its one thread.
 
-private typealias Context = UnsafeMutableRawPointer?
-
 private func core(_ context: UnsafeMutableRawPointer?) -> ServerCore? {
     unsafe context.map { unsafe Unmanaged<ServerCore>.fromOpaque($0).takeUnretainedValue() }
 }

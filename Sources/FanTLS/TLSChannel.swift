@@ -47,6 +47,7 @@ final class TLSChannel: Sendable {
     ///   - identity: what is shown to the other side.
     ///   - trusting: for a client the fingerprints of which the server must have one; nil for a server, which asks for
     ///     a certificate and takes any.
+    /// - Throws: ``TLSError``.
     init(
         descriptor: consuming Descriptor,
         identity: Identity,
@@ -137,7 +138,8 @@ final class TLSChannel: Sendable {
             let alert = unsafe gnutls_alert_get(session)
             let name = unsafe gnutls_alert_get_name(alert).map { unsafe String(cString: $0) } ?? "\(alert.rawValue)"
             return "the other side refused: \(name)"
-        case GNUTLS_E_UNSUPPORTED_VERSION_PACKET: return "\(text): TLS 1.3 is needed"
+        // An older version offers no cipher of this one.
+        case GNUTLS_E_UNSUPPORTED_VERSION_PACKET, GNUTLS_E_NO_CIPHER_SUITES: return "\(text): TLS 1.3 is needed"
         case GNUTLS_E_CERTIFICATE_REQUIRED, GNUTLS_E_NO_CERTIFICATE_FOUND: return "no client certificate was shown"
         case GNUTLS_E_PREMATURE_TERMINATION, GNUTLS_E_PULL_ERROR, GNUTLS_E_PUSH_ERROR:
             return "the connection was closed by the other side"

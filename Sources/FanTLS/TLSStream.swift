@@ -30,6 +30,7 @@ public final class TLSStream: ByteStream {
     ///   - identity: shown to the server once it is trusted.
     ///   - trusting: the fingerprints of which its certificate must have one.
     ///   - timeout: the longest wait for connection and handshake together.
+    /// - Returns: the connection, over which nothing but the handshake was sent.
     /// - Throws: ``HTTPError``.
     public static func connect(
         to address: SocketAddress,
@@ -155,6 +156,7 @@ extension HTTPConnection {
     ///   - trusting: the fingerprints of which its certificate must have one.
     ///   - timeout: the longest wait for connection and handshake together.
     ///   - limits: the largest answers.
+    /// - Returns: the open connection.
     /// - Throws: ``HTTPError``.
     public static func tls(
         to address: SocketAddress,

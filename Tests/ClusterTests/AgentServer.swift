@@ -13,7 +13,9 @@ final class AgentServer: Sendable {
         var reports: [NodeReport] = []
         var agents: Set<String> = []
         var connections: Set<Int32> = []
+        var accepted = 0
         var isStopped = false
+        var isAccepting = true
     }
 
     private let state = Monitor(State())
@@ -29,9 +31,13 @@ final class AgentServer: Sendable {
                 var port: UInt16 = 0
                 let connection = unsafe fan_accept_from(number, &address, &port)
                 guard connection >= 0 else { continue }
-                state.withLock { _ = $0.connections.insert(connection) }
+                state.withLock { state in
+                    state.connections.insert(connection)
+                    state.accepted += 1
+                }
                 startThread("serve") { Self.serve(connection, state) }
             }
+            state.withLock { $0.isAccepting = false }
         }
     }
 
@@ -44,6 +50,8 @@ final class AgentServer: Sendable {
             for connection in state.connections { shutdown(connection, Int32(SHUT_RDWR)) }
         }
         shutdown(listener.number, Int32(SHUT_RDWR))
+        // The listener's number may be another's as soon as it is closed.
+        _ = state.wait(timeout: .seconds(10)) { $0.isAccepting ? nil : true }
     }
 
     /// What agents are told from now on.
@@ -51,6 +59,8 @@ final class AgentServer: Sendable {
 
     /// The identities of the agents that asked.
     var agents: Set<String> { state.withLock { $0.agents } }
+    /// How many connections were made.
+    var accepted: Int { state.withLock { $0.accepted } }
     /// Every report, in order of arrival.
     var reports: [NodeReport] { state.withLock { $0.reports } }
 

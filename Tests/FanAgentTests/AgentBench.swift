@@ -59,8 +59,11 @@ final class AgentBench {
         perform(agent.begin(at: now))
     }
 
-    /// Lets something happen to the agent.
-    func tell(_ event: AgentEvent) { perform(agent.handle(event, at: now)) }
+    /// Lets something happen to the agent, and lets it do what it wants to do at once.
+    func tell(_ event: AgentEvent) {
+        perform(agent.handle(event, at: now))
+        pass(.zero)
+    }
 
     /// Lets time pass; the agent wakes when it wants to.
     func pass(_ time: Duration) {
@@ -88,7 +91,8 @@ final class AgentBench {
         for action in actions {
             switch action {
             case .log(let line): note("log: \(line)")
-            case .publish(let status): self.status = status
+            case .publish(let status):
+                self.status = status
             case .report(let report):
                 reports.append((second, report))
                 note("report: \(Self.text(report))")

@@ -168,6 +168,20 @@ import Testing
         #expect(bench.reports.last?.report.reachability.peers.count == 200)
     }
 
+    /// Hundreds of hosts that are off must not keep the others from their turn.
+    @Test func manySilentPeersDoNotCrowdOutTheOthers() throws {
+        let bench = try AgentTests.member(of: 10)
+        bench.silent = Set((11...700).map { "node\($0)" })
+        bench.tell(.snapshot(try AgentBench.cluster(700, generation: 2)))
+        bench.pass(.seconds(40))
+        #expect(bench.status?.peers.probed == 699 && bench.status?.peers.reachable == 9)
+        let before = bench.rounds.count
+        bench.pass(.seconds(120))
+        let asked = bench.rounds.dropFirst(before).flatMap(\.peers)
+        #expect((2...10).allSatisfy { number in asked.count { $0 == "node\(number)" } >= 1 })
+        #expect(bench.rounds.allSatisfy { $0.peers.count <= 64 && Set($0.peers).count == $0.peers.count })
+    }
+
     @Test func allPeersOfASmallClusterAreProbedEveryTenSeconds() throws {
         let bench = try AgentTests.member(of: 65)
         let before = bench.rounds.count

@@ -67,7 +67,11 @@ import Testing
 
     @Test func leavesAsText() throws {
         let bench = try Self.member(of: 2)
+        bench.kernel.beforeApply = { [weak bench] in
+            #expect(bench?.status?.isReady == false && bench?.status?.message == "leaving the cluster")
+        }
         bench.tell(.snapshot(ClusterSnapshot()))
+        bench.kernel.beforeApply = nil
         #expect(
             bench.take() == """
                 2.0 kernel: delete vxlan fan0-vx

@@ -76,7 +76,11 @@ final class FakeKernel: OverlayKernel {
     func counters(network: String) throws -> ForwardingCounters? { counted }
     func sysctl(_ name: String) throws -> String? { nil }
 
+    /// Looks at the world before each step.
+    var beforeApply: (() -> Void)?
+
     func apply(_ change: Change) throws {
+        beforeApply?()
         if let failAt, applied.count == failAt {
             self.failAt = nil
             throw Refusal(description: "injected at step \(failAt)")

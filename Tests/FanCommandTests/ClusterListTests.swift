@@ -12,10 +12,10 @@ import Testing
 
     @Test func showsATable() throws {
         let expected = """
-            NAME    ADDRESS             UNDERLAY ADDRESS  SLICE            ROLE            STATE   OVERLAY  VERSION  LAST SEEN  MESSAGE
-            node1   172.31.16.5:8473    172.31.16.5       240.0.80.0/20    voter           ONLINE  healthy  0.1.0    1.1 s ago  fully operational
-            node2   172.31.17.6:8473    172.31.17.6       240.16.96.0/20   voter (leader)  ONLINE  healthy  0.1.0    2.2 s ago  fully operational
-            node10  172.31.25.14:8473   172.31.25.14      240.144.224.0/20 voter           ONLINE  healthy  0.1.0    11 s ago   fully operational
+            NAME    ADDRESS            UNDERLAY ADDRESS  SLICE             ROLE            STATE   OVERLAY  VERSION  LAST SEEN  MESSAGE
+            node1   172.31.16.5:8473   172.31.16.5       240.0.80.0/20     voter           ONLINE  healthy  0.1.0    1.1 s ago  fully operational
+            node2   172.31.17.6:8473   172.31.17.6       240.16.96.0/20    voter (leader)  ONLINE  healthy  0.1.0    2.2 s ago  fully operational
+            node10  172.31.25.14:8473  172.31.25.14      240.144.224.0/20  voter           ONLINE  healthy  0.1.0    11 s ago   fully operational
 
             1 of 3 may fail
 
@@ -57,7 +57,12 @@ import Testing
             }
 
             """
-        let warning = Warning(code: "clock", severity: .warning, message: "node1's clock is 7 s ahead", remedy: "set it")
+        let warning = Warning(
+            code: "clock",
+            severity: .warning,
+            message: "node1's clock is 7 s ahead",
+            remedy: "set it"
+        )
         let outcome = try run(Cluster.members([Cluster.status(1)], warnings: [warning]), "cluster list --format json")
         #expect(outcome == Outcome(code: .success, output: expected, error: ""))
     }

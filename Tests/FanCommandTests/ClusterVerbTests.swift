@@ -67,13 +67,17 @@ import Testing
         )
         let server = try FakeServer(["POST /1.0/tokens": [refusal]])
         let expected = "Error: 'node4' is a member already\nFix: choose another name\n"
-        #expect(try Node(server: server).run("cluster add node4") == Outcome(code: .problem, output: "", error: expected))
+        #expect(
+            try Node(server: server).run("cluster add node4") == Outcome(code: .problem, output: "", error: expected)
+        )
     }
 
     @Test(arguments: [
         ("bad_request", ExitCode.usage), ("too_large", .usage), ("not_authorized", .problem), ("not_found", .problem),
-        ("not_configured", .problem), ("agent_missing", .agentNotRunning), ("blocked", .problem), ("timeout", .undetermined),
-        ("no_quorum", .problem), ("disk_full", .problem), ("failed", .problem), ("rate_limited", .problem), ("new", .problem),
+        ("not_configured", .problem), ("agent_missing", .agentNotRunning), ("blocked", .problem),
+        ("timeout", .undetermined),
+        ("no_quorum", .problem), ("disk_full", .problem), ("failed", .problem), ("rate_limited", .problem),
+        ("new", .problem),
     ])
     func everyRefusalHasItsExitCode(code: String, exitCode: ExitCode) throws {
         let server = try FakeServer(["GET /1.0/tokens": [.refusal(409, code, "no")]])
@@ -125,13 +129,16 @@ import Testing
     // MARK: remove, role, rotate
 
     private let removal = FakeServer.Answer(document: [
-        "name": "node3", "message": "'node3' is no member any more", "remedy": "replace the key: fanmesh cluster rotate",
+        "name": "node3", "message": "'node3' is no member any more",
+        "remedy": "replace the key: fanmesh cluster rotate",
     ])
 
     @Test func removes() throws {
         let server = try FakeServer(["DELETE /1.0/members/node3": [removal]])
         let expected = "'node3' is no member any more\nnext: replace the key: fanmesh cluster rotate\n"
-        #expect(try Node(server: server).run("cluster remove node3") == Outcome(code: .success, output: expected, error: ""))
+        #expect(
+            try Node(server: server).run("cluster remove node3") == Outcome(code: .success, output: expected, error: "")
+        )
         let json = """
             {
               "schema": "fanmesh.change/v1",
@@ -160,7 +167,8 @@ import Testing
         // Off a terminal, and with --yes, it does not ask.
         #expect(try Node(server: server).run("cluster remove node3 --force").error == "")
         #expect(
-            try Node(server: server, input: TextInput("", isTerminal: true)).run("cluster remove --yes --force node3").error
+            try Node(server: server, input: TextInput("", isTerminal: true)).run("cluster remove --yes --force node3")
+                .error
                 == ""
         )
         #expect(server.changes == Array(repeating: "DELETE /1.0/members/node3?force=1", count: 3))
@@ -294,7 +302,7 @@ import Testing
         #expect(started.first?.hasSuffix("fanmesh-server") == true)
         #expect(
             Array(started.dropFirst())
-                == ["--state-dir", "/nonexistent/state", "--runtime-dir", "/nonexistent", "recover", "--yes"]
+                == ["--state-dir", "/nonexistent/state", "--runtime-dir", "/nonexistent", "recover"]
         )
     }
 

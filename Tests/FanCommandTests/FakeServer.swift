@@ -65,24 +65,26 @@ final class FakeServer: Sendable {
         Thread.detachNewThread { [weak self, listener] in
             while true {
                 let connection = accept(listener, nil, nil)
-                guard connection >= 0 else { return }
+                if connection < 0, errno == EINTR { continue }
+                guard connection >= 0 else { break }
                 Thread.detachNewThread { [weak self] in
                     while let self, self.serve(connection) {}
                     close(connection)
                 }
             }
+            // Not before: a number that is closed while this waits for it may be another server's by then.
+            close(listener)
         }
     }
 
     deinit {
         shutdown(listener, Int32(SHUT_RDWR))
-        close(listener)
         try? FileManager.default.removeItem(atPath: directory)
     }
 
-    /// Adds an answer behind those that are there.
-    func answer(_ line: String, _ answer: Answer) {
-        answers.withLock { $0[line, default: []].append(answer) }
+    /// Puts other answers in the place of those that are there.
+    func replace(_ line: String, _ others: [Answer]) {
+        answers.withLock { $0[line] = others }
     }
 
     /// Reads one request and answers it; false at the end of the connection.
@@ -114,7 +116,8 @@ final class FakeServer: Sendable {
         let answer = next(request)
         let text = Array(answer.document.json.utf8)
         var response = Array(
-            "HTTP/1.1 \(answer.status) X\r\nContent-Type: application/json\r\nContent-Length: \(text.count)\r\n\r\n".utf8
+            "HTTP/1.1 \(answer.status) X\r\nContent-Type: application/json\r\nContent-Length: \(text.count)\r\n\r\n"
+                .utf8
         )
         response += text
         var sent = 0
@@ -130,10 +133,13 @@ final class FakeServer: Sendable {
 
     private func receive(_ connection: Int32) -> [UInt8]? {
         var chunk = [UInt8](repeating: 0, count: 4096)
-        let count = unsafe chunk.withUnsafeMutableBytes { buffer in
-            unsafe recv(connection, buffer.baseAddress, buffer.count, 0)
+        while true {
+            let count = unsafe chunk.withUnsafeMutableBytes { buffer in
+                unsafe recv(connection, buffer.baseAddress, buffer.count, 0)
+            }
+            if count < 0, errno == EINTR { continue }
+            return count > 0 ? Array(chunk[..<count]) : nil
         }
-        return count > 0 ? Array(chunk[..<count]) : nil
     }
 
     private func next(_ request: Request) -> Answer {

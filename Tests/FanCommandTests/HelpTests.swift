@@ -97,7 +97,8 @@ import Testing
             let optional = command.arguments.drop { $0.arity == .required }
             #expect(!optional.contains { $0.arity == .required }, "\(path.words)")
             for example in command.examples where example.line.hasPrefix(path.words) {
-                let words = example.line.split(separator: " ").prefix { !["|", ">", "<", "&&"].contains($0) }.dropFirst()
+                let words = example.line.split(separator: " ").prefix { !["|", ">", "<", "&&"].contains($0) }
+                    .dropFirst()
                 #expect(throws: Never.self, "\(example.line)") {
                     try CommandParser(root: .fanmesh).parse(words.map(String.init))
                 }

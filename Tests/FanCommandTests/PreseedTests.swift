@@ -101,14 +101,17 @@ import Testing
         ("port: 65536", "line 1: 'port' is 65536; use 1 to 65535"),
         ("port: '8472'", "line 1: 'port' is not a whole number"),
         ("port: 0x2118", "line 1: '0x2118' is unclear"),
-        ("mtu: 60", "line 1: 'mtu' is 60; use 68 to 65535"),
-        ("mtu: -1", "line 1: 'mtu' is -1; use 68 to 65535"),
-        ("mtu: 99999999999999999999999999999999999999999999", "line 1: '99999999999999999999999999999999999999999999' is"),
+        ("mtu: 60", "line 1: 'mtu' is 60; use 576 to 65485"),
+        ("mtu: -1", "line 1: 'mtu' is -1; use 576 to 65485"),
+        (
+            "mtu: 99999999999999999999999999999999999999999999",
+            "line 1: '99999999999999999999999999999999999999999999' is"
+        ),
         ("forwarder: bpf", "line 1: 'forwarder' is 'bpf', not one of auto, ebpf, fdb"),
         ("offline_after_s: 1", "line 1: 'offline_after_s' is 1; use 2 to 3600"),
         ("voters: 1", "line 1: 'voters' is 1; use 3 to 9"),
         ("voters: 4", "line 1: 'voters' is wrong: "),
-        ("standbys: 16", "line 1: 'standbys' is 16; use 0 to 9"),
+        ("standbys: 16", "line 1: 'standbys' is 16; use 0 to 5"),
         ("token: abc", "line 1: 'token' is not a key of a preseed"),
         ("failure_domain: 'rack 1'", "line 1: 'failure_domain' is wrong: "),
         ("cluster_token: abc", "line 1: 'cluster_token' is wrong: the token is malformed"),
@@ -145,6 +148,8 @@ import Testing
     @Test func hasALimit() throws {
         let text = "name: node1 #" + String(repeating: "x", count: 1 << 20)
         let outcome = try Node(input: TextInput(text)).run("init --preseed")
-        #expect(outcome == Outcome(code: .usage, output: "", error: "Error: the preseed is larger than 1048576 bytes\n"))
+        #expect(
+            outcome == Outcome(code: .usage, output: "", error: "Error: the preseed is larger than 1048576 bytes\n")
+        )
     }
 }

@@ -54,9 +54,12 @@ import Testing
 
     /// What this program writes it reads back the same.
     @Test func readsWhatItWrites() throws {
-        let words = ["", "yes", "No", "null", "~", "0", "012", "1_000", "1:30", "0x1f", "1e3", "-", "- a", "a: b", "#x",
-            "é", "tab\there", "two\nlines", "end\n", " space", "@at", "%per", "*star", "&and", "!bang", "|", ">", "'", "\"",
-            "10.0.0.1", "10.0.0.0/8", "10.0.0.1:80", ".inf", ".nan", "true", "<<", "=", "12 34", "+1", "1.", ".5"]
+        let words = [
+            "", "yes", "No", "null", "~", "0", "012", "1_000", "1:30", "0x1f", "1e3", "-", "- a", "a: b", "#x",
+            "é", "tab\there", "two\nlines", "end\n", " space", "@at", "%per", "*star", "&and", "!bang", "|", ">", "'",
+            "\"",
+            "10.0.0.1", "10.0.0.0/8", "10.0.0.1:80", ".inf", ".nan", "true", "<<", "=", "12 34", "+1", "1.", ".5",
+        ]
         let document: Document = [
             "texts": .array(words.map { .string($0) }),
             "numbers": [0, -1, 1_234_567_890_123_456_789, 1.5, -0.25, 1e100],
@@ -90,14 +93,18 @@ import Testing
         #expect(error?.description == message)
     }
 
-    @Test(arguments: ["a: [1\n", "a: 'x\n", "\ta: 1\n", "a: b: c\n", "a: 1\n b: 2\n", "{", "a: \u{1}\n", "a: @x\n", "%X\n"])
+    @Test(arguments: [
+        "a: [1\n", "a: 'x\n", "\ta: 1\n", "a: b: c\n", "a: 1\n b: 2\n", "{", "a: \u{1}\n", "a: @x\n", "%X\n",
+    ])
     func namesTheLineOfWhatIsNoYAML(text: String) throws {
         let error = try #require(#expect(throws: YAMLError.self) { try read(text) })
         #expect(error.line != nil, "\(error)")
     }
 
     @Test func refusesBytesThatAreNoText() throws {
-        let error = #expect(throws: YAMLError.self) { try YAMLDocument(parsing: Array("a: 1\nb: ".utf8) + [0xff, 0x0a]) }
+        let error = #expect(throws: YAMLError.self) {
+            try YAMLDocument(parsing: Array("a: 1\nb: ".utf8) + [0xff, 0x0a])
+        }
         #expect(error?.line == 2)
         #expect(throws: YAMLError.self) { try YAMLDocument(parsing: [0xff, 0xfe, 0x61, 0x00]) }
         #expect(throws: YAMLError.self) { try YAMLDocument(parsing: [0x61, 0x3a, 0x20, 0x00]) }
@@ -105,7 +112,9 @@ import Testing
 
     @Test func hasLimits() throws {
         let deep = String(repeating: "[", count: 17) + String(repeating: "]", count: 17)
-        #expect(try #require(#expect(throws: YAMLError.self) { try read(deep) }).problem.hasPrefix("lists and objects nest"))
+        #expect(
+            try #require(#expect(throws: YAMLError.self) { try read(deep) }).problem.hasPrefix("lists and objects nest")
+        )
         _ = try read(String(repeating: "[", count: 15) + "1" + String(repeating: "]", count: 15))
         let long = "a: " + String(repeating: "x", count: YAMLDocument.maximumBytes)
         let error = #expect(throws: YAMLError.self) { try read(long) }
@@ -115,8 +124,10 @@ import Testing
     /// Nothing crashes it.
     @Test func survivesRandomTexts() {
         var generator = Seeded(state: 8473)
-        let pieces = ["a", ": ", "\n", "- ", "[", "]", "{", "}", "'", "\"", "|", ">", "&", "*", "!", "#", "  ", "\t", "1",
-            "---", "...", "%", ",", "?", "é", "\u{0}", "yes", "<<"]
+        let pieces = [
+            "a", ": ", "\n", "- ", "[", "]", "{", "}", "'", "\"", "|", ">", "&", "*", "!", "#", "  ", "\t", "1",
+            "---", "...", "%", ",", "?", "é", "\u{0}", "yes", "<<",
+        ]
         for _ in 0..<20_000 {
             let text = (0..<Int.random(in: 0...12, using: &generator)).map { _ in
                 pieces[Int.random(in: 0..<pieces.count, using: &generator)]

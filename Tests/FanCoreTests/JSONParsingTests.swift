@@ -84,6 +84,18 @@ import Testing
         }
     }
 
+    /// Few keys are compared one by one, many by a set: a repeated one is found on either side.
+    @Test(arguments: [1, 2, 22, 23, 24, 25, 26, 27, 100])
+    func findsAKeyTwiceAmongMany(count: Int) {
+        let keys = (0..<count).map { "\"key\($0)\":0" }
+        for repeated in [0, count / 2, count - 1] {
+            let text = "{\((keys + [keys[repeated]]).joined(separator: ","))}"
+            let offset = text.utf8.count - keys[repeated].utf8.count - 1
+            let problem = "is not JSON: the key 'key\(repeated)' a second time at byte \(offset)"
+            #expect(throws: DocumentError(path: "", problem: problem)) { try Document(json: text.utf8) }
+        }
+    }
+
     @Test func boundsTheDepth() throws {
         func nested(_ depth: Int) -> String {
             String(repeating: "[", count: depth) + String(repeating: "]", count: depth)
@@ -111,18 +123,19 @@ import Testing
         }
     }
 
-    /// A megabyte of each shape that a careless parser takes quadratic time for; the bound is generous.
+    /// A megabyte of each shape that a careless parser takes quadratic time for: minutes on an idle machine, while this
+    /// takes a second.
     @Test func takesLinearTime() throws {
         let clock = ContinuousClock()
         let start = clock.now
-        let keys = (0..<60_000).map { "\"key\($0)\":\($0)" }.joined(separator: ",")
-        #expect(try Document(json: "{\(keys)}".utf8).fields.count == 60_000)
+        let keys = (0..<150_000).map { "\"key\($0)\":\($0)" }.joined(separator: ",")
+        #expect(try Document(json: "{\(keys)}".utf8).fields.count == 150_000)
         let escapes = String(repeating: "\\n", count: 1 << 19)
         #expect(try Document(json: "\"\(escapes)\"".utf8) == .string(String(repeating: "\n", count: 1 << 19)))
         let list = "[\(String(repeating: "0,", count: 1 << 19))0]"
         #expect(try Document(json: list.utf8) == .array(Array(repeating: 0, count: 1 << 19 + 1)))
         #expect(throws: DocumentError.self) { try Document(json: String(repeating: " ", count: 1 << 20).utf8) }
-        #expect(start.duration(to: clock.now) < .seconds(30))
+        #expect(start.duration(to: clock.now) < .seconds(120))
     }
 
     @Test func writesOneLine() {

@@ -9,6 +9,9 @@ import Testing
 let loopback = IPv4Address(127, 0, 0, 1)
 let patience = Duration.seconds(20)
 
+/// The suites with sockets run one after another: some count the process's descriptors and memory.
+@Suite(.serialized) enum RealSockets {}
+
 /// Identities are made once: a key takes a while under a sanitizer.
 enum Identities {
     static let server = make("server")
@@ -231,4 +234,17 @@ func eventually(within time: Duration = patience, _ condition: () throws -> Bool
         usleep(10_000)
     }
     return try condition()
+}
+
+/// The same random numbers in each run.
+struct Seeded: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var mixed = state
+        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
+        return mixed ^ (mixed >> 31)
+    }
 }

@@ -47,6 +47,8 @@ final class Agent {
 
     private var server = Server.unknown
     private var serverMessage = ""
+    /// Whether the server said that it cannot take part in the cluster.
+    private var hasServerFailed = false
     private var snapshot: ClusterSnapshot?
     private var target: OverlayTarget?
     private var isLeaving = false
@@ -125,21 +127,29 @@ final class Agent {
         return wake(at: now)
     }
 
-    /// Does what is due.
+    /// Does what is due; with a ``deadline`` that has come there is more to do.
     func wake(at now: Instant) -> [AgentAction] {
+        defer { actions = [] }
+        if isLeaving, published?.isReady == true {
+            // Nobody may find an overlay ready that is being taken down.
+            publish()
+            return actions
+        }
         if let due = reconcileAt, due <= now { reconcile(at: now) }
         if let spec = overlay.status?.spec, let peers = probes.take(at: now), let check = PeerCheck(spec) {
             actions.append(.probe(check, peers))
         }
         // This host knows before the cluster does, so that who waited for the cluster finds it so here.
-        let status = status()
-        if status != published {
-            published = status
-            actions.append(.publish(status))
-        }
+        publish()
         if let report = report().flatMap({ reports.take($0, at: now) }) { actions.append(.report(report)) }
-        defer { actions = [] }
         return actions
+    }
+
+    private func publish() {
+        let status = status()
+        guard status != published else { return }
+        published = status
+        actions.append(.publish(status))
     }
 
     /// When ``wake(at:)`` has something to do at the latest.
@@ -158,6 +168,7 @@ final class Agent {
         }
         server = .connected
         serverMessage = new.message
+        hasServerFailed = new.state == .failed
         guard new.state != .unconfigured else {
             leave(at: now)
             return
@@ -419,17 +430,20 @@ final class Agent {
     private func status() -> AgentStatus {
         var status = AgentStatus(processID: identity.processID, startedAt: identity.startedAt)
         if case .connected = server { status.hasServer = true }
-        guard let snapshot, !isLeaving else {
+        guard let snapshot else {
             status.message =
                 switch server {
                 case .unknown: "waiting for the fanmesh server"
                 case .lost(let error): "\(error)"
-                case .connected where isLeaving: "leaving the cluster"
                 case .connected: "in no cluster; run 'fanmesh init' or 'fanmesh join'"
                 }
             return status
         }
-        status.state = snapshot.state
+        status.state = hasServerFailed ? .failed : snapshot.state
+        guard !isLeaving else {
+            status.message = "leaving the cluster"
+            return status
+        }
         status.verdict = warnings.map(\.severity).max() ?? (overlay.status == nil ? .error : .healthy)
         status.network = target?.request.network
         status.isReady = overlay.isVerified && verified == target

@@ -51,14 +51,18 @@ struct ProbeSchedule {
         guard let deadline, deadline <= now, let roundAt else { return nil }
         isRunning = true
         eagerAt = nil
-        var chosen = Array(entries.lazy.filter(\.isFresh).prefix(Self.batch).map(\.target))
-        guard roundAt <= now else { return chosen }
-        let others = entries.filter { !$0.isFresh }.map(\.target)
-        let room = min(Self.batch - chosen.count, others.count)
-        chosen += (0..<room).map { others[(position + $0) % others.count] }
-        if !others.isEmpty { position = (position + room) % others.count }
+        let unknown = entries.filter { $0.known == nil }.map(\.target)
+        guard roundAt <= now else {
+            let silent = entries.lazy.filter { $0.known != nil && $0.isFresh }.map(\.target)
+            return Array((unknown + silent).prefix(Self.batch))
+        }
         self.roundAt = now + Self.interval
-        return chosen
+        // Those that were probed before keep their turn, however many new ones there are.
+        let known = entries.filter { $0.known != nil }.map(\.target)
+        let room = min(known.count, max(Self.batch / 2, Self.batch - unknown.count))
+        let turn = (0..<room).map { known[(position + $0) % known.count] }
+        if !known.isEmpty { position = (position + room) % known.count }
+        return unknown.prefix(Self.batch - room) + turn
     }
 
     /// Takes in what a round found out.

@@ -50,7 +50,7 @@ struct InitPlan {
         if invocation.isGiven(NetworkOptions.port) {
             known.port = try invocation.integer(NetworkOptions.port, in: 1...65_535).map(UInt16.init)
         }
-        if let mtu = try invocation.integer(NetworkOptions.mtu, in: 68...65_535) { known.mtuBytes = mtu }
+        if let mtu = try invocation.integer(NetworkOptions.mtu, in: ClusterConfig.mtuRange) { known.mtuBytes = mtu }
         if invocation.isGiven(NetworkOptions.forwarder) {
             known.forwarder = invocation.value(NetworkOptions.forwarder).flatMap(ForwarderChoice.init)
         }
@@ -110,6 +110,7 @@ struct InitPlan {
         let prompt = asks ? Prompt(invocation: invocation) : nil
         let facts = try invocation.environment.hostFacts()
         var plan = preseed
+        if let address = plan.address { try facts.requireOwn(address.address) }
 
         let hostName = invocation.environment.hostName()
         let defaultName = Self.defaultName(hostName)
@@ -151,9 +152,7 @@ struct InitPlan {
                 return address
             }
         }
-        let address = plan.address ?? defaultAddress
-        try facts.requireOwn(address.address)
-        plan.address = address
+        plan.address = plan.address ?? defaultAddress
 
         if let prompt, try prompt.confirm("Would you like these answers printed as a preseed?", default: false) {
             invocation.output.write(plan.document.yaml)

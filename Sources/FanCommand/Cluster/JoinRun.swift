@@ -173,16 +173,24 @@ struct JoinRun {
         invocation.progress("taking the join back")
         let undone = LeaveVerb.undo(server, asksCluster: true)
         var failure = cause
-        failure.message += "; \(undone)"
+        failure.message += "; \(undone.text)"
         let member = rehearsal.members.first.map { "\($0.name) (\($0.address.address))" } ?? "a member"
-        let cause = failure.remedy.map { "\($0); then " } ?? ""
+        let name = token.serverName
+        var steps = failure.remedy.map { [$0] } ?? []
         if (try? rehearse(body)) != nil {
-            failure.remedy = "\(cause)run the same command again: the token was not redeemed"
+            steps.append("run the same command again: the token was not redeemed")
         } else {
             failure.message += "; the token was redeemed"
-            failure.remedy =
-                "\(cause)run 'fanmesh cluster add \(token.serverName)' on \(member) and join with the new token"
+            if case .done = undone {
+                steps.append("run 'fanmesh cluster add \(name)' on \(member) and join with the new token")
+            } else {
+                steps.append(
+                    "run 'fanmesh cluster remove \(name) --force' on \(member), then 'fanmesh cluster add \(name)' there, "
+                        + "and join with the new token"
+                )
+            }
         }
+        failure.remedy = steps.joined(separator: "; then ")
         return failure
     }
 }
@@ -228,7 +236,7 @@ extension HostFacts {
         guard !addresses.contains(where: { $0.address.address == address }) else { return }
         let own = addresses.map { $0.address.address }.filter { $0.rawValue >> 24 != 127 }
         throw .badInput(
-            "--address: \(address) is no address of this host; "
+            "\(address) is no address of this host; "
                 + (own.isEmpty ? "it has none" : "it has \(own.map(\.description).joined(separator: ", "))")
         )
     }

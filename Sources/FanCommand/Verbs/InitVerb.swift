@@ -145,7 +145,7 @@ enum InitVerb {
 
     private static func takenBack(_ cause: CommandFailure, _ server: LocalServer) -> CommandFailure {
         var failure = cause
-        failure.message += "; \(LeaveVerb.undo(server, asksCluster: false))"
+        failure.message += "; \(LeaveVerb.undo(server, asksCluster: false).text)"
         failure.remedy = failure.remedy ?? "see 'journalctl -u fanmesh-agent'; then run the same command again"
         return failure
     }

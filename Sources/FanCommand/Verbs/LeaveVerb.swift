@@ -71,16 +71,31 @@ enum LeaveVerb {
         try server.call("POST", "/1.0/leave", force ? ["force": true] : [:], timeout: .seconds(60))
     }
 
-    /// Takes back what `init` or `join` did, and says so as the end of a sentence.
+    /// How much of a join or an init could be taken back.
+    enum Undo {
+        case done
+        /// The others still have this node as a member.
+        case doneHere
+        case failed(String)
+
+        /// The end of a sentence about what failed.
+        var text: String {
+            switch self {
+            case .done: "it was taken back"
+            case .doneHere: "it was taken back on this node only"
+            case .failed(let why): "taking it back failed too (\(why)); run 'fanmesh leave --force'"
+            }
+        }
+    }
+
+    /// Takes back what `init` or `join` did.
     ///
     /// With `asksCluster` it tries to leave in order first, so that the others forget this node too.
-    static func undo(_ server: LocalServer, asksCluster: Bool) -> String {
-        if asksCluster, (try? leave(server, force: false)) != nil { return "it was taken back" }
+    static func undo(_ server: LocalServer, asksCluster: Bool) -> Undo {
+        if asksCluster, (try? leave(server, force: false)) != nil { return .done }
         do throws(CommandFailure) {
             try leave(server, force: true)
-            return asksCluster ? "it was taken back on this node only" : "it was taken back"
-        } catch {
-            return "taking it back failed too (\(error.message)); run 'fanmesh leave --force'"
-        }
+            return asksCluster ? .doneHere : .done
+        } catch { return .failed(error.message) }
     }
 }

@@ -5,6 +5,11 @@ internal import Glibc
 /// `fanmesh server`: the daemon that faces the network, which is an executable of its own.
 enum ServerVerb {
     static let user = CommandOption.value("user", name: "NAME", help: "the user to run as when started by root")
+    static let group = CommandOption.value(
+        "group",
+        name: "NAME",
+        help: "the group that may use the local socket besides root"
+    )
     static let words = CommandArgument("ARGUMENT", .variadic, help: "passed on to fanmesh-server, after --")
 
     static let command = Command(
@@ -15,10 +20,10 @@ enum ServerVerb {
                 + "unconfigured for 'fanmesh init' or 'fanmesh join', and needs no privilege; systemd runs it as "
                 + "fanmesh-server.service."
         ],
-        options: [user],
+        options: [user, group],
         arguments: [words],
         examples: [
-            Example("fanmesh server --user fanmesh", "as systemd starts it"),
+            Example("fanmesh server --user fanmesh --group fanmesh", "as systemd starts it"),
             Example("fanmesh --state-dir /tmp/a --runtime-dir /tmp/b server", "one more node on the same machine"),
         ],
         exitNotes: [
@@ -29,8 +34,8 @@ enum ServerVerb {
     )
 
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
-        let user = invocation.value(user).map { ["--user", $0] } ?? []
-        return try execute(invocation, user + invocation.arguments(words))
+        let given = [user, group].flatMap { option in invocation.value(option).map { ["--\(option.long)", $0] } ?? [] }
+        return try execute(invocation, given + invocation.arguments(words))
     }
 
     /// Where the package puts it.

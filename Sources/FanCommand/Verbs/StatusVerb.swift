@@ -69,6 +69,18 @@ enum StatusVerb {
                 )
             )
         }
+        if cluster.names != nil, warnings.isEmpty,
+            let agent = try? AgentStatus.load(runtimeDirectory: invocation.runtimeDirectory), agent.state == .failed
+        {
+            warnings.append(
+                Warning(
+                    code: "server-failed",
+                    severity: .warning,
+                    message: "this node takes no part in its cluster: \(agent.message)",
+                    remedy: "see: fanmesh cluster list; the overlay goes on from the last known members"
+                )
+            )
+        }
         return warnings
     }
 

@@ -290,7 +290,7 @@ extension OpenAPI {
             "Heartbeat",
             object([
                 "name": text, "cluster_id": text, "generation": count, "incarnation": count, "version": text,
-                "schema_version": count, "clock_ms": signed, "wait_ms": count, "agent": flag,
+                "schema_version": count, "clock_ms": signed, "wait_ms": count, "agent": flag, "joining": flag,
             ])
         ),
         (

@@ -13,6 +13,8 @@ public struct Presence: Sendable {
         public var clockOffset: Duration
         /// Whether an agent was connected to the member's server.
         public var hasAgent: Bool
+        /// Whether the member's overlay was never verified yet.
+        public var isJoining: Bool
     }
 
     private var heartbeats: [String: Heartbeat] = [:]
@@ -28,9 +30,15 @@ public struct Presence: Sendable {
         _ name: String,
         at moment: ContinuousClock.Instant,
         clockOffset: Duration = .zero,
-        hasAgent: Bool = true
+        hasAgent: Bool = true,
+        isJoining: Bool = true
     ) {
-        heartbeats[name] = Heartbeat(at: moment, clockOffset: clockOffset, hasAgent: hasAgent)
+        heartbeats[name] = Heartbeat(
+            at: moment,
+            clockOffset: clockOffset,
+            hasAgent: hasAgent,
+            isJoining: isJoining
+        )
     }
 
     /// Forgets what an earlier leadership knew: everyone has the whole time limit to be heard again.
@@ -77,7 +85,6 @@ public struct Presence: Sendable {
     ///   - role: its part in the database.
     ///   - isLeader: whether it is the leader, which always hears itself.
     ///   - report: its last report, nil before the first.
-    ///   - wasVerified: whether any of its reports showed a working overlay; nil to go by the last one.
     ///   - members: all members, whose schema versions are compared.
     ///   - now: the moment.
     ///   - offlineAfter: for how long a member may be silent.
@@ -87,7 +94,6 @@ public struct Presence: Sendable {
         role: DatabaseRole,
         isLeader: Bool,
         report: NodeReport?,
-        wasVerified: Bool? = nil,
         members: [Member],
         now: ContinuousClock.Instant,
         offlineAfter: Duration
@@ -97,21 +103,19 @@ public struct Presence: Sendable {
             role: role,
             isLeader: isLeader,
             report: report,
-            wasVerified: wasVerified,
             schemas: SchemaVersions(members),
             now: now,
             offlineAfter: offlineAfter
         )
     }
 
-    /// As ``status(of:role:isLeader:report:wasVerified:members:now:offlineAfter:)``, for many members: the schema
+    /// As ``status(of:role:isLeader:report:members:now:offlineAfter:)``, for many members: the schema
     /// versions are compared once.
     public func status(
         of member: Member,
         role: DatabaseRole,
         isLeader: Bool,
         report: NodeReport?,
-        wasVerified: Bool? = nil,
         schemas: SchemaVersions,
         now: ContinuousClock.Instant,
         offlineAfter: Duration
@@ -119,7 +123,8 @@ public struct Presence: Sendable {
         let heartbeat = heartbeats[member.name]
         let heard = isLeader ? .online : state(of: member.name, now: now, offlineAfter: offlineAfter)
         let lastSeen = isLeader ? .zero : heartbeat.map { max($0.at.duration(to: now), .zero) }
-        let isVerified = wasVerified ?? (report.map { $0.verdict != .error } ?? false)
+        // A report says so at once; that it was so once, the member knows itself.
+        let isVerified = heartbeat?.isJoining == false || report.map { $0.verdict != .error } ?? false
         let state: MemberState
         let message: String
         if heard == .offline {

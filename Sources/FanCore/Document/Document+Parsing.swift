@@ -19,6 +19,9 @@ private struct JSONParser {
     /// Longer numbers say nothing more, and reading them would take more than linear time.
     private static let maximumNumberBytes = 1024
 
+    /// Up to this many keys are compared one by one.
+    private static let fewKeys = 24
+
     private let bytes: [UInt8]
     private let maximumDepth: Int
     private var position = 0
@@ -111,6 +114,7 @@ private struct JSONParser {
         skipSpace()
         if takes("}") { return .object([]) }
         var fields: [Document.Field] = []
+        fields.reserveCapacity(8)
         // Few keys are compared with each other; only many are worth a set.
         var keys: Set<String> = []
         while true {
@@ -118,8 +122,8 @@ private struct JSONParser {
             let start = position
             guard next == UInt8(ascii: "\"") else { throw unexpected("a key in quotes") }
             let key = try string()
-            if fields.count == 8 { keys = Set(fields.map(\.key)) }
-            let isNew = fields.count < 8 ? !fields.contains { $0.key == key } : keys.insert(key).inserted
+            if fields.count == Self.fewKeys { keys = Set(fields.map(\.key)) }
+            let isNew = fields.count < Self.fewKeys ? !fields.contains { $0.key == key } : keys.insert(key).inserted
             guard isNew else { throw fault("the key '\(key.prefix(64).description)' a second time", at: start) }
             skipSpace()
             guard takes(":") else { throw unexpected("':'") }
@@ -133,14 +137,14 @@ private struct JSONParser {
     private mutating func string() throws(DocumentError) -> String {
         position += 1
         var start = position
-        // The bytes before the last escape; most texts have none and are copied once.
+        // What stands before the last escape; most texts have none and are copied once.
         var text: [UInt8] = []
         while let byte = next {
             switch byte {
             case UInt8(ascii: "\""):
-                text += bytes[start..<position]
-                position += 1
-                return String(decoding: text, as: UTF8.self)
+                defer { position += 1 }
+                guard !text.isEmpty else { return String(decoding: bytes[start..<position], as: UTF8.self) }
+                return String(decoding: text + bytes[start..<position], as: UTF8.self)
             case UInt8(ascii: "\\"):
                 text += bytes[start..<position]
                 text += UTF8.encode(try escape()) ?? UTF8.encodedReplacementCharacter

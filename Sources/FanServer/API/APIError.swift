@@ -56,6 +56,9 @@ struct APIError: Error, Equatable, CustomStringConvertible {
         )
     }
 
+    /// The refusal of a whole member, as what it is asked ends in.
+    var asFailure: APIError { APIError(.failed, "this member may not take part: \(message)", remedy: remedy) }
+
     /// The node is in no cluster.
     static let notConfigured = APIError(
         .notConfigured,

@@ -137,6 +137,7 @@ extension Server {
             try handler(call)
         case .leader(let handler):
             let node = try member()
+            if let refusal = node.refusal { throw refusal.asFailure }
             if let leadership = node.leadership {
                 call.responder.respond(HTTPResponse(status: route.status, document: try handler(leadership, call)))
                 return

@@ -9,6 +9,7 @@ extension Server {
     func members(_ call: Call) throws(APIError) {
         let node = try member()
         let isForwarded = call.request.headers["Fanmesh-Forwarded"] != nil
+        if let refusal = node.refusal { throw refusal.asFailure }
         do throws(APIError) {
             if let leadership = node.leadership {
                 // A leader of the past cannot write, and so finds out here.

@@ -449,7 +449,11 @@ extension Server {
             guard current.0 != nil || current.1 != nil else { throw .notConfigured }
             var changes: [String] = []
             if let node = current.0 {
-                do throws(APIError) { changes += try handIn(node) } catch {
+                do throws(APIError) {
+                    // Whom the cluster refuses has nothing to hand in.
+                    if isForced, let refusal = node.refusal { throw refusal }
+                    changes += try handIn(node, patience: isForced ? .seconds(5) : .seconds(20))
+                } catch {
                     guard isForced else { throw error }
                     changes.append("the cluster was not told: \(error.message)")
                 }
@@ -467,11 +471,11 @@ extension Server {
     }
 
     /// Hands the roles over and the membership in.
-    private func handIn(_ node: ClusterNode) throws(APIError) -> [String] {
+    private func handIn(_ node: ClusterNode, patience: Duration) throws(APIError) -> [String] {
         var changes: [String] = []
         let name = node.membership.name
         guard node.state.members.count > 1 else { return ["the cluster had no other member, and ends"] }
-        let deadline = ContinuousClock.now + .seconds(20)
+        let deadline = ContinuousClock.now + patience
         while true {
             if let leadership = node.leadership {
                 do {
@@ -504,7 +508,7 @@ extension Server {
                 }
             }
             guard ContinuousClock.now < deadline else {
-                throw .noQuorum("the leadership could not be handed over within 20 s")
+                throw .noQuorum("the leadership could not be handed over within \(patience.components.seconds) s")
             }
             sleepThread(for: .milliseconds(50))
         }

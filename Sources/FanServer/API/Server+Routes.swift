@@ -209,7 +209,13 @@ extension Server {
                     state.agent = watcher
                 }
             }
-            call.responder.respond(HTTPResponse(status: 200, document: snapshot().document))
+            let snapshot = snapshot()
+            // The membership is let go of while it stops: that is no leaving, and agents must not take it for that.
+            guard !isStopping.withLock({ $0 }) else {
+                call.responder.respond(APIError(.failed, "the server is stopping").response)
+                return
+            }
+            call.responder.respond(HTTPResponse(status: 200, document: snapshot.document))
         }
         let now = snapshot()
         guard wait > 0, known == now.generation else { return respond() }
@@ -290,16 +296,14 @@ extension Server {
 
     // MARK: the database
 
-    /// The tables as text, from the leader or from this node's own copy.
+    /// Says what this node's own copy of the tables holds: the same digest for the same rows.
     private func dump(_ call: Call) throws(APIError) -> Document {
         let node = try member()
         do {
-            let client = try DatabaseClient(descriptor: node.database.connectLocally(), timeout: .seconds(10))
-            let files = try client.dump("fanmesh")
-            let digest = sha256Hex(files.sorted { $0.name < $1.name }.flatMap { $0.bytes })
+            let text = Array(try node.database.copy(timeout: .seconds(10)).text().utf8)
             return [
-                "schema": "fanmesh.dump/v1", "member": .string(node.membership.name), "digest": .string(digest),
-                "bytes": .number(files.reduce(0) { $0 + $1.bytes.count }),
+                "schema": "fanmesh.dump/v1", "member": .string(node.membership.name), "digest": .string(sha256Hex(text)),
+                "bytes": .number(text.count),
             ]
         } catch { throw APIError(any: error) }
     }

@@ -39,6 +39,23 @@ final class ClusterNode: Sendable {
     private let isStopped = Mutex(false)
     private let wasTold = Mutex(false)
     private let failure = Mutex<APIError?>(nil)
+    /// Since when everybody who was asked does not know this member; nil when somebody does.
+    private let strangerSince = Mutex<ContinuousClock.Instant?>(nil)
+    private let run = hexadecimal(randomBytes(8))
+    private let formerBeats: Int
+    /// The counter that is on the disk before a heartbeat with it is sent.
+    private let beats: Mutex<Beats>
+    /// What this node heard of other members' disks, in case it leads.
+    private let pulses = Mutex<[String: Pulse]>([:])
+
+    private struct Beats {
+        var count: Int
+        var writtenAt: ContinuousClock.Instant?
+        /// The database's last change at that time.
+        var databaseTime: Int64?
+        /// Whether the leader took this run for what it is; before, nothing may grow that it is known by.
+        var isAccepted = false
+    }
     let tunnels = Tunnels()
     let watchBell = Bell()
     let roleBell = Bell()
@@ -65,6 +82,8 @@ final class ClusterNode: Sendable {
         self.membership = membership
         joining = Mutex(membership.isJoining)
         self.incarnation = incarnation
+        formerBeats = try directory.beats()
+        beats = Mutex(Beats(count: formerBeats))
         self.nodeIdentity = nodeIdentity
         self.certificates = Mutex(certificates)
         self.first = first
@@ -243,7 +262,8 @@ final class ClusterNode: Sendable {
                 name: membership.name,
                 database: database,
                 clusterID: membership.clusterID,
-                first: first
+                first: first,
+                pulses: pulses.withLock { $0 }
             ) { [weak self] in self?.publish($0) }
             leading.withLock { $0 = leadership }
             log.notice("leadership-taken", "'\(membership.name)' leads the database")
@@ -258,7 +278,11 @@ final class ClusterNode: Sendable {
             defer { leadership = nil }
             return leadership
         }
-        former?.end()
+        if let former {
+            let heard = former.model.withLock { $0.pulses }
+            pulses.withLock { $0 = heard }
+            former.end()
+        }
     }
 
     /// Tells the leader that this member is there, and learns from the answer what has changed.
@@ -268,6 +292,7 @@ final class ClusterNode: Sendable {
             let interval = min(.seconds(5), state.config.offlineAfter / 4)
             let heartbeat = heartbeat(wait: interval)
             if let leadership {
+                beats.withLock { $0.isAccepted = true }
                 do throws(APIError) {
                     try leadership.hear(heartbeat)
                     leadership.heartbeats.expire(at: .now)
@@ -279,6 +304,7 @@ final class ClusterNode: Sendable {
                 try send(heartbeat)
             } catch {
                 if [.conflict, .wrongCluster].contains(error.code) { refuse(error) }
+                if error.code == .notAuthorized { beStranger() }
                 heartbeatBell.wait(atMost: error.code == .notAuthorized ? .seconds(2) : .milliseconds(200))
             }
         }
@@ -310,8 +336,46 @@ final class ClusterNode: Sendable {
         }
     }
 
+    /// Nobody knows this member: right after joining that passes, later it does not.
+    private func beStranger() {
+        let now = ContinuousClock.now
+        let since = strangerSince.withLock { since in
+            since = since ?? now
+            return since ?? now
+        }
+        guard since.duration(to: now) > .seconds(5), refusal == nil else { return }
+        refuse(
+            APIError(
+                .conflict,
+                "the others do not know '\(membership.name)' any more: it was removed, or the cluster was recovered "
+                    + "without it",
+                remedy: "on '\(membership.name)': fanmesh leave --force, then join with a new token"
+            ),
+            mayStopDatabase: false
+        )
+    }
+
+    /// Counts a heartbeat on the disk when the database has moved on, at most once a second.
+    ///
+    /// A copy of a database that has not changed since has forgotten nothing, and a quiet cluster writes nothing.
+    private func countBeat() -> Int {
+        let now = ContinuousClock.now
+        return beats.withLock { beats in
+            guard beats.isAccepted, beats.writtenAt.map({ $0.duration(to: now) >= .seconds(1) }) ?? true else {
+                return beats.count
+            }
+            let changed = directory.databaseTime()
+            guard changed != beats.databaseTime else { return beats.count }
+            beats.writtenAt = now
+            beats.databaseTime = changed
+            // What cannot be written must not be said either.
+            if (try? directory.save(beats: beats.count + 1)) != nil { beats.count += 1 }
+            return beats.count
+        }
+    }
+
     private func heartbeat(wait: Duration) -> Heartbeat {
-        Heartbeat(
+        var heartbeat = Heartbeat(
             name: membership.name,
             clusterID: membership.clusterID,
             generation: state.generation,
@@ -320,8 +384,12 @@ final class ClusterNode: Sendable {
             schema: Schema.version,
             clock: wallClockMilliseconds(),
             wait: wait,
-            hasAgent: hasAgent()
+            hasAgent: hasAgent(),
+            isJoining: isJoining
         )
+        heartbeat.pulse = Pulse(run: run, beats: countBeat())
+        heartbeat.formerBeats = formerBeats
+        return heartbeat
     }
 
     /// Sends one heartbeat and fetches the state when it is another.
@@ -341,7 +409,19 @@ final class ClusterNode: Sendable {
                 if link.follow(leader) { changed() }
             }
             let generation: Int = try answer.integer("generation")
-            failure.withLock { $0 = nil }
+            let wasRefused = failure.withLock { failure in
+                defer { failure = nil }
+                return failure != nil
+            }
+            if wasRefused { changed() }
+            strangerSince.withLock { $0 = nil }
+            if let run = try answer.optionalText("leader_run") {
+                beats.withLock { $0.isAccepted = true }
+                if let leader = state.members.first(where: { $0.address == address }) {
+                    let heard = Pulse(run: run, beats: try answer.optionalInteger("leader_beats") ?? 0)
+                    pulses.withLock { $0[leader.fingerprint] = heard }
+                }
+            }
             guard generation > state.generation else { return }
         } catch { throw APIError(error) }
         let newer = try link.call(address, "GET", "/1.0/internal/state", nil, timeout: .seconds(10))

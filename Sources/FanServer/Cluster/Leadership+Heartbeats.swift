@@ -24,6 +24,12 @@ struct Heartbeat: Hashable, Sendable {
     var wait: Duration
     /// Whether an agent is connected to it.
     var hasAgent: Bool
+    /// Whether its overlay was never verified yet.
+    var isJoining: Bool
+    /// What its disk knows of its earlier heartbeats.
+    var pulse = Pulse()
+    /// How many heartbeats its disk knew of when it started.
+    var formerBeats = 0
 
     init(
         name: String,
@@ -34,7 +40,8 @@ struct Heartbeat: Hashable, Sendable {
         schema: Int,
         clock: Int64,
         wait: Duration,
-        hasAgent: Bool
+        hasAgent: Bool,
+        isJoining: Bool
     ) {
         self.name = name
         self.clusterID = clusterID
@@ -45,6 +52,7 @@ struct Heartbeat: Hashable, Sendable {
         self.clock = clock
         self.wait = wait
         self.hasAgent = hasAgent
+        self.isJoining = isJoining
     }
 
     var document: Document {
@@ -52,7 +60,8 @@ struct Heartbeat: Hashable, Sendable {
             "name": .string(name), "cluster_id": .string(clusterID), "generation": .number(generation),
             "incarnation": .number(incarnation), "version": .string(version), "schema_version": .number(schema),
             "clock_ms": .number(clock), "wait_ms": .number(wait.milliseconds),
-            "agent": .bool(hasAgent),
+            "agent": .bool(hasAgent), "joining": .bool(isJoining), "run": .string(pulse.run), "beats": .number(pulse.beats),
+            "former_beats": .number(formerBeats),
         ]
     }
 
@@ -66,7 +75,24 @@ struct Heartbeat: Hashable, Sendable {
         clock = try document.integer("clock_ms")
         wait = .milliseconds(min(max(try document.integer("wait_ms", as: Int64.self), 0), 60_000))
         hasAgent = try document.flag("agent")
+        isJoining = try document.flag("joining")
+        pulse = Pulse(
+            run: try document.optionalText("run") ?? "",
+            beats: try document.optionalInteger("beats") ?? 0
+        )
+        formerBeats = try document.optionalInteger("former_beats") ?? 0
     }
+}
+
+/// How far a member's disk has come: a counter that is on the disk before anybody hears of it.
+///
+/// Who starts with less than others have heard was restored from an old copy, and may have forgotten what it voted
+/// and acknowledged since.
+struct Pulse: Hashable, Sendable {
+    /// One run of the member's server.
+    var run = ""
+    /// The counter.
+    var beats = 0
 }
 
 extension Leadership {
@@ -87,8 +113,20 @@ extension Leadership {
                 .conflict,
                 "'\(heartbeat.name)' was restored from an old copy: this is its start number "
                     + "\(heartbeat.incarnation), the cluster has seen number \(member.incarnation)",
-                remedy: "on '\(heartbeat.name)': fanmesh leave --force; on a member: fanmesh cluster remove "
-                    + "\(heartbeat.name) --force; then join with a new token"
+                remedy: Self.wayOutOfThePast(heartbeat.name)
+            )
+        }
+        let isFromThePast = model.withLock { model in
+            let former = model.pulses[member.fingerprint]
+            if let former, former.run != heartbeat.pulse.run, heartbeat.formerBeats < former.beats { return true }
+            model.pulses[member.fingerprint] = heartbeat.pulse
+            return false
+        }
+        guard !isFromThePast else {
+            throw APIError(
+                .conflict,
+                "'\(heartbeat.name)' was restored from an old copy: it was heard after that copy was made",
+                remedy: Self.wayOutOfThePast(heartbeat.name)
             )
         }
         var updated = member
@@ -98,13 +136,24 @@ extension Leadership {
         let now = ContinuousClock.now
         let skew = Duration.milliseconds(heartbeat.clock - wallClockMilliseconds())
         model.withLock {
-            $0.presence.heard(heartbeat.name, at: now, clockOffset: skew, hasAgent: heartbeat.hasAgent)
+            $0.presence.heard(
+                heartbeat.name,
+                at: now,
+                clockOffset: skew,
+                hasAgent: heartbeat.hasAgent,
+                isJoining: heartbeat.isJoining
+            )
         }
         guard updated != member else { return }
         let record = updated
         try change(evenIfBlocked: true) { transaction in
             try transaction.update(record)
         }
+    }
+
+    private static func wayOutOfThePast(_ name: String) -> String {
+        "on '\(name)': fanmesh leave --force; on another member: fanmesh cluster remove \(name) --force; "
+            + "then join with a new token"
     }
 
     /// Answers a heartbeat as soon as there is something new, or when its time is over.
@@ -120,6 +169,7 @@ extension Leadership {
                     document: [
                         "schema": "fanmesh.heartbeat/v1", "generation": .number(state.generation),
                         "leader": .string(name), "leader_address": .text(address),
+                        "leader_run": .text(ownPulse?.run), "leader_beats": .number(ownPulse?.beats ?? 0),
                     ]
                 )
             )

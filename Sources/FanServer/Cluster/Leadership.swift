@@ -17,6 +17,8 @@ final class Leadership: Sendable {
         var reports: [String: NodeReport]
         var servers: [DatabaseServer]
         var encodedState: (generation: Int, body: [UInt8])?
+        /// What was heard of members' disks, by their certificates.
+        var pulses: [String: Pulse] = [:]
     }
 
     /// The member that leads.
@@ -38,6 +40,7 @@ final class Leadership: Sendable {
     ///   - database: the open database of this node.
     ///   - clusterID: the cluster as this node knows it; after `recover` it is not the database's.
     ///   - first: what a new cluster begins with; used only when the database holds none.
+    ///   - pulses: what this node heard of other members' disks.
     ///   - published: told the state now and after each change.
     /// - Throws: ``APIError`` when this node does not lead after all.
     init(
@@ -45,10 +48,11 @@ final class Leadership: Sendable {
         database: Database,
         clusterID: String,
         first: ClusterState?,
+        pulses: [String: Pulse] = [:],
         published: @escaping @Sendable (ClusterState) -> Void
     ) throws(APIError) {
         let epoch = hexadecimal(randomBytes(16))
-        let loaded: Model
+        var loaded: Model
         let now = wallClockMilliseconds() / 1000
         do {
             loaded = try database.write(timeout: Self.writeTimeout) { transaction in
@@ -83,6 +87,7 @@ final class Leadership: Sendable {
                 )
             }
         } catch { throw APIError(any: error) }
+        loaded.pulses = pulses
         self.name = name
         self.database = database
         self.epoch = epoch
@@ -171,6 +176,13 @@ final class Leadership: Sendable {
 
     /// Where the leader's server listens.
     var address: SocketAddress? { state.members.first { $0.name == name }?.address }
+
+    /// What this leader's own disk knows.
+    var ownPulse: Pulse? {
+        model.withLock { model in
+            model.state.members.first { $0.name == name }.flatMap { model.pulses[$0.fingerprint] }
+        }
+    }
 
     /// What all members know.
     var state: ClusterState { model.withLock { $0.state } }

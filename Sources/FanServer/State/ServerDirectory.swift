@@ -43,7 +43,8 @@ struct ServerDirectory: Sendable {
             let key = try File.read(file("\(certificate.rawValue).key"))
         else { return nil }
         do { return try Identity(certificatePEM: text, keyPEM: key) } catch {
-            throw ServerError.damaged(file: file("\(certificate.rawValue).crt"), "\(error)")
+            let pair = "\(file(certificate.rawValue)).key, or the .crt beside it"
+            throw ServerError.damaged(file: pair, "\(error)")
         }
     }
 
@@ -103,12 +104,37 @@ struct ServerDirectory: Sendable {
         return number
     }
 
+    /// How many heartbeats were written down.
+    func beats() throws -> Int {
+        guard let text = try File.read(file("beats")) else { return 0 }
+        guard let number = Int(text.filter { $0 != "\n" }) else {
+            throw ServerError.damaged(file: file("beats"), "it holds no number")
+        }
+        return number
+    }
+
+    /// When the newest file of the database was last written, in nanoseconds since 1970.
+    func databaseTime() -> Int64 {
+        var newest: Int64 = 0
+        for name in (try? File.names(in: database)) ?? [] {
+            var status = stat()
+            guard unsafe stat("\(database)/\(name)", &status) == 0 else { continue }
+            newest = max(newest, Int64(status.st_mtim.tv_sec) * 1_000_000_000 + Int64(status.st_mtim.tv_nsec))
+        }
+        return newest
+    }
+
+    /// Writes down how many heartbeats there were.
+    func save(beats: Int) throws(FileError) {
+        try File.replace(file("beats"), with: "\(beats)\n")
+    }
+
     /// Forgets the cluster, its certificate and its data.
     ///
     /// A node that joins again does so under a new identity.
     func forgetCluster() throws {
         // The membership goes first: what is left without it is rubbish that the next join clears away.
-        for name in ["membership", "members", "incarnation"] { try File.remove(file(name)) }
+        for name in ["membership", "members", "incarnation", "beats"] { try File.remove(file(name)) }
         for certificate in [Certificate.next, .former, .cluster, .node] { try remove(certificate) }
         try removeDatabase()
     }

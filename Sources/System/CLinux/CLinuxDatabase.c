@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -56,13 +55,6 @@ int fan_keep_abstract_from_children(const char *name) {
         return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : fd;
     }
     return -ENOENT;
-}
-
-int fan_wait_for(int fd, short events, int milliseconds) {
-    struct pollfd it = {.fd = fd, .events = events};
-    int n = poll(&it, 1, milliseconds);
-    if (n < 0) return errno == EINTR ? 0 : -errno;
-    return n;
 }
 
 int fan_lock_alone(int fd) { return flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0; }

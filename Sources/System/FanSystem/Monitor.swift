@@ -1,7 +1,7 @@
 internal import Glibc
 
-/// A value behind a lock, whose changes other threads can wait for.
 // @unchecked: the value is touched only while the pthread mutex is held, and both primitives have a fixed address.
+/// A value behind a lock, whose changes other threads can wait for.
 @safe
 public final class Monitor<State: Sendable>: @unchecked Sendable {
     /// How many of the waiting threads look again after a change.
@@ -44,6 +44,7 @@ public final class Monitor<State: Sendable>: @unchecked Sendable {
     ///   - wake: how many of them.
     ///   - body: does it; it must not block.
     /// - Returns: what `body` returns.
+    /// - Throws: what `body` throws.
     public func withLock<Value, Failure: Error>(
         wake: Wake = .all,
         _ body: (inout State) throws(Failure) -> Value

@@ -100,6 +100,7 @@ final class SimulatedMembers {
             Document.Field(key: "incarnation", value: .number(1)),
             Document.Field(key: "version", value: .string(software.version)),
             Document.Field(key: "schema_version", value: .number(software.schema)),
+            Document.Field(key: "agent", value: true),
         ]
         var report = template
         report.nodeID = nodeID

@@ -41,12 +41,12 @@ private enum ClusterScale {
         }
         let simulated = try SimulatedMembers(ours, leader: leader)
         var samples: [Sample] = []
-        for count in context.pick([10, 100, 1000], smoke: [5, 20]) {
+        for count in context.pick([10, 100, 1000], smoke: [4, 12]) {
             Progress.note("  \(count) simulated members")
             try simulated.grow(to: count, context)
             // Until all have sent a heartbeat, and what joining has caused is over.
-            pause(milliseconds: context.pick(12_000, smoke: 6_000))
-            let seconds = context.pick(count >= 1000 ? 100 : 30, smoke: 5)
+            pause(milliseconds: context.pick(12_000, smoke: 2_000))
+            let seconds = context.pick(count >= 1000 ? 100 : 30, smoke: 3)
             samples.append(try sample(simulated, ours, leader, server.id, seconds, context))
             if let failure = simulated.failure { throw BenchError(failure) }
         }

@@ -26,6 +26,21 @@ import Testing
         }
     }
 
+    @Test func announcesFilters() throws {
+        try inFreshNamespace {
+            var monitor = try EventMonitor()
+            var socket = try RouteSocket()
+            try socket.bridgeAdd("br7", mac: RouteSocketTests.mac, mtuBytes: 1450)
+            let index = try #require(try socket.link(named: "br7")).index
+            _ = try drain(&monitor)
+            for words in [["add", "dev", "br7", "clsact"], ["del", "dev", "br7", "clsact"]] {
+                let result = try RunningProcess(ProcessRequest(["tc", "qdisc"] + words)).wait()
+                try #require(result.isSuccess, "\(result.explanation)")
+                #expect(try drain(&monitor).contains(.filter(linkIndex: index)))
+            }
+        }
+    }
+
     @Test func lostAnnouncementsAskForAResync() throws {
         try inFreshNamespace {
             var monitor = try EventMonitor()
@@ -57,7 +72,7 @@ import Testing
             if count >= 16, Bool.random(using: &generator) {
                 bytes[0] = UInt8.random(in: 0..<128, using: &generator)
                 bytes.replaceSubrange(1..<4, with: [0, 0, 0])
-                bytes[4] = UInt8.random(in: 16..<26, using: &generator)
+                bytes[4] = UInt8.random(in: 16..<48, using: &generator)
                 bytes[5] = 0
             }
             #expect(EventMonitor.events(in: bytes[...]).count <= count / 16)

@@ -35,6 +35,6 @@ enum ClusterRecoverVerb {
             guard try Prompt(invocation: invocation).confirm("Recover the cluster from this node?", default: false)
             else { throw CommandFailure("nothing was changed", exitCode: .usage) }
         }
-        return try ServerVerb.execute(invocation, ["recover", "--yes"])
+        return try ServerVerb.execute(invocation, ["recover"])
     }
 }

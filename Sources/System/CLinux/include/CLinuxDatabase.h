@@ -1,4 +1,4 @@
-// What the database node and its client need: abstract sockets, waiting with a limit, one lock per directory.
+// What the database node and its client need: abstract sockets, one lock per directory.
 #pragma once
 #include <stdint.h>
 
@@ -7,9 +7,6 @@ int fan_connect_abstract(const char *name);
 
 // The descriptor of this process that is bound to that abstract name, marked close-on-exec; -ENOENT when none is.
 int fan_keep_abstract_from_children(const char *name);
-
-// Waits for POLLIN or POLLOUT: 1 when there is something, 0 after the time (or an interruption).
-int fan_wait_for(int fd, short events, int milliseconds);
 
 // Locks a file or directory for this process alone; -EWOULDBLOCK when another one has it.
 int fan_lock_alone(int fd);

@@ -1,0 +1,175 @@
+import FanCore
+import FanHTTP
+import FanSystem
+import FanTLS
+import Glibc
+import OpenAPIValidator
+import Testing
+
+@testable import FanServer
+
+/// Servers of this process on loopback, each with its own directory, and an agent that is only an open watch.
+final class TestServers {
+    /// One node: its server, and what its agent does.
+    final class Node {
+        let name: String
+        let directory: String
+        let address: SocketAddress
+        let nodeID: String
+        var server: Server
+        private let isStopped = Monitor(false)
+
+        init(name: String, root: String, host: UInt8) throws {
+            self.name = name
+            directory = "\(root)/\(name)"
+            address = SocketAddress(IPv4Address(127, 9, 0, host), port: TestServers.port)
+            nodeID = hexadecimal(randomBytes(16))
+            try File.makeDirectory(directory)
+            server = try Self.start(directory)
+        }
+
+        static func start(_ directory: String) throws -> Server {
+            let options = Server.Options(stateDirectory: "\(directory)/state", runtimeDirectory: directory)
+            let socket = try listenUnix(path: options.socket, mode: 0o600, group: nil)
+            let server = try Server(options)
+            try server.start(localSocket: socket)
+            return server
+        }
+
+        /// Stops the server and starts it anew from its files.
+        func restart() throws {
+            server.stop()
+            server = try Self.start(directory)
+        }
+
+        /// Keeps a watch open, as an agent does.
+        func connectAgent() {
+            startThread("agent") { [directory, nodeID, isStopped] in
+                while !isStopped.withLock({ $0 }) {
+                    let connection = try? HTTPConnection.unix(path: "\(directory)/server.sock", timeout: .seconds(1))
+                    let target = "/1.0/local?agent=\(nodeID)&generation=-1&wait=0"
+                    _ = try? connection?.request("GET", target, timeout: .seconds(2))
+                    usleep(200_000)
+                }
+            }
+        }
+
+        /// Calls the local socket; the answer fits the description of the API.
+        func call(
+            _ method: String,
+            _ target: String,
+            _ body: Document? = nil,
+            sourceLocation: SourceLocation = #_sourceLocation
+        ) throws -> (status: Int, document: Document) {
+            let connection = try HTTPConnection.unix(path: "\(directory)/server.sock", timeout: .seconds(2))
+            defer { connection.close() }
+            let response = try connection.request(method, target, body: body?.compactJSON, timeout: .seconds(30))
+            let document = try response.document()
+            let problems = TestServers.validator.problems(method, target, status: response.status, document)
+            #expect(problems.isEmpty, "\(method) \(target)", sourceLocation: sourceLocation)
+            return (response.status, document)
+        }
+
+        /// Calls another server's port under a certificate.
+        func callRemotely(
+            _ identity: Identity,
+            trusting fingerprint: String,
+            _ method: String,
+            _ target: String,
+            _ body: Document? = nil
+        ) throws -> (status: Int, document: Document) {
+            let connection = try HTTPConnection.tls(
+                to: address,
+                identity: identity,
+                trusting: [fingerprint],
+                timeout: .seconds(5)
+            )
+            defer { connection.close() }
+            let response = try connection.request(method, target, body: body?.compactJSON, timeout: .seconds(30))
+            let document = try response.document()
+            let problems = TestServers.validator.problems(method, target, status: response.status, document)
+            #expect(problems.isEmpty, "\(method) \(target)")
+            return (response.status, document)
+        }
+
+        func stop() {
+            isStopped.withLock { $0 = true }
+            server.stop()
+        }
+    }
+
+    static let validator = OpenAPIValidator()
+    static let port = UInt16(20_000 + getpid() % 20_000)
+    let root: String
+    private(set) var nodes: [Node] = []
+
+    init() throws {
+        var template = Array("/tmp/fan-server-XXXXXX".utf8CString)
+        guard let path = unsafe mkdtemp(&template) else {
+            throw FileError(operation: "make", path: "/tmp", code: errno)
+        }
+        root = unsafe String(cString: path)
+    }
+
+    /// Adds a node that is in no cluster yet, its agent connected.
+    func add() throws -> Node {
+        let number = nodes.count + 1
+        let node = try Node(name: "node\(number)", root: root, host: UInt8(10 + number))
+        nodes.append(node)
+        node.connectAgent()
+        #expect(try eventually { try node.call("GET", "/1.0/local").document.flag("agent") })
+        return node
+    }
+
+    /// Adds the first node, and makes a cluster of it.
+    func addFirst() throws -> Node {
+        let node = try add()
+        let answer = try node.call("POST", "/1.0/init", initBody(node))
+        try #require(answer.status == 200, "\(answer.document.json)")
+        return node
+    }
+
+    func initBody(_ node: Node) -> Document {
+        [
+            "name": .string(node.name), "address": .text(node.address), "underlay": "127.9.0.0/16",
+            "overlay": "240.0.0.0/8", "offline_after_s": 5,
+        ]
+    }
+
+    /// Adds a node and has it join with a token of another.
+    func join(through issuer: Node) throws -> Node {
+        let node = try add()
+        let token = try issuer.call("POST", "/1.0/tokens", ["name": .string(node.name)]).document.text("token")
+        let answer = try node.call("POST", "/1.0/join", joinBody(node, token))
+        try #require(answer.status == 200, "\(answer.document.json)")
+        return node
+    }
+
+    func joinBody(_ node: Node, _ token: String) -> Document {
+        ["token": .string(token), "address": .text(node.address)]
+    }
+
+    /// Stops the servers and removes their files.
+    func tearDown() {
+        for node in nodes { node.stop() }
+        removeTree(root)
+    }
+}
+
+/// Tries until it holds, for at most 20 s.
+func eventually(_ condition: () throws -> Bool) throws -> Bool {
+    let deadline = ContinuousClock.now + .seconds(20)
+    while ContinuousClock.now < deadline {
+        if (try? condition()) == true { return true }
+        usleep(20_000)
+    }
+    return try condition()
+}
+
+private func removeTree(_ path: String) {
+    for name in (try? File.names(in: path)) ?? [] {
+        let inner = "\(path)/\(name)"
+        if unsafe unlink(inner) != 0 { removeTree(inner) }
+    }
+    unsafe rmdir(path)
+}
