@@ -212,6 +212,7 @@ import Testing
         try bench.expectRoles(3, 0, 0, from: leader)
         // It comes back, and nobody has it.
         try cluster.start(.server, on: dead)
+        try cluster.waitUntilReady(dead)
         let connection = try bench.connect(from: dead, to: leader, as: deadIdentity)
         #expect(try bench.call(connection, "GET", "/1.0/members").status == 403)
         #expect(try cluster.list(from: leader).members.count == 3)

@@ -316,7 +316,8 @@ import Testing
         let wrong = try LabDaemon(
             "server-in-an-hour",
             on: node,
-            node.fanmesh(Formation.executable, ["server", "--user", "nobody"]),
+            // Under this library a program sees no arguments, so that the directories come by the environment alone.
+            [Formation.executable + "-server"],
             environment: environment
         )
         let client = cluster.client(of: joiner)
