@@ -62,7 +62,9 @@ extension FailureTests {
                 let t0 = ContinuousClock.now
                 _ = try RunningProcess(ProcessRequest(["dd", "if=/dev/zero", "of=\(filler)", "bs=64k"])).wait()
                 let refusal = try Self.writeUntilItMatters(lab, through: 3, leader: leader)
-                print("disk of node\(full) full (leader node\(leader)): \(refusal.map { "\($0) / \($0.remedy ?? "")" } ?? "no refusal") \(t0.duration(to: .now)); leader now \(try lab.leader(from: 3))")
+                print(
+                    "disk of node\(full) full (leader node\(leader)): \(refusal.map { "\($0) / \($0.remedy ?? "")" } ?? "no refusal") \(t0.duration(to: .now)); leader now \(try lab.leader(from: 3))"
+                )
                 for number in lab.numbers { print((try? lab.cluster.list(from: number).description) ?? "-") }
                 print(lab.cluster.logs(lastLines: 12))
                 #expect(try lab.tokens(from: 3).contains("before"))
@@ -195,7 +197,9 @@ extension FailureTests {
 
             let process = try #require(cluster.process(.server, on: 3))
             try lab.run("nsenter", "-t", "\(process.id)", "-m", "mount", "-o", "remount,bind,ro", directory)
-            for round in 1...5 { _ = try lab.wait(for: "write \(round)") { try lab.writeToken("ro-\(round)", on: 1).isSuccess } }
+            for round in 1...5 {
+                _ = try lab.wait(for: "write \(round)") { try lab.writeToken("ro-\(round)", on: 1).isSuccess }
+            }
             usleep(2_000_000)
             for number in lab.numbers { print((try? cluster.list(from: number).description) ?? "-") }
             print(cluster.logs(lastLines: 12))
