@@ -186,7 +186,7 @@ final class FloodLane {
                 var bytes = [UInt8](repeating: 0, count: 4096)
                 // No answer is one, too: it may wait for the rest.
                 if try stream.read(into: &bytes, deadline: .now + .milliseconds(3)) > 0 { outcome.answered += 1 }
-            } catch is HTTPError {}
+            } catch { continue }
         }
         drop()
     }
