@@ -177,7 +177,7 @@ struct JoinRun {
             return failure
         }
         invocation.progress("taking the join back")
-        let undone = LeaveVerb.undo(server, asksCluster: true)
+        let undone = LeaveVerb.undo(server, asksCluster: true, runtime: invocation.runtimeDirectory)
         var failure = cause
         failure.message += "; \(undone.text)"
         let member = rehearsal.members.first.map { "\($0.name) (\($0.address.address))" } ?? "a member"
