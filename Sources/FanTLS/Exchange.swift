@@ -3,7 +3,6 @@ internal import CMicroHTTPD
 public import FanHTTP
 internal import FanSystem
 internal import Glibc
-internal import Synchronization
 
 /// One request and its answer.
 final class Exchange: Sendable {
@@ -40,8 +39,8 @@ final class Exchange: Sendable {
     let target: String
     let connection: ServedConnection
     private let handle: Handle
-    private let stage = Mutex(Stage.receiving)
-    let incoming = Mutex(Incoming())
+    private let stage = Lock(Stage.receiving)
+    let incoming = Lock(Incoming())
 
     @unsafe
     init(target: String, connection: ServedConnection, pointer: OpaquePointer) {

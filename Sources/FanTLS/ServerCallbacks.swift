@@ -3,7 +3,6 @@ internal import CMicroHTTPD
 internal import FanHTTP
 internal import FanSystem
 internal import Glibc
-internal import Synchronization
 
 // What libmicrohttpd calls, on its one thread.
 
