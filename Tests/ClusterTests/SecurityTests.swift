@@ -151,7 +151,8 @@ import Testing
         }
         try bench.expectOneLine(on: 1, from: here, "no TLS after all") {
             let stream = try bench.connectPlain(from: source, to: bench.address(1))
-            try stream.write([22, 3, 1, 0, 200] + [UInt8](repeating: 7, count: 200), deadline: .now + .seconds(5))
+            let hello: [UInt8] = [22, 3, 1, 0, 200, 1, 0, 0, 196] + [UInt8](repeating: 7, count: 196)
+            try stream.write(hello, deadline: .now + .seconds(5))
             #expect(Self.isClosedWithoutAnswer(stream))
         }
         let own = try Identity.generate(commonName: "node2")
