@@ -306,7 +306,11 @@ struct FormationBench: Sendable {
         -> ProcessResult
     {
         let address = address ?? self.address(number)
-        return try cluster.fanmesh(on: number, ["join", "-", "--address", "\(address.address)"] + options, input: token)
+        return try cluster.fanmesh(
+            on: number,
+            ["join", "-", "--address", "\(address.address)"] + options,
+            input: token
+        )
     }
 }
 

@@ -88,7 +88,10 @@ struct RequestMaker {
         default:
             var bytes = request().bytes
             for _ in 0..<4 where !bytes.isEmpty {
-                bytes[Int.random(in: 0..<min(bytes.count, 40), using: &random)] = UInt8.random(in: 0...255, using: &random)
+                bytes[Int.random(in: 0..<min(bytes.count, 40), using: &random)] = UInt8.random(
+                    in: 0...255,
+                    using: &random
+                )
             }
             return bytes
         }
@@ -113,7 +116,9 @@ struct RequestMaker {
             let inner = json(depth: depth - 1)
             return "[" + (0..<3).map { _ in inner }.joined(separator: ",") + "]"
         default:
-            let pairs = (0..<4).map { _ in "\"\(Self.keys.randomElement(using: &random) ?? "")\":\(json(depth: depth - 1))" }
+            let pairs = (0..<4).map { _ in
+                "\"\(Self.keys.randomElement(using: &random) ?? "")\":\(json(depth: depth - 1))"
+            }
             return "{" + pairs.joined(separator: ",") + "}"
         }
     }
@@ -219,9 +224,11 @@ final class FloodLane {
 
     /// The first whole answer in bytes: its status, its body, and its length with the head.
     private static func answer(in buffer: [UInt8]) throws -> (Int, [UInt8], Int)? {
-        guard let end = buffer.indices.dropLast(3).first(where: { index in
-            buffer[index] == 13 && buffer[index + 1] == 10 && buffer[index + 2] == 13 && buffer[index + 3] == 10
-        }) else { return nil }
+        guard
+            let end = buffer.indices.dropLast(3).first(where: { index in
+                buffer[index] == 13 && buffer[index + 1] == 10 && buffer[index + 2] == 13 && buffer[index + 3] == 10
+            })
+        else { return nil }
         let lines = String(decoding: buffer[..<end], as: UTF8.self).split(separator: "\r\n")
         let status = lines.first.flatMap { Int($0.split(separator: " ").dropFirst().first ?? "") }
         guard let status, lines[0].hasPrefix("HTTP/1.1 ") else {
