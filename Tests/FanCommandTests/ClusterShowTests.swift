@@ -91,6 +91,21 @@ import Testing
         #expect(try run(Cluster.status(2, state: state, verdict: verdict)).code == code)
     }
 
+    @Test func showsTheLastKnownWithoutAQuorum() throws {
+        let known = Cluster.status(2, state: .unknown, message: "last known; the database has no quorum", verdict: nil)
+        let server = try FakeServer([
+            "GET /1.0/members/node2": [.refusal(503, "no_quorum", "the database has no quorum")],
+            "GET /1.0/members": [Cluster.members([known], isStale: true)],
+        ])
+        let outcome = try Node(server: server).run("cluster show node2")
+        #expect(outcome.code == .undetermined && outcome.error == "")
+        #expect(outcome.output.hasPrefix("name:              node2\nstate:             UNKNOWN\n"))
+        server.replace("GET /1.0/members", [Cluster.members([], isStale: true)])
+        #expect(
+            try Node(server: server).run("cluster show node2").error.hasPrefix("Error: the database has no quorum\n")
+        )
+    }
+
     @Test func saysThatThereIsNoSuchMember() throws {
         let server = try FakeServer([
             "GET /1.0/members/node9": [.refusal(404, "not_found", "there is no member 'node9'")]

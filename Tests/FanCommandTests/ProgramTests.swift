@@ -53,6 +53,35 @@ import Testing
         #expect(sums.count == 2 && sums.first == sums.last)
     }
 
+    /// `fanmesh server` becomes the fanmesh-server beside it, wherever it is called from.
+    @Test func becomesTheServerBesideIt() throws {
+        let result = try shell(
+            """
+            set -e
+            directory=$(mktemp -d /tmp/fan-verbs-XXXXXX)
+            trap 'rm -rf "$directory"' EXIT
+            cp "$fanmesh" "$directory/fanmesh"
+            status=0
+            PATH=/usr/bin:/bin "$directory/fanmesh" server 2>&1 || status=$?
+            echo "status $status"
+            printf '#!/bin/sh\\necho "$0" "$@"; exit 7\\n' > "$directory/fanmesh-server"
+            chmod +x "$directory/fanmesh-server"
+            ln -s "$directory/fanmesh" "$directory/link"
+            cd /
+            status=0
+            "$directory/link" --state-dir /s --runtime-dir /r server --user me -- 'a b' --log || status=$?
+            echo "status $status" "$directory"
+            """
+        )
+        let lines = result.output.split(separator: "\n").map(String.init)
+        try #require(lines.count == 5, "\(result)")
+        #expect(lines[0].hasPrefix("Error: the program fanmesh-server is missing: it is neither in /tmp/fan-verbs-"))
+        #expect(lines[2] == "status 1")
+        let directory = lines[4].replacing("status 7 ", with: "")
+        #expect(lines[3] == "\(directory)/fanmesh-server --state-dir /s --runtime-dir /r --user me a b --log")
+        #expect(lines[4].hasPrefix("status 7 "))
+    }
+
     @Test func survivesWordsThatAreNoText() throws {
         let result = try shell("$fanmesh $'\\xff\\xfe' 2>&1")
         #expect(result.status == 2)

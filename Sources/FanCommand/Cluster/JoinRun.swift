@@ -25,11 +25,13 @@ struct JoinRun {
 
     /// Joins.
     ///
-    /// - Returns: how the node stands, and the cluster's tolerance in words.
+    /// - Returns: how the node stands.
+    /// - Throws: what stood in the way, what became of the token, and what to do next.
     func run() throws(CommandFailure) -> OverlayWait.Outcome {
         let token = try token()
         let snapshot = try server.snapshotWithAgent()
         if snapshot.state != .unconfigured { return try finishEarlierRun(snapshot, token) }
+        try refuseExpired(token)
         let facts = try invocation.environment.hostFacts()
         let address = try address(facts, token)
 
@@ -63,6 +65,11 @@ struct JoinRun {
                 remedy: "leave --name out, or run 'fanmesh cluster add \(name)' on a member and use that token"
             )
         }
+        return token
+    }
+
+    /// Not before it is known that nothing is to be finished: a redeemed token may be old.
+    private func refuseExpired(_ token: JoinToken) throws(CommandFailure) {
         let age = invocation.environment.now().secondsSince1970 - token.expiresAt.secondsSince1970
         guard age < 0 else {
             throw CommandFailure(
@@ -72,7 +79,6 @@ struct JoinRun {
                     + "set this machine's clock, which says \(invocation.environment.now())"
             )
         }
-        return token
     }
 
     /// What to do on a node that is in a cluster: an earlier run of the same command may have been interrupted.
@@ -171,27 +177,35 @@ struct JoinRun {
             return failure
         }
         invocation.progress("taking the join back")
-        let undone = LeaveVerb.undo(server, asksCluster: true)
+        let undone = LeaveVerb.undo(server, asksCluster: true, runtime: invocation.runtimeDirectory)
         var failure = cause
         failure.message += "; \(undone.text)"
         let member = rehearsal.members.first.map { "\($0.name) (\($0.address.address))" } ?? "a member"
         let name = token.serverName
         var steps = failure.remedy.map { [$0] } ?? []
-        if (try? rehearse(body)) != nil {
-            steps.append("run the same command again: the token was not redeemed")
-        } else {
+        if case .done = undone {} else { steps.append("run 'fanmesh cluster remove \(name) --force' on \(member)") }
+        let renewal = "run 'fanmesh cluster add \(name)' on \(member) and join with the new token"
+        switch isRedeemed(body) {
+        case false?: steps.append("run the same command again: the token was not redeemed")
+        case true?:
             failure.message += "; the token was redeemed"
-            if case .done = undone {
-                steps.append("run 'fanmesh cluster add \(name)' on \(member) and join with the new token")
-            } else {
-                steps.append(
-                    "run 'fanmesh cluster remove \(name) --force' on \(member), then 'fanmesh cluster add \(name)' there, "
-                        + "and join with the new token"
-                )
-            }
+            steps.append(renewal)
+        case nil:
+            failure.message += "; the token may have been redeemed"
+            steps.append("run the same command again; if it says that the token was used, \(renewal)")
         }
         failure.remedy = steps.joined(separator: "; then ")
         return failure
+    }
+
+    /// Whether the token is used up by now, nil when nobody can tell.
+    private func isRedeemed(_ body: Document) -> Bool? {
+        do throws(StoreError) {
+            try server.client.call("POST", "/1.0/rehearse", body: body)
+            return false
+        } catch {
+            return error.refusal?.code == "token_used" ? true : nil
+        }
     }
 }
 

@@ -6,7 +6,7 @@ public enum ExitCode: Int32, CaseIterable, Sendable {
     case problem = 1
     /// The command line or an input is wrong.
     case usage = 2
-    /// The agent is not running.
+    /// The agent or the server is not running.
     case agentNotRunning = 3
     /// The answer could not be determined.
     case undetermined = 4
@@ -17,7 +17,7 @@ public enum ExitCode: Int32, CaseIterable, Sendable {
         case .success: "healthy, or done"
         case .problem: "a problem was found, or the operation failed"
         case .usage: "wrong usage or bad input"
-        case .agentNotRunning: "the agent is not running"
+        case .agentNotRunning: "the agent or the server is not running"
         case .undetermined: "the answer could not be determined"
         }
     }

@@ -21,6 +21,8 @@ final class SimulatedMembers {
     private let software: (version: String, schema: Int)
     private var places: [IPv4Address]
     private(set) var members: [SimulatedMember] = []
+    /// Whether heartbeats may be sent.
+    private let gate = Monitor(false)
 
     private static let stackBytes = 256 << 10
     /// A heartbeat is answered after this time when nothing has changed.
@@ -52,31 +54,53 @@ final class SimulatedMembers {
 
     deinit {
         for member in members { member.stop() }
+        gate.withLock { $0 = true }
     }
 
     /// The first heartbeat or report that failed.
     var failure: String? { members.lazy.compactMap(\.failure).first }
 
     /// Adds members until there are so many, and starts their heartbeats.
+    ///
+    /// Those that are there hold theirs back meanwhile: each join would wake them all.
     func grow(to count: Int, _ context: BenchContext) throws {
+        let began = ContinuousClock.now
+        gate.withLock { $0 = false }
+        defer { gate.withLock { $0 = true } }
+        var wanted: [(name: String, address: IPv4Address)] = []
+        for number in members.count..<max(count, members.count) {
+            guard let address = places.popLast() else { throw BenchError("the underlay has too few addresses") }
+            wanted.append(("sim\(number + 1)", address))
+        }
+        try prepare(wanted.map(\.address))
         var new: [SimulatedMember] = []
         let client = ours.cluster.client(of: leader)
-        for number in members.count..<max(count, members.count) {
+        for (name, address) in wanted {
             try context.interruption.check()
-            guard let address = places.popLast() else { throw BenchError("the underlay has too few addresses") }
-            new.append(try join("sim\(number + 1)", address, client))
-        }
-        // Spread over the interval, as members that started at different times are.
-        let step = Int(Self.interval.seconds * 1_000_000) / max(1, new.count)
-        for (position, member) in new.enumerated() {
-            let delay = UInt32(position * step)
-            startThread("member", stackBytes: Self.stackBytes) {
-                usleep(delay % 1_000_000)
-                sleep(delay / 1_000_000)
-                member.sendHeartbeats(waiting: Self.interval)
-            }
+            new.append(try join(name, address, client))
         }
         members += new
+        let gate = gate
+        for member in new {
+            let isStarted = startThread("member", stackBytes: Self.stackBytes) {
+                member.sendHeartbeats(waiting: Self.interval, through: gate)
+            }
+            guard isStarted else { throw BenchError("no room for a thread for each of \(members.count) members") }
+        }
+        let each = began.duration(to: .now).seconds / Double(max(1, new.count))
+        Progress.note("    \(new.count) joined, \(Unit.milliseconds.text(each)) each")
+    }
+
+    /// Gives the switch addresses to speak from.
+    private func prepare(_ addresses: [IPv4Address]) throws {
+        try ours.cluster.lab.plan.switchNamespace.run {
+            var socket = try RouteSocket()
+            guard let bridge = try socket.link(named: "underlay") else { throw BenchError("the switch has no bridge") }
+            for address in addresses {
+                let own = InterfaceAddress(address, prefixBits: 32)
+                try socket.addressAdd(own, linkIndex: bridge.index, link: bridge.name)
+            }
+        }
     }
 
     private func join(_ name: String, _ address: IPv4Address, _ client: ServerClient) throws -> SimulatedMember {
@@ -101,6 +125,7 @@ final class SimulatedMembers {
             Document.Field(key: "version", value: .string(software.version)),
             Document.Field(key: "schema_version", value: .number(software.schema)),
             Document.Field(key: "agent", value: true),
+            Document.Field(key: "joining", value: false),
         ]
         var report = template
         report.nodeID = nodeID
@@ -113,19 +138,17 @@ final class SimulatedMembers {
             report: report,
             generation: try state.integer("generation")
         )
+        // The first heartbeat says which start this is, which the cluster writes down.
+        try member.sendHeartbeat(waiting: .zero)
         try member.write(report, on: connection)
         return member
     }
 
-    /// A connection to the leader, from an address that the switch is given for it.
+    /// A connection to the leader.
     private func connect(from address: IPv4Address, _ identity: Identity) throws -> HTTPConnection {
         let (leader, trusted) = (ours.address(leader), trusted)
         return try ours.cluster.lab.plan.switchNamespace.run {
-            var socket = try RouteSocket()
-            guard let bridge = try socket.link(named: "underlay") else { throw BenchError("the switch has no bridge") }
-            let own = InterfaceAddress(address, prefixBits: 32)
-            try socket.addressAdd(own, linkIndex: bridge.index, link: bridge.name)
-            return try HTTPConnection.tls(
+            try HTTPConnection.tls(
                 to: leader,
                 from: address,
                 identity: identity,
@@ -182,28 +205,39 @@ final class SimulatedMember: Sendable {
     }
 
     /// Sends heartbeats until it is stopped or one fails; each is answered late, or when something changed.
-    func sendHeartbeats(waiting interval: Duration) {
-        while let generation = state.withLock({ $0.isStopped ? nil : $0.generation }) {
-            let fields =
-                heartbeat + [
-                    Document.Field(key: "generation", value: .number(generation)),
-                    Document.Field(key: "clock_ms", value: .number(Self.clock())),
-                    Document.Field(key: "wait_ms", value: .number(interval.milliseconds)),
-                ]
-            do {
-                let timeout = interval + .seconds(10)
-                let answer = try connection.call("POST", "/1.0/internal/heartbeat", .object(fields), timeout: timeout)
-                let now: Int = try answer.integer("generation")
-                state.withLock { state in
-                    state.generation = now
-                    state.count += 1
-                }
-            } catch {
+    func sendHeartbeats(waiting interval: Duration, through gate: Monitor<Bool>) {
+        while true {
+            if !gate.withLock({ $0 }) {
+                _ = gate.wait { $0 ? true : nil }
+                // Spread over the interval, as members that started at different times are.
+                var generator = SplitMix(seed: report.underlayAddress.map { UInt64($0.rawValue) } ?? 0)
+                usleep(UInt32(generator.next() % UInt64(interval.milliseconds)) * 1000)
+            }
+            guard !state.withLock({ $0.isStopped }) else { return }
+            do { try sendHeartbeat(waiting: interval) } catch {
                 state.withLock { state in
                     if !state.isStopped { state.failure = "\(name): \(error)" }
                     state.isStopped = true
                 }
             }
+        }
+    }
+
+    /// Sends one heartbeat, whose answer may be held back, and learns the generation from it.
+    func sendHeartbeat(waiting interval: Duration) throws {
+        let generation = state.withLock { $0.generation }
+        let fields =
+            heartbeat + [
+                Document.Field(key: "generation", value: .number(generation)),
+                Document.Field(key: "clock_ms", value: .number(Self.clock())),
+                Document.Field(key: "wait_ms", value: .number(interval.milliseconds)),
+            ]
+        let timeout = interval + .seconds(10)
+        let answer = try connection.call("POST", "/1.0/internal/heartbeat", .object(fields), timeout: timeout)
+        let now: Int = try answer.integer("generation")
+        state.withLock { state in
+            state.generation = now
+            state.count += 1
         }
     }
 

@@ -1,4 +1,5 @@
 internal import FanCore
+internal import FanStore
 
 /// `fanmesh cluster show`: everything that the cluster knows about one member.
 enum ClusterShowVerb {
@@ -22,13 +23,32 @@ enum ClusterShowVerb {
 
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
         let name = try invocation.memberName(ClusterVerb.member)
-        let (document, row, status) = try invocation.server.call("GET", LocalServer.path(ofMember: name)) {
-            document throws(DocumentError) in
-            (document, try MemberListing.Row(document), try MemberStatus(document))
+        let document = try document(of: name, invocation.server)
+        let row: MemberListing.Row
+        let status: MemberStatus
+        do throws(DocumentError) {
+            row = try MemberListing.Row(document)
+            status = try MemberStatus(document)
+        } catch {
+            throw CommandFailure(.malformed(request: "GET \(LocalServer.path(ofMember: name))", problem: "\(error)"))
         }
         invocation.show(report(document, row, status, now: invocation.environment.now()))
         if status.state == .unknown { return .undetermined }
         return row.hasProblem || status.report?.verdict == .error ? .problem : .success
+    }
+
+    /// The member as the leader sees it; without a quorum as it was last known.
+    private static func document(of name: String, _ server: LocalServer) throws(CommandFailure) -> Document {
+        do throws(StoreError) {
+            return try server.client.call("GET", LocalServer.path(ofMember: name))
+        } catch {
+            guard error.refusal?.code == "no_quorum" else { throw CommandFailure(error) }
+            let members = try server.call("GET", "/1.0/members") { document throws(DocumentError) in
+                try document.list("members")
+            }
+            guard let known = members.first(where: { $0["name"] == .string(name) }) else { throw CommandFailure(error) }
+            return .object([Document.Field(key: "schema", value: "fanmesh.member/v1")] + known.fields)
+        }
     }
 
     private static func report(
