@@ -35,8 +35,10 @@ struct RequestMaker {
     private static let words = [
         "1.0", "1.0", "1.0", "members", "cluster", "tokens", "local", "report", "internal", "state", "heartbeat",
         "database", "dump", "join", "redemption", "rehearsal", "rehearse", "init", "certificate", "removed", "2.0",
-        "..", ".", "%2e%2e", "%00", "%ff%fe", "%0d%0aX", "X-nobody", "*", "%2f%2f", "openapi.jsonx", "a%20b",
+        "X-nobody", "*", "openapi.jsonx", "a%20b", "~", "-", "x;y", "%41",
     ]
+    // The server answers these with 400 and closes the connection, so they are rare.
+    private static let hostileWords = ["..", ".", "%2e%2e", "%00", "%ff%fe", "%0d%0aX", "%2f%2f", "%", "%zz"]
     private static let keys = [
         "name", "token", "secret", "address", "cluster_id", "node_id", "generation", "incarnation", "clock_ms",
         "schema_version", "verdict", "peers", "warnings", "voters", "mtu", "role", "expiry_s", "force", "step",
@@ -57,7 +59,7 @@ struct RequestMaker {
             }
         } while Self.excluded.contains(target)
         if Int.random(in: 0..<3, using: &random) == 0 {
-            let query = ["wait=x", "generation=-1", "force=", "a=b&a=c", "=", "%", "agent=1", "leaving=%30", "&&&"]
+            let query = ["wait=x", "generation=-1", "force=", "a=b", "agent=1", "leaving=%30"]
             target += "?" + (query.randomElement(using: &random) ?? "")
         }
         let body: [UInt8]? =
@@ -67,7 +69,7 @@ struct RequestMaker {
             default: Array(json(depth: Int.random(in: 0...4, using: &random)).utf8)
             }
         var head = "\(method) \(target) HTTP/1.1\r\nHost: \(Int.random(in: 0..<9, using: &random))\r\n"
-        if Int.random(in: 0..<4, using: &random) == 0 { head += "X-\(word().filter(\.isLetter)): \(word())\r\n" }
+        if Int.random(in: 0..<4, using: &random) == 0 { head += "X-a\(word().filter(\.isLetter)): \(word())\r\n" }
         if Int.random(in: 0..<20, using: &random) == 0 { head += "Upgrade: fanmesh-database\r\n" }
         if Int.random(in: 0..<20, using: &random) == 0 { head += "Fanmesh-Forwarded: 1\r\n" }
         if let body { head += "Content-Length: \(body.count)\r\n" }
@@ -95,7 +97,10 @@ struct RequestMaker {
         }
     }
 
-    private mutating func word() -> String { Self.words.randomElement(using: &random) ?? "" }
+    private mutating func word() -> String {
+        let words = Int.random(in: 0..<400, using: &random) == 0 ? Self.hostileWords : Self.words
+        return words.randomElement(using: &random) ?? ""
+    }
 
     private mutating func noise(_ count: Int) -> [UInt8] {
         (0..<count).map { _ in UInt8.random(in: 0...255, using: &random) }
@@ -160,16 +165,25 @@ final class FloodLane {
     /// Sends well-formed requests, some at a time, and reads an answer to each.
     func send(_ count: Int, seed: UInt64, until end: ContinuousClock.Instant) throws {
         var maker = RequestMaker(seed: seed)
+        var batch: [(bytes: [UInt8], method: String, target: String)] = []
         while outcome.sent < count, ContinuousClock.now < end {
-            let batch = (0..<min(25, count - outcome.sent)).map { _ in maker.request() }
-            outcome.sent += batch.count
+            while batch.count < min(25, count - outcome.sent) { batch.append(maker.request()) }
             let stream = try connected()
             do {
                 try stream.write(batch.flatMap(\.bytes), deadline: .now + .seconds(20))
-                for (_, method, target) in batch { try take(method, target, from: stream) }
+                while let (_, method, target) = batch.first {
+                    try take(method, target, from: stream)
+                    batch.removeFirst()
+                    outcome.sent += 1
+                }
             } catch is HTTPError {
-                // The server may close after an answer; what was behind it is lost.
+                // The server may close after an answer: what was behind it is sent again, but for the first, so that
+                // this ends.
                 drop()
+                if !batch.isEmpty {
+                    batch.removeFirst()
+                    outcome.sent += 1
+                }
             }
         }
     }

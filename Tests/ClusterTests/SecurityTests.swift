@@ -20,7 +20,9 @@ import Testing
 
         /// Listens on a node, and carries on to another address.
         init(_ bench: FormationBench, on number: Int, at address: SocketAddress, to target: SocketAddress) throws {
-            listener = Descriptor(adopting: try bench.cluster.node(number).namespace.run { try listenTCP(address).take() })
+            listener = Descriptor(
+                adopting: try bench.cluster.node(number).namespace.run { try listenTCP(address).take() }
+            )
             let socket = listener.number
             startThread("recorder", stackBytes: 1 << 20) { [self] in
                 while !isDone.withLock({ $0 }) {
@@ -151,7 +153,8 @@ import Testing
         }
         try bench.expectOneLine(on: 1, from: here, "no TLS after all") {
             let stream = try bench.connectPlain(from: source, to: bench.address(1))
-            try stream.write([22, 3, 1, 0, 200] + [UInt8](repeating: 7, count: 200), deadline: .now + .seconds(5))
+            let hello: [UInt8] = [22, 3, 1, 0, 200, 1, 0, 0, 196] + [UInt8](repeating: 7, count: 196)
+            try stream.write(hello, deadline: .now + .seconds(5))
             #expect(Self.isClosedWithoutAnswer(stream))
         }
         let own = try Identity.generate(commonName: "node2")
@@ -215,7 +218,9 @@ import Testing
         let gone = leader == 3 ? 2 : 3
         let rest = 6 - leader - gone
         let identity = try bench.identity(of: gone)
-        let clusterID = try #require(try bench.local(1, "GET", "/1.0/cluster").document["config"].optionalText("cluster_id"))
+        let clusterID = try #require(
+            try bench.local(1, "GET", "/1.0/cluster").document["config"].optionalText("cluster_id")
+        )
         let open = try [leader, rest].map { try bench.connect(from: gone, to: $0, as: identity) }
         for connection in open { #expect(try bench.call(connection, "GET", "/1.0/members").status == 200) }
         let tunnel = Descriptor(adopting: try self.tunnel(bench, gone, leader, identity, clusterID))
@@ -319,7 +324,9 @@ import Testing
         let identity = try Identity.generate(commonName: "slow")
         let fingerprint = try bench.clusterFingerprint(on: target)
         let address = bench.address(target)
-        for head in ["GET /1.0 HTTP/1.1\r\nHos", "POST /1.0/members HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n{"] {
+        for head in [
+            "GET /1.0 HTTP/1.1\r\nHos", "POST /1.0/members HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n{",
+        ] {
             let stream = try bench.cluster.node(source).namespace.run {
                 try TLSStream.connect(to: address, identity: identity, trusting: [fingerprint], timeout: .seconds(5))
             }
@@ -384,7 +391,12 @@ import Testing
         func tls(_ identity: Identity) -> @Sendable () throws -> any ByteStream {
             {
                 try namespace.run {
-                    try TLSStream.connect(to: address, identity: identity, trusting: [fingerprint], timeout: .seconds(20))
+                    try TLSStream.connect(
+                        to: address,
+                        identity: identity,
+                        trusting: [fingerprint],
+                        timeout: .seconds(20)
+                    )
                 }
             }
         }
@@ -433,8 +445,10 @@ import Testing
                 #expect(outcome.answered >= lane.count * 95 / 100, "\(lane.name): \(outcome.answered)")
             }
             let codes = outcome.statuses.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" }
-            print("security: \(lane.name): \(outcome.answered) of \(outcome.sent) answered, "
-                + "\(outcome.connections) connections, \(codes.joined(separator: ", "))")
+            print(
+                "security: \(lane.name): \(outcome.answered) of \(outcome.sent) answered, "
+                    + "\(outcome.connections) connections, \(codes.joined(separator: ", "))"
+            )
         }
         print("security: 100000 requests in \(elapsed)")
     }
