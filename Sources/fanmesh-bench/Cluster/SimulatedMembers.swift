@@ -14,38 +14,41 @@ internal import Synchronization
 /// They are members like all others: each redeemed a token with a certificate of its own, and reported once.
 final class SimulatedMembers {
     private let ours: OurCluster
-    private let leader: Int
-    private let trusted: String
-    private let template: NodeReport
-    private let config: ClusterConfig
-    private let software: (version: String, schema: Int)
+    private let door: SimulatedDoor
     private var places: [IPv4Address]
     private(set) var members: [SimulatedMember] = []
     /// Whether heartbeats may be sent.
     private let gate = Monitor(false)
 
     private static let stackBytes = 256 << 10
+    /// How many join at the same time.
+    private static let width = 6
     /// A heartbeat is answered after this time when nothing has changed.
     private static let interval = Duration.seconds(5)
 
     /// Prepares for simulated members whose leader is a node.
     init(_ ours: OurCluster, leader: Int) throws {
         self.ours = ours
-        self.leader = leader
-        trusted = try ours.fingerprint()
         let client = ours.cluster.client(of: leader)
         let api = try client.call("GET", "/1.0")
-        software = (try api.text("version"), try api.integer("schema_version"))
         let list = try ours.cluster.list(from: leader)
         guard let report = list.members.first(where: { $0.isLeader })?.report else {
             throw BenchError("the leader has not reported")
         }
-        template = report
         guard let config = try client.call("GET", "/1.0/local").optionalObject("config") else {
             throw BenchError("the cluster has no configuration")
         }
-        self.config = try ClusterConfig(config)
         let plan = ours.cluster.lab.plan
+        door = SimulatedDoor(
+            leader: leader,
+            address: ours.address(leader),
+            namespace: plan.switchNamespace,
+            trusted: try ours.fingerprint(),
+            template: report,
+            config: try ClusterConfig(config),
+            version: try api.text("version"),
+            schema: try api.integer("schema_version")
+        )
         let taken = Set(ours.cluster.nodes.map(\.address) + [plan.gateway.address])
         let capacity = UInt32(clamping: plan.mapping.hostCapacity)
         places = (1..<capacity).lazy.map { plan.mapping.underlay.network.advanced(by: $0) }
@@ -73,22 +76,46 @@ final class SimulatedMembers {
             wanted.append(("sim\(number + 1)", address))
         }
         try prepare(wanted.map(\.address))
-        var new: [SimulatedMember] = []
-        let client = ours.cluster.client(of: leader)
-        for (name, address) in wanted {
-            try context.interruption.check()
-            new.append(try join(name, address, client))
-        }
+        let new = try joinAll(wanted, context)
         members += new
-        let gate = gate
-        for member in new {
-            let isStarted = startThread("member", stackBytes: Self.stackBytes) {
-                member.sendHeartbeats(waiting: Self.interval, through: gate)
-            }
-            guard isStarted else { throw BenchError("no room for a thread for each of \(members.count) members") }
-        }
         let each = began.duration(to: .now).seconds / Double(max(1, new.count))
         Progress.note("    \(new.count) joined, \(Unit.milliseconds.text(each)) each")
+    }
+
+    /// Lets members join, a few at a time.
+    private func joinAll(
+        _ wanted: [(name: String, address: IPv4Address)],
+        _ context: BenchContext
+    ) throws -> [SimulatedMember] {
+        let (ours, gate, door, interruption) = (ours, gate, door, context.interruption)
+        let progress = Monitor((members: [SimulatedMember](), running: Self.width, failure: String?.none))
+        for lane in 0..<Self.width {
+            let mine = stride(from: lane, to: wanted.count, by: Self.width).map { wanted[$0] }
+            let client = ours.cluster.client(of: door.leader)
+            let isStarted = startThread("join", stackBytes: 1 << 20) {
+                defer { progress.withLock { $0.running -= 1 } }
+                for (name, address) in mine {
+                    guard progress.withLock({ $0.failure }) == nil, interruption.signal == nil else { return }
+                    do {
+                        let member = try door.join(name, address, client)
+                        progress.withLock { $0.members.append(member) }
+                        let isStarted = startThread("member", stackBytes: Self.stackBytes) {
+                            member.sendHeartbeats(waiting: Self.interval, through: gate)
+                        }
+                        guard isStarted else { throw BenchError("no room for a thread for each member") }
+                    } catch {
+                        progress.withLock { $0.failure = "\(name): \(error)" }
+                    }
+                }
+            }
+            guard isStarted else { throw BenchError("no room for a thread") }
+        }
+        _ = progress.wait { $0.running == 0 ? true : nil }
+        try interruption.check()
+        let (joined, failure) = progress.withLock { ($0.members, $0.failure) }
+        guard let failure else { return joined }
+        for member in joined { member.stop() }
+        throw BenchError(failure)
     }
 
     /// Gives the switch addresses to speak from.
@@ -103,7 +130,30 @@ final class SimulatedMembers {
         }
     }
 
-    private func join(_ name: String, _ address: IPv4Address, _ client: ServerClient) throws -> SimulatedMember {
+    /// Another connection of a member, for its reports.
+    func connectAgain(as number: Int, _ identity: Identity) throws -> HTTPConnection {
+        let (leader, trusted) = (ours.address(number), door.trusted)
+        return try ours.cluster.lab.plan.switchNamespace.run {
+            try HTTPConnection.tls(to: leader, identity: identity, trusting: [trusted], timeout: .seconds(10))
+        }
+    }
+}
+
+/// Where simulated members join.
+struct SimulatedDoor: Sendable {
+    /// The number of the leader's node.
+    let leader: Int
+    /// Where it listens.
+    let address: SocketAddress
+    /// From where it is reached.
+    let namespace: NetworkNamespace
+    let trusted: String
+    let template: NodeReport
+    let config: ClusterConfig
+    let version: String
+    let schema: Int
+
+    func join(_ name: String, _ address: IPv4Address, _ client: ServerClient) throws -> SimulatedMember {
         let issued = try client.call("POST", "/1.0/tokens", body: ["name": .string(name)])
         let token = try JoinToken(parsing: try issued.text("token"))
         let identity = try Identity.generate(commonName: name)
@@ -113,7 +163,7 @@ final class SimulatedMembers {
             "name": .string(name), "secret": .string(token.secret), "node_id": .string(nodeID),
             "address": .text(SocketAddress(address)), "underlay_address": .text(address),
             "fingerprint": .string(identity.fingerprint), "failure_domain": "default",
-            "version": .string(software.version), "schema_version": .number(software.schema),
+            "version": .string(version), "schema_version": .number(schema),
             "clock_ms": .number(SimulatedMember.clock()),
         ]
         let admission = try connection.call("POST", "/1.0/join/redemption", candidate)
@@ -122,8 +172,8 @@ final class SimulatedMembers {
             Document.Field(key: "name", value: .string(name)),
             Document.Field(key: "cluster_id", value: .string(config.clusterID)),
             Document.Field(key: "incarnation", value: .number(1)),
-            Document.Field(key: "version", value: .string(software.version)),
-            Document.Field(key: "schema_version", value: .number(software.schema)),
+            Document.Field(key: "version", value: .string(version)),
+            Document.Field(key: "schema_version", value: .number(schema)),
             Document.Field(key: "agent", value: true),
             Document.Field(key: "joining", value: false),
         ]
@@ -146,8 +196,8 @@ final class SimulatedMembers {
 
     /// A connection to the leader.
     private func connect(from address: IPv4Address, _ identity: Identity) throws -> HTTPConnection {
-        let (leader, trusted) = (ours.address(leader), trusted)
-        return try ours.cluster.lab.plan.switchNamespace.run {
+        let (leader, trusted) = (self.address, trusted)
+        return try namespace.run {
             try HTTPConnection.tls(
                 to: leader,
                 from: address,
@@ -155,14 +205,6 @@ final class SimulatedMembers {
                 trusting: [trusted],
                 timeout: .seconds(10)
             )
-        }
-    }
-
-    /// Another connection of a member, for its reports.
-    func connectAgain(as number: Int, _ identity: Identity) throws -> HTTPConnection {
-        let (leader, trusted) = (ours.address(number), trusted)
-        return try ours.cluster.lab.plan.switchNamespace.run {
-            try HTTPConnection.tls(to: leader, identity: identity, trusting: [trusted], timeout: .seconds(10))
         }
     }
 }
@@ -206,19 +248,27 @@ final class SimulatedMember: Sendable {
 
     /// Sends heartbeats until it is stopped or one fails; each is answered late, or when something changed.
     func sendHeartbeats(waiting interval: Duration, through gate: Monitor<Bool>) {
-        while true {
+        while !state.withLock({ $0.isStopped }) {
             if !gate.withLock({ $0 }) {
-                _ = gate.wait { $0 ? true : nil }
+                // Held back, they are only so many that nobody is taken for dead and no connection for idle.
+                let isOpen = gate.wait(timeout: interval * 2) { $0 ? true : nil } ?? false
+                guard isOpen else {
+                    beat(waiting: .zero)
+                    continue
+                }
                 // Spread over the interval, as members that started at different times are.
                 var generator = SplitMix(seed: report.underlayAddress.map { UInt64($0.rawValue) } ?? 0)
                 usleep(UInt32(generator.next() % UInt64(interval.milliseconds)) * 1000)
             }
-            guard !state.withLock({ $0.isStopped }) else { return }
-            do { try sendHeartbeat(waiting: interval) } catch {
-                state.withLock { state in
-                    if !state.isStopped { state.failure = "\(name): \(error)" }
-                    state.isStopped = true
-                }
+            beat(waiting: interval)
+        }
+    }
+
+    private func beat(waiting interval: Duration) {
+        do { try sendHeartbeat(waiting: interval) } catch {
+            state.withLock { state in
+                if !state.isStopped { state.failure = "\(name): \(error)" }
+                state.isStopped = true
             }
         }
     }
@@ -232,7 +282,7 @@ final class SimulatedMember: Sendable {
                 Document.Field(key: "clock_ms", value: .number(Self.clock())),
                 Document.Field(key: "wait_ms", value: .number(interval.milliseconds)),
             ]
-        let timeout = interval + .seconds(10)
+        let timeout = interval + .seconds(20)
         let answer = try connection.call("POST", "/1.0/internal/heartbeat", .object(fields), timeout: timeout)
         let now: Int = try answer.integer("generation")
         state.withLock { state in
