@@ -112,7 +112,9 @@ extension FailureTests {
             let off = leader % 3 + 1
             let node = lab.cluster.node(off)
             let snapshot = try ClusterSnapshot(try lab.cluster.client(of: off).call("GET", "/1.0/local"))
-            let incarnation = try File.read("\(lab.directory(off))/incarnation").flatMap { Int($0.prefix { $0 != "\n" }) }
+            let incarnation = try File.read("\(lab.directory(off))/incarnation").flatMap {
+                Int($0.prefix { $0 != "\n" })
+            }
             let api = try lab.cluster.client(of: off).call("GET", "/1.0")
             let schema: Int = try api.integer("schema_version")
             // Its own heartbeats would say otherwise.

@@ -302,8 +302,8 @@ extension Server {
         do {
             let text = Array(try node.database.copy(timeout: .seconds(10)).text().utf8)
             return [
-                "schema": "fanmesh.dump/v1", "member": .string(node.membership.name), "digest": .string(sha256Hex(text)),
-                "bytes": .number(text.count),
+                "schema": "fanmesh.dump/v1", "member": .string(node.membership.name),
+                "digest": .string(sha256Hex(text)), "bytes": .number(text.count),
             ]
         } catch { throw APIError(any: error) }
     }

@@ -68,7 +68,8 @@ final class LeaderLink: Sendable {
                 state.idle = [:]
                 state.heartbeat = nil
             }
-            return state.idle.values.flatMap(\.self) + state.busy.values.map(\.connection) + [state.heartbeat?.connection].compactMap(\.self)
+            return state.idle.values.flatMap(\.self) + state.busy.values.map(\.connection)
+                + [state.heartbeat?.connection].compactMap(\.self)
         }
         for connection in open { connection.close() }
     }
