@@ -184,8 +184,10 @@ extension Server {
     /// Answers with what is known of the cluster, now or when it changes.
     private func watch(_ call: Call) throws(APIError) {
         let known = call.request.query["generation"].flatMap { Int($0) }
-        let wait = min(max(call.request.query["wait"].flatMap { Int($0) } ?? 0, 0), 60)
         let agent = call.request.query["agent"]
+        // An agent that died while it waited is missed only when its answer is due.
+        let longest = agent == nil ? 60 : 5
+        let wait = min(max(call.request.query["wait"].flatMap { Int($0) } ?? 0, 0), longest)
         if let agent {
             guard agent.utf8.count == 32 else { throw APIError(.badRequest, "'agent' has not 32 hexadecimal digits") }
             let isNew = state.withLock { state in
