@@ -17,7 +17,7 @@ final class LeaderLink: Sendable {
     private struct State {
         var leader: SocketAddress?
         var idle: [SocketAddress: [HTTPConnection]] = [:]
-        /// Those on which an answer is awaited.
+        /// Those on which a leader's answer is awaited.
         var busy: [ObjectIdentifier: (address: SocketAddress, connection: HTTPConnection)] = [:]
         var heartbeat: (address: SocketAddress, connection: HTTPConnection)?
         var isClosed = false
@@ -40,11 +40,10 @@ final class LeaderLink: Sendable {
     func follow(_ leader: SocketAddress?) -> Bool {
         let former = state.withLock { state -> (isOther: Bool, connections: [HTTPConnection]) in
             guard state.leader != leader else { return (false, []) }
-            let address = state.leader
             state.leader = leader
             defer { state.heartbeat = nil }
-            // Nobody else leads yet: the former leader may still answer.
-            let busy = leader == nil ? [] : state.busy.values.filter { $0.address == address }.map(\.connection)
+            // While nobody else leads, the former leader may still answer.
+            let busy = leader == nil ? [] : state.busy.values.filter { $0.address != leader }.map(\.connection)
             return (true, busy + [state.heartbeat?.connection].compactMap(\.self))
         }
         // The held-back answer of a former leader would come too late, and one that stands still gives none.
@@ -191,7 +190,9 @@ final class LeaderLink: Sendable {
         _ timeout: Duration
     ) throws(HTTPError) -> HTTPResponse {
         let id = ObjectIdentifier(connection)
-        state.withLock { $0.busy[id] = (address, connection) }
+        // Only what is meant for the leader, whoever that is.
+        let isForwarded = headers["Fanmesh-Forwarded"] != nil
+        if isForwarded { state.withLock { $0.busy[id] = (address, connection) } }
         defer { state.withLock { $0.busy[id] = nil } }
         return try connection.request(method, target, headers: headers, body: body, timeout: timeout)
     }
