@@ -1,6 +1,7 @@
 internal import FanCore
 internal import FanDatabase
 internal import FanHTTP
+internal import FanSystem
 internal import FanTLS
 internal import Synchronization
 
@@ -33,6 +34,7 @@ extension Server {
         let isForced = call.request.query["force"].map { $0 != "0" } ?? false
         let isLeaving = call.request.query["leaving"].map { $0 != "0" } ?? false
         let node = try member()
+        if call.name == node.membership.name { return try removeLeader(node, leader) }
         let status = leader.statuses().first { $0.member.name == call.name }
         if let status, status.state == .offline, !isForced, !isLeaving {
             throw APIError(
@@ -68,6 +70,40 @@ extension Server {
         ]
     }
 
+    /// Takes this leader out: another takes the leadership over, and then this member out.
+    private func removeLeader(_ node: ClusterNode, _ leader: Leadership) throws(APIError) -> Document {
+        let document: Document
+        do {
+            let client = try DatabaseClient(descriptor: node.database.connectLocally(), timeout: .seconds(10))
+            guard let heir = try leader.handOver(client) else {
+                throw APIError.noQuorum("there is no other member online that could lead")
+            }
+            log.notice("handed-over", "'\(heir)' leads the database now, since '\(node.membership.name)' is removed")
+            node.watchBell.ring()
+            let target = "/1.0/members/\(node.membership.name)?leaving=1"
+            guard let response = try node.link.forward("DELETE", target, nil, patience: .seconds(15)) else {
+                throw APIError.noQuorum("the leadership came back while it was handed over")
+            }
+            guard response.status < 300 else { throw APIError(from: response, of: heir) }
+            document = try response.document()
+        } catch { throw APIError(any: error) }
+        housekeep { [self] in
+            // The answer goes out on the listener that is about to close.
+            sleepThread(for: .milliseconds(200))
+            forgetRemoved()
+        }
+        return document
+    }
+
+    /// Forgets the cluster that this node was removed from.
+    private func forgetRemoved() {
+        do throws(APIError) {
+            try exclusively { () throws(APIError) in
+                do { try forget() } catch { throw APIError(any: error) }
+            }
+        } catch { log.error("not-forgotten", "\(error)") }
+    }
+
     /// Another member says that this one was removed.
     func beRemoved(_ call: Call) throws(APIError) -> Document {
         let node = try member()
@@ -76,13 +112,7 @@ extension Server {
         guard clusterID == node.membership.clusterID else { throw APIError(.wrongCluster, "another cluster is meant") }
         log.notice("removed", "this node was removed from its cluster")
         // The answer goes out on the listener that is about to close.
-        housekeep { [self] in
-            do throws(APIError) {
-                try exclusively { () throws(APIError) in
-                    do { try forget() } catch { throw APIError(any: error) }
-                }
-            } catch { log.error("not-forgotten", "\(error)") }
-        }
+        housekeep { [self] in forgetRemoved() }
         return ["schema": "fanmesh.removal/v1", "name": .string(node.membership.name)]
     }
 }
