@@ -1,3 +1,4 @@
+internal import FanSystem
 internal import Synchronization
 
 /// One keep-alive connection to a server, used by one request at a time.
@@ -5,7 +6,7 @@ public final class HTTPConnection: Sendable {
     private let stream: any ByteStream
     private let limits: HTTPResponseLimits
     /// Whether another request may follow; held during a request.
-    private let usable = Mutex(true)
+    private let usable = Lock(true)
     private let closed = Atomic(false)
 
     /// Speaks HTTP over a stream, which belongs to the connection from now on.

@@ -102,6 +102,8 @@ public enum ServerProgram {
 
     private static func recover(_ arguments: Arguments) throws {
         let options = Server.Options(stateDirectory: arguments.state, runtimeDirectory: arguments.runtime)
+        // What root wrote the server could not read.
+        try Privileges.becomeOwner(of: options.serverDirectory)
         for line in try Recovery.run(ServerDirectory(path: options.serverDirectory)) { print(line) }
     }
 

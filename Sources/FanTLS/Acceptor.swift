@@ -23,7 +23,7 @@ final class Acceptor: Sendable {
     private let log: @Sendable (HTTPServerEvent) -> Void
     private let epoll: Int32
     private let wake: Int32
-    private let census = Mutex(Census())
+    private let census = Lock(Census())
     private let stopping = Atomic(false)
     private let isClosed = Atomic(false)
     private let stopped = Monitor(false)

@@ -3,7 +3,6 @@ internal import CMicroHTTPD
 public import FanHTTP
 internal import FanSystem
 internal import Glibc
-internal import Synchronization
 
 /// One request and its answer.
 final class Exchange: Sendable {
@@ -15,7 +14,8 @@ final class Exchange: Sendable {
 
     private enum Stage {
         case receiving
-        case parked
+        /// Only a parked request holds on to its server, which may well hold on to whatever keeps the responder.
+        case parked(ServerCore)
         case answered(Answer)
         case gone
     }
@@ -38,34 +38,35 @@ final class Exchange: Sendable {
 
     let target: String
     let connection: ServedConnection
-    private let core: ServerCore
     private let handle: Handle
-    private let stage = Mutex(Stage.receiving)
-    let incoming = Mutex(Incoming())
+    private let stage = Lock(Stage.receiving)
+    let incoming = Lock(Incoming())
 
     @unsafe
-    init(target: String, connection: ServedConnection, core: ServerCore, pointer: OpaquePointer) {
+    init(target: String, connection: ServedConnection, pointer: OpaquePointer) {
         self.target = target
         self.connection = connection
-        self.core = core
         unsafe handle = Handle(pointer: pointer)
     }
 
     /// Leaves the request with its handler until it is answered; on libmicrohttpd's thread.
     ///
     /// - Returns: false when the server is about to end.
-    func park() -> Bool {
-        guard core.park(self) else { return false }
-        stage.withLock { $0 = .parked }
-        connection.enter(.handling)
-        unsafe MHD_suspend_connection(handle.pointer)
-        return true
+    func park(in core: ServerCore) -> Bool {
+        // As one step: a server that ends between two of them would wait for this request for ever.
+        stage.withLock { stage in
+            guard core.park(self) else { return false }
+            stage = .parked(core)
+            connection.enter(.handling)
+            unsafe MHD_suspend_connection(handle.pointer)
+            return true
+        }
     }
 
     /// Answers; only the first answer counts.
     func answer(_ answer: Answer) {
         stage.withLock { stage in
-            guard case .parked = stage else { return }
+            guard case .parked(let core) = stage else { return }
             stage = .answered(answer)
             core.unpark(self)
             unsafe MHD_resume_connection(handle.pointer)
@@ -84,7 +85,7 @@ final class Exchange: Sendable {
             stage = .gone
             return former
         }
-        if case .parked = former { core.unpark(self) }
+        if case .parked(let core) = former { core.unpark(self) }
         connection.enter(.idle)
     }
 }

@@ -3,7 +3,6 @@ internal import CMicroHTTPD
 public import FanHTTP
 internal import FanSystem
 internal import Glibc
-internal import Synchronization
 
 /// An HTTP/1.1 server on a local socket, or on TLS 1.3 with client certificates.
 ///
@@ -20,7 +19,7 @@ public final class HTTPServer: Sendable {
 
     private let core: ServerCore
     private let acceptor: Acceptor
-    private let isStopped = Mutex(false)
+    private let isStopped = Lock(false)
 
     /// Begins to serve.
     ///
@@ -91,7 +90,7 @@ final class ServerCore: Acceptor.Target {
     let limits: HTTPLimits
     let log: @Sendable (HTTPServerEvent) -> Void
     let handler: @Sendable (HTTPRequest, HTTPResponder) -> Void
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     init(
         limits: HTTPLimits,
@@ -228,14 +227,14 @@ final class ServedConnection: Sendable {
     let closed: @Sendable () -> Void
     private let descriptor: Int32
     private let limits: HTTPLimits
-    private let state: Mutex<(phase: Phase, since: UInt64)>
+    private let state: Lock<(phase: Phase, since: UInt64)>
 
     init(_ descriptor: Int32, _ peer: HTTPPeer, _ limits: HTTPLimits, closed: @escaping @Sendable () -> Void) {
         self.descriptor = descriptor
         self.peer = peer
         self.limits = limits
         self.closed = closed
-        state = Mutex((.idle, fan_monotonic_nanoseconds()))
+        state = Lock((.idle, fan_monotonic_nanoseconds()))
     }
 
     func enter(_ phase: Phase) {

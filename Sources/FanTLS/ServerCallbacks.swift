@@ -3,7 +3,6 @@ internal import CMicroHTTPD
 internal import FanHTTP
 internal import FanSystem
 internal import Glibc
-internal import Synchronization
 
 // What libmicrohttpd calls, on its one thread.
 
@@ -43,13 +42,11 @@ func serverTarget(
     _ uri: UnsafePointer<CChar>?,
     _ connection: OpaquePointer?
 ) -> UnsafeMutableRawPointer? {
-    guard let core = unsafe core(context), let connection = unsafe connection,
-        let pointer = unsafe fan_mhd_context(connection)
-    else { return nil }
+    guard let connection = unsafe connection, let pointer = unsafe fan_mhd_context(connection) else { return nil }
     let served = unsafe Unmanaged<ServedConnection>.fromOpaque(pointer).takeUnretainedValue()
     served.enter(.receiving)
     let target = unsafe uri.map { unsafe String(cString: $0) } ?? ""
-    let exchange = unsafe Exchange(target: target, connection: served, core: core, pointer: connection)
+    let exchange = unsafe Exchange(target: target, connection: served, pointer: connection)
     return unsafe Unmanaged.passRetained(exchange).toOpaque()
 }
 
@@ -128,7 +125,7 @@ func serverHandle(
         body: incoming.body,
         peer: exchange.connection.peer
     )
-    guard exchange.park() else { return .NO }
+    guard exchange.park(in: core) else { return .NO }
     core.handler(request, HTTPResponder(exchange))
     return .YES
 }

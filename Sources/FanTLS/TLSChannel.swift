@@ -2,7 +2,6 @@ internal import CGnuTLS
 internal import CLinux
 internal import FanSystem
 internal import Glibc
-internal import Synchronization
 
 /// A TLS session over a socket that never blocks; each call holds the session for itself.
 final class TLSChannel: Sendable {
@@ -23,14 +22,14 @@ final class TLSChannel: Sendable {
     }
 
     let descriptor: Descriptor
-    private let state: Mutex<State>
+    private let state: Lock<State>
     private let credentials: Credentials
     private let pin: Pin?
 
     /// What a client found at the server, told by the handshake.
     private final class Pin: Sendable {
         let trusted: Set<String>
-        let found = Mutex<String?>(nil)
+        let found = Lock<String?>(nil)
 
         init(_ trusted: Set<String>) {
             self.trusted = trusted
@@ -84,7 +83,7 @@ final class TLSChannel: Sendable {
         } else {
             unsafe gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUIRE)
         }
-        unsafe state = Mutex(State(session: session))
+        unsafe state = Lock(State(session: session))
         try TLSError.check(result, "start tls")
     }
 

@@ -3,7 +3,6 @@ public import FanCore
 public import FanHTTP
 public import FanSystem
 internal import Glibc
-internal import Synchronization
 
 /// A TLS 1.3 connection to a server that is known by its certificate's fingerprint.
 ///

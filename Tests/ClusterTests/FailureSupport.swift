@@ -8,7 +8,6 @@ import FanTLS
 import Glibc
 import Testing
 
-
 /// What happens when things break; one after the other, since each fills the machine.
 @Suite(.enabled(if: geteuid() == 0), .serialized) struct FailureTests {}
 
@@ -304,7 +303,9 @@ final class FailureWriter: Sendable {
 
     struct Refused: Error {}
 
-    private func call(_ connection: HTTPConnection, _ method: String, _ path: String, _ body: Document?) throws -> Document {
+    private func call(_ connection: HTTPConnection, _ method: String, _ path: String, _ body: Document?) throws
+        -> Document
+    {
         let answer = try connection.request(method, path, body: body?.compactJSON, timeout: Self.timeout)
         guard (200..<300).contains(answer.status) else { throw Refused() }
         return try answer.document()

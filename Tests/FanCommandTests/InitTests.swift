@@ -396,6 +396,12 @@ import Testing
         other.report?.mapping = nil
         #expect(OverlayWait.problem(snapshot, other) != nil)
         other = good
+        other.report?.vni = 7
+        #expect(OverlayWait.problem(snapshot, other) != nil)
+        other = good
+        other.report?.port = 8473
+        #expect(OverlayWait.problem(snapshot, other) != nil)
+        other = good
         other.report?.underlayAddress = IPv4Address(172, 31, 16, 9)
         #expect(OverlayWait.problem(snapshot, other) != nil)
         snapshot.state = .joining

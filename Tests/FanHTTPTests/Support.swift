@@ -226,6 +226,11 @@ func residentKiB() throws -> Int {
     return try #require(line.split(separator: " ").dropFirst().first.flatMap { Int($0) })
 }
 
+/// Whether a sanitizer watches, which keeps what is freed for a while.
+let isSanitized: Bool = (["__asan_init", "__tsan_init"] as [String]).contains { name in
+    unsafe dlsym(nil, name) != nil
+}
+
 /// Polls a condition.
 func eventually(within time: Duration = patience, _ condition: () throws -> Bool) rethrows -> Bool {
     let deadline = ContinuousClock.now + time

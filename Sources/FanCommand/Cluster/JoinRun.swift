@@ -25,7 +25,8 @@ struct JoinRun {
 
     /// Joins.
     ///
-    /// - Returns: how the node stands, and the cluster's tolerance in words.
+    /// - Returns: how the node stands.
+    /// - Throws: what stood in the way, what became of the token, and what to do next.
     func run() throws(CommandFailure) -> OverlayWait.Outcome {
         let token = try token()
         let snapshot = try server.snapshotWithAgent()
@@ -176,7 +177,7 @@ struct JoinRun {
             return failure
         }
         invocation.progress("taking the join back")
-        let undone = LeaveVerb.undo(server, asksCluster: true)
+        let undone = LeaveVerb.undo(server, asksCluster: true, runtime: invocation.runtimeDirectory)
         var failure = cause
         failure.message += "; \(undone.text)"
         let member = rehearsal.members.first.map { "\($0.name) (\($0.address.address))" } ?? "a member"

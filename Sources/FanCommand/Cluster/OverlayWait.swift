@@ -57,9 +57,11 @@ struct OverlayWait {
             let warnings = report.warnings.filter { $0.severity == .error }.map { "\($0.message) (fix: \($0.remedy))" }
             return warnings.isEmpty ? "the agent reports an error" : warnings.joined(separator: "; ")
         }
-        guard report.mapping == snapshot.config?.mapping, report.underlayAddress == status.member.underlayAddress else {
-            return "the agent still has another overlay"
-        }
+        guard
+            let config = snapshot.config, report.mapping == config.mapping, report.network == config.network,
+            report.vni == config.vni, report.port == config.port,
+            report.underlayAddress == status.member.underlayAddress
+        else { return "the agent still has another overlay" }
         return snapshot.state == .member ? nil : "the server has not taken the agent's report over"
     }
 }

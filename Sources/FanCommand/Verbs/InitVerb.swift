@@ -126,12 +126,12 @@ enum InitVerb {
         } catch {
             // The server takes back what it refuses; without an answer nobody knows.
             guard error.exitCode == .undetermined else { throw error }
-            throw takenBack(error, server)
+            throw takenBack(error, server, invocation)
         }
         invocation.progress("waiting for the overlay to be verified")
         let outcome: OverlayWait.Outcome
         do throws(CommandFailure) { outcome = try OverlayWait(server: server, timeout: timeout).run() } catch {
-            throw takenBack(error, server)
+            throw takenBack(error, server, invocation)
         }
         invocation.show(
             .member(
@@ -143,9 +143,13 @@ enum InitVerb {
         return .success
     }
 
-    private static func takenBack(_ cause: CommandFailure, _ server: LocalServer) -> CommandFailure {
+    private static func takenBack(
+        _ cause: CommandFailure,
+        _ server: LocalServer,
+        _ invocation: Invocation
+    ) -> CommandFailure {
         var failure = cause
-        failure.message += "; \(LeaveVerb.undo(server, asksCluster: false).text)"
+        failure.message += "; \(LeaveVerb.undo(server, asksCluster: false, runtime: invocation.runtimeDirectory).text)"
         failure.remedy = failure.remedy ?? "see 'journalctl -u fanmesh-agent'; then run the same command again"
         return failure
     }

@@ -1,4 +1,6 @@
+internal import FanAgent
 internal import FanCore
+internal import Glibc
 
 /// `fanmesh leave`: takes this node out of its cluster.
 enum LeaveVerb {
@@ -44,7 +46,13 @@ enum LeaveVerb {
         invocation.progress("handing over what \(name) does for the cluster")
         let isForced = invocation.flag(force)
         let document: Document
-        do throws(CommandFailure) { document = try leave(server, force: isForced) } catch {
+        do throws(CommandFailure) {
+            document = try leave(server, force: isForced)
+            let runtime = invocation.runtimeDirectory
+            if !overlayIsDown(runtime) {
+                invocation.note("the agent is still taking the overlay down; see 'fanmesh status'")
+            }
+        } catch {
             var failure = error
             if !isForced, failure.remedy == nil || failure.exitCode == .problem {
                 let known = failure.remedy.map { "\($0); or, " } ?? ""
@@ -71,6 +79,22 @@ enum LeaveVerb {
         try server.call("POST", "/1.0/leave", force ? ["force": true] : [:], timeout: .seconds(60))
     }
 
+    /// Waits until the agent has taken the overlay down.
+    ///
+    /// - Parameter runtime: the node's runtime directory.
+    /// - Returns: false when it takes too long; without an agent there is nothing to wait for.
+    static func overlayIsDown(_ runtime: String) -> Bool {
+        let deadline = ContinuousClock.now + .seconds(10)
+        while AgentStatus.isRunning(runtimeDirectory: runtime) {
+            let status = (try? AgentStatus.load(runtimeDirectory: runtime)) ?? nil
+            if status?.state == .unconfigured, status?.network == nil { return true }
+            guard ContinuousClock.now < deadline else { return false }
+            var pause = timespec(tv_sec: 0, tv_nsec: 10_000_000)
+            unsafe nanosleep(&pause, nil)
+        }
+        return true
+    }
+
     /// How much of a join or an init could be taken back.
     enum Undo {
         case done
@@ -91,7 +115,8 @@ enum LeaveVerb {
     /// Takes back what `init` or `join` did.
     ///
     /// With `asksCluster` it tries to leave in order first, so that the others forget this node too.
-    static func undo(_ server: LocalServer, asksCluster: Bool) -> Undo {
+    static func undo(_ server: LocalServer, asksCluster: Bool, runtime: String) -> Undo {
+        defer { _ = overlayIsDown(runtime) }
         if asksCluster, (try? leave(server, force: false)) != nil { return .done }
         do throws(CommandFailure) {
             try leave(server, force: true)

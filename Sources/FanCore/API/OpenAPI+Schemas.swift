@@ -291,14 +291,18 @@ extension OpenAPI {
             object([
                 "name": text, "cluster_id": text, "generation": count, "incarnation": count, "version": text,
                 "schema_version": count, "clock_ms": signed, "wait_ms": count, "agent": flag, "joining": flag,
+                "run": text, "beats": count, "former_beats": count,
             ])
         ),
         (
             "HeartbeatAnswer",
             answer(
                 "heartbeat",
-                ["generation": count, "leader": orNull(text), "leader_address": text],
-                optional: ["leader_address"]
+                [
+                    "generation": count, "leader": orNull(text), "leader_address": text, "leader_run": orNull(text),
+                    "leader_beats": count,
+                ],
+                optional: ["leader_address", "leader_run", "leader_beats"]
             )
         ),
         (

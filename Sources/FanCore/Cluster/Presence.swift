@@ -150,7 +150,7 @@ public struct Presence: Sendable {
                     : "waiting for the first verified report")
         } else {
             state = .online
-            message = Self.onlineMessage(member, report, isLeader ? nil : heartbeat)
+            message = Self.onlineMessage(member, report, heartbeat)
         }
         return MemberStatus(
             member: member,

@@ -110,16 +110,23 @@ public final class ClusterLab: Sendable {
     /// - Parameters:
     ///   - daemon: which one.
     ///   - number: the node.
+    ///   - wrapper: a program and its arguments that run the daemon's command, which follows them.
+    ///   - environment: variables that are added.
     /// - Returns: the process.
     /// - Throws: ``LabError``.
     @discardableResult
-    public func start(_ daemon: ClusterDaemon, on number: Int) throws(LabError) -> LabDaemon {
+    public func start(
+        _ daemon: ClusterDaemon,
+        on number: Int,
+        through wrapper: [String] = [],
+        environment: [String: String] = [:]
+    ) throws(LabError) -> LabDaemon {
         let node = node(number)
         let process = try LabDaemon(
             daemon.rawValue,
             on: node,
-            start.command(daemon, on: node),
-            environment: node.environment
+            wrapper + start.command(daemon, on: node),
+            environment: node.environment.merging(environment) { $1 }
         )
         daemons.withLock { $0[Place(number: number, daemon: daemon)] = process }
         return process

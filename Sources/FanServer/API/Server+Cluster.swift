@@ -116,10 +116,15 @@ extension ClusterNode {
     func lastKnown(_ error: APIError) -> Document {
         let state = state
         let mapping = state.config.mapping
+        // Every node of the database remembers what the others were in it.
+        let servers = (try? database.connectLocally()).flatMap { descriptor in
+            try? DatabaseClient(descriptor: descriptor, timeout: .seconds(1)).cluster()
+        }
+        let roles = Dictionary((servers ?? []).map { ($0.id, $0.role) }) { first, _ in first }
         let rows = state.members.map { member in
             MemberStatus(
                 member: member,
-                role: .spare,
+                role: roles[member.id] ?? .spare,
                 state: .unknown,
                 message: "last known; the database has no quorum"
             ).document(mapping)

@@ -250,6 +250,13 @@ extension Server {
         let node = try member()
         let heartbeat: Heartbeat
         do { heartbeat = try Heartbeat(try call.body()) } catch { throw APIError(any: error) }
+        // A member speaks for itself alone.
+        if case .remote(_, let fingerprint) = call.request.peer,
+            let known = node.state.members.first(where: { $0.name == heartbeat.name }),
+            known.fingerprint != fingerprint
+        {
+            throw .notAuthorized
+        }
         guard let leadership = node.leadership else {
             guard let leader = node.link.leader, leader != node.membership.address else {
                 throw APIError(.notLeader, "'\(node.membership.name)' knows no leader")
@@ -302,8 +309,8 @@ extension Server {
         do {
             let text = Array(try node.database.copy(timeout: .seconds(10)).text().utf8)
             return [
-                "schema": "fanmesh.dump/v1", "member": .string(node.membership.name), "digest": .string(sha256Hex(text)),
-                "bytes": .number(text.count),
+                "schema": "fanmesh.dump/v1", "member": .string(node.membership.name),
+                "digest": .string(sha256Hex(text)), "bytes": .number(text.count),
             ]
         } catch { throw APIError(any: error) }
     }

@@ -17,6 +17,8 @@ final class LeaderLink: Sendable {
     private struct State {
         var leader: SocketAddress?
         var idle: [SocketAddress: [HTTPConnection]] = [:]
+        /// Those on which an answer is awaited.
+        var busy: [ObjectIdentifier: (address: SocketAddress, connection: HTTPConnection)] = [:]
         var heartbeat: (address: SocketAddress, connection: HTTPConnection)?
         var isClosed = false
     }
@@ -36,14 +38,17 @@ final class LeaderLink: Sendable {
     ///
     /// - Returns: whether that is somebody else than before.
     func follow(_ leader: SocketAddress?) -> Bool {
-        let former = state.withLock { state -> (isOther: Bool, heartbeat: HTTPConnection?) in
-            guard state.leader != leader else { return (false, nil) }
+        let former = state.withLock { state -> (isOther: Bool, connections: [HTTPConnection]) in
+            guard state.leader != leader else { return (false, []) }
+            let address = state.leader
             state.leader = leader
             defer { state.heartbeat = nil }
-            return (true, state.heartbeat?.connection)
+            // Nobody else leads yet: the former leader may still answer.
+            let busy = leader == nil ? [] : state.busy.values.filter { $0.address == address }.map(\.connection)
+            return (true, busy + [state.heartbeat?.connection].compactMap(\.self))
         }
-        // The held-back answer of a former leader would come too late.
-        former.heartbeat?.close()
+        // The held-back answer of a former leader would come too late, and one that stands still gives none.
+        for connection in former.connections { connection.close() }
         return former.isOther
     }
 
@@ -63,7 +68,8 @@ final class LeaderLink: Sendable {
                 state.idle = [:]
                 state.heartbeat = nil
             }
-            return state.idle.values.flatMap(\.self) + [state.heartbeat?.connection].compactMap(\.self)
+            return state.idle.values.flatMap(\.self) + state.busy.values.map(\.connection)
+                + [state.heartbeat?.connection].compactMap(\.self)
         }
         for connection in open { connection.close() }
     }
@@ -158,7 +164,7 @@ final class LeaderLink: Sendable {
         let kept = state.withLock { $0.idle[address]?.popLast() }
         if let kept {
             do throws(HTTPError) {
-                let response = try kept.request(method, target, headers: headers, body: body, timeout: timeout)
+                let response = try request(on: kept, to: address, method, target, body, headers, timeout)
                 put(back: kept, address)
                 return response
             } catch {
@@ -169,9 +175,25 @@ final class LeaderLink: Sendable {
             }
         }
         let connection = try dial(address, timeout: timeout)
-        let response = try connection.request(method, target, headers: headers, body: body, timeout: timeout)
+        let response = try request(on: connection, to: address, method, target, body, headers, timeout)
         put(back: connection, address)
         return response
+    }
+
+    /// Asks, so that a change of the leader can break the wait off.
+    private func request(
+        on connection: HTTPConnection,
+        to address: SocketAddress,
+        _ method: String,
+        _ target: String,
+        _ body: [UInt8]?,
+        _ headers: HTTPHeaders,
+        _ timeout: Duration
+    ) throws(HTTPError) -> HTTPResponse {
+        let id = ObjectIdentifier(connection)
+        state.withLock { $0.busy[id] = (address, connection) }
+        defer { state.withLock { $0.busy[id] = nil } }
+        return try connection.request(method, target, headers: headers, body: body, timeout: timeout)
     }
 
     private func put(back connection: HTTPConnection, _ address: SocketAddress) {

@@ -96,6 +96,7 @@ extension Leadership {
 
     /// Makes a token for a name; an earlier one for that name is void from now on.
     func addToken(name: String, expiry: Duration?, fingerprint: String) throws(APIError) -> (JoinToken, Int64) {
+        try refuseWhenBlocked()
         try refuseTaken(name: name)
         let state = state
         let expiry = expiry ?? state.config.tokenExpiry

@@ -60,7 +60,8 @@ struct Heartbeat: Hashable, Sendable {
             "name": .string(name), "cluster_id": .string(clusterID), "generation": .number(generation),
             "incarnation": .number(incarnation), "version": .string(version), "schema_version": .number(schema),
             "clock_ms": .number(clock), "wait_ms": .number(wait.milliseconds),
-            "agent": .bool(hasAgent), "joining": .bool(isJoining), "run": .string(pulse.run), "beats": .number(pulse.beats),
+            "agent": .bool(hasAgent), "joining": .bool(isJoining), "run": .string(pulse.run),
+            "beats": .number(pulse.beats),
             "former_beats": .number(formerBeats),
         ]
     }

@@ -163,7 +163,7 @@ final class Leadership: Sendable {
     }
 
     /// Refuses changes while members run different versions of the schema.
-    private func refuseWhenBlocked() throws(APIError) {
+    func refuseWhenBlocked() throws(APIError) {
         guard let refusal = SchemaVersions(state.members).refusal else { return }
         throw APIError(
             .blocked,

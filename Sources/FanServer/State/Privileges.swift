@@ -48,6 +48,15 @@ enum Privileges {
         }
     }
 
+    /// Becomes the owner of a directory for good, when root is not.
+    static func becomeOwner(of directory: String) throws {
+        var status = stat()
+        guard geteuid() == 0, unsafe stat(directory, &status) == 0, status.st_uid != 0 else { return }
+        try require(setgroups(0, nil) == 0, "give up groups")
+        try require(setgid(status.st_gid) == 0, "change to the group of '\(directory)'")
+        try require(setuid(status.st_uid) == 0, "change to the owner of '\(directory)'")
+    }
+
     private static func require(_ isDone: Bool, _ operation: String) throws(ServerError) {
         guard isDone else { throw .privileges(operation: operation, code: errno) }
     }

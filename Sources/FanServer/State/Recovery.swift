@@ -21,7 +21,7 @@ enum Recovery {
         defer { _ = lock.number }
         let backup = "\(directory.path)/backup-\(wallClockMilliseconds() / 1000)"
         try copy(directory.database, to: backup)
-        try DatabaseNode.recover(
+        let damaged = try DatabaseNode.recover(
             id: membership.id,
             address: membership.address.description,
             directory: directory.database
@@ -36,6 +36,9 @@ enum Recovery {
             "the database before this is in \(backup)",
             "'\(membership.name)' is the only member now; start its server again",
         ]
+        if !damaged.isEmpty {
+            lines.append("set aside as damaged, so the last changes may be missing: \(damaged.joined(separator: ", "))")
+        }
         for member in others {
             lines.append(
                 "on '\(member.name)' (\(member.address)): fanmesh leave --force, then join with a new token "

@@ -1,6 +1,5 @@
 internal import CLinux
 internal import Glibc
-internal import Synchronization
 
 /// Moves bytes between two sockets, both ways, until both have ended or one is broken; then closes both.
 ///
@@ -38,7 +37,7 @@ private final class PumpLoop: Sendable {
 
     static let shared: PumpLoop? = PumpLoop()
 
-    let orders = Mutex<[Order]>([])
+    let orders = Lock<[Order]>([])
     let epoll: Int32
     let wake: Int32
 

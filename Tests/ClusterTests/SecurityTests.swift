@@ -1,0 +1,455 @@
+import CLinux
+import FanCore
+import FanHTTP
+import FanLab
+import FanSystem
+import FanTLS
+import Foundation
+import Synchronization
+import Testing
+
+/// Who is kept out of a cluster, and what a server withstands.
+@Suite(.serialized, .enabled(if: Formation.isRoot)) struct SecurityTests {
+    // MARK: Another server at the token's address
+
+    /// Carries connections on to a server, and keeps every byte that the clients sent.
+    private final class Recorder: Sendable {
+        private let recorded = Mutex<[UInt8]>([])
+        private let isDone = Mutex(false)
+        private let listener: Descriptor
+
+        /// Listens on a node, and carries on to another address.
+        init(_ bench: FormationBench, on number: Int, at address: SocketAddress, to target: SocketAddress) throws {
+            listener = Descriptor(
+                adopting: try bench.cluster.node(number).namespace.run { try listenTCP(address).take() }
+            )
+            let socket = listener.number
+            startThread("recorder", stackBytes: 1 << 20) { [self] in
+                while !isDone.withLock({ $0 }) {
+                    guard fan_poll_one(socket, Int32(POLLIN), 50) > 0 else { continue }
+                    var (from, port): (UInt32, UInt16) = (0, 0)
+                    let accepted = unsafe fan_accept_from(socket, &from, &port)
+                    guard accepted >= 0 else { continue }
+                    let client = SocketStream(adopting: Descriptor(adopting: accepted), peer: "client")
+                    guard let server = try? bench.connectPlain(from: number, to: target) else {
+                        client.close()
+                        continue
+                    }
+                    startThread("record", stackBytes: 1 << 20) { [self] in
+                        carry(client, server) { bytes in recorded.withLock { $0 += bytes } }
+                    }
+                    startThread("answer", stackBytes: 1 << 20) { [self] in carry(server, client) { _ in } }
+                }
+            }
+        }
+
+        private func carry(_ from: SocketStream, _ to: SocketStream, _ note: ([UInt8]) -> Void) {
+            var buffer = [UInt8](repeating: 0, count: 16 << 10)
+            let end = ContinuousClock.now + .seconds(60)
+            while let count = try? from.read(into: &buffer, deadline: end), count > 0 {
+                note(Array(buffer[..<count]))
+                guard (try? to.write(Array(buffer[..<count]), deadline: end)) != nil else { break }
+            }
+            to.close()
+        }
+
+        /// What clients have sent so far.
+        var bytes: [UInt8] { recorded.withLock { $0 } }
+
+        func stop() { isDone.withLock { $0 = true } }
+
+        /// How many bytes of records there are by type: 22 for handshakes in the clear, 23 for what is encrypted.
+        var records: [UInt8: Int] {
+            let bytes = bytes
+            var sums: [UInt8: Int] = [:]
+            var position = 0
+            while position + 5 <= bytes.count {
+                let length = Int(bytes[position + 3]) << 8 | Int(bytes[position + 4])
+                sums[bytes[position], default: 0] += length
+                position += 5 + length
+            }
+            return sums
+        }
+    }
+
+    @Test(.timeLimit(.minutes(1))) func anImpostorLearnsNothing() throws {
+        try FormationBench.run("impostor", nodes: 3, members: 1) { bench in
+            let cluster = bench.cluster
+            var token = try JoinToken(parsing: bench.token("node2"))
+            let genuine = token.encoded
+
+            // A server of the same kind with another certificate, which notes what it is asked.
+            let inner = try SocketAddress(parsing: "127.0.0.1:9999")
+            let socket = try cluster.node(3).namespace.run { try listenTCP(inner).take() }
+            let requests = Mutex<[String]>([])
+            let events = Mutex<[String]>([])
+            let identity = try Identity.generate(commonName: "fanmesh-cluster")
+            let impostor = try HTTPServer(
+                .tls(socket, identity: { identity }),
+                log: { event in events.withLock { $0.append("\(event)") } },
+                handler: { request, responder in
+                    requests.withLock { $0.append("\(request)") }
+                    responder.respond(HTTPResponse(status: 200, document: [:]))
+                }
+            )
+            let recorder = try Recorder(bench, on: 3, at: bench.address(3), to: inner)
+            token.addresses = [bench.address(3)]
+            let before = try bench.record(from: 1)
+            let refused = try bench.join(2, token.encoded)
+            #expect(refused.ending == .exited(1), "\(refused.explanation)")
+            for text in ["\(bench.address(3))", identity.fingerprint, token.fingerprint, "nothing was sent"] {
+                #expect(refused.errorOutput.contains(text), "\(refused.errorOutput)")
+            }
+            let isNoted = Formation.holds(within: .seconds(5)) { events.withLock { !$0.isEmpty } }
+            #expect(isNoted)
+            #expect(requests.withLock { $0 } == [])
+            // A hello came, and at most an encrypted alert: no certificate, and no room for a secret.
+            #expect(recorder.bytes.first == 22)
+            #expect(recorder.records[23, default: 0] < 40, "\(recorder.records)")
+            #expect(!String(decoding: recorder.bytes, as: UTF8.self).contains(token.secret))
+            recorder.stop()
+            impostor.stop()
+            close(socket)
+            try bench.expectNothing(on: 2)
+            #expect(try bench.record(from: 1) == before)
+
+            // The same way to the right server, to show what a secret on its way looks like.
+            let way = try SocketAddress(parsing: "\(bench.address(3).address):8474")
+            let honest = try Recorder(bench, on: 3, at: way, to: bench.address(1))
+            var indirect = try JoinToken(parsing: genuine)
+            indirect.addresses = [way]
+            let joined = try bench.join(2, indirect.encoded)
+            #expect(joined.isSuccess, "\(joined.explanation)")
+            #expect(honest.records[23, default: 0] > 500, "\(honest.records)")
+            honest.stop()
+        }
+    }
+
+    // MARK: Strangers
+
+    @Test(.timeLimit(.minutes(2))) func strangersAreRefusedAndLogged() throws {
+        try FormationBench.run("stranger", nodes: 4, members: 3) { bench in
+            let cluster = bench.cluster
+            try cluster.waitUntilOnline([1, 2, 3])
+            let before = try bench.record(from: 2)
+            let digest = try bench.settledDigest(from: 1)
+            try wrongProtocols(bench, from: 4)
+            try tooManyConnections(bench, from: 4)
+            #expect(try bench.record(from: 2) == before)
+            #expect(try bench.settledDigest(from: 1) == digest)
+            try removedMembers(bench)
+        }
+    }
+
+    private func wrongProtocols(_ bench: FormationBench, from source: Int) throws {
+        let here = "\(bench.address(source).address)"
+        let target = "\(bench.address(1))"
+        let request = "GET /1.0 HTTP/1.1\r\nHost: a\r\n\r\n"
+
+        try bench.expectOneLine(on: 1, from: here, "plain TCP") {
+            let stream = try bench.connectPlain(from: source, to: bench.address(1))
+            try stream.write(Array(request.utf8), deadline: .now + .seconds(5))
+            #expect(Self.isClosedWithoutAnswer(stream))
+        }
+        try bench.expectOneLine(on: 1, from: here, "no TLS after all") {
+            let stream = try bench.connectPlain(from: source, to: bench.address(1))
+            let hello: [UInt8] = [22, 3, 1, 0, 200, 1, 0, 0, 196] + [UInt8](repeating: 7, count: 196)
+            try stream.write(hello, deadline: .now + .seconds(5))
+            #expect(Self.isClosedWithoutAnswer(stream))
+        }
+        let own = try Identity.generate(commonName: "node2")
+        let directory = bench.cluster.node(source).directory
+        try own.certificatePEM.write(toFile: "\(directory)/own.crt", atomically: true, encoding: .utf8)
+        try own.keyPEM.write(toFile: "\(directory)/own.key", atomically: true, encoding: .utf8)
+        let certificate = ["-cert", "\(directory)/own.crt", "-key", "\(directory)/own.key"]
+        for (what, options) in [
+            ("TLS 1.2", ["-tls1_2"] + certificate), ("TLS 1.1", ["-tls1_1"] + certificate),
+            ("no certificate", ["-tls1_3"]),
+        ] {
+            try bench.expectOneLine(on: 1, from: here, what) {
+                let command = ["openssl", "s_client", "-ign_eof", "-connect", target] + options
+                let result = try bench.run(on: source, command, input: request)
+                #expect(!result.output.contains("HTTP/1.1"), "\(what): \(result.output)")
+                #expect(result.ending != .timedOut)
+            }
+        }
+        try bench.expectOneLine(on: 1, from: here, "a self-made certificate") {
+            let connection = try bench.connect(from: source, to: 1, as: own)
+            let answer = try bench.call(connection, "GET", "/1.0/members")
+            #expect(answer.status == 403 && answer.code == "not_authorized")
+        }
+        // With the certificate that is right it works by the same means, so the ways above were not closed anyway.
+        let member = try bench.connect(from: source, to: 1, as: bench.identity(of: 2))
+        #expect(try bench.call(member, "GET", "/1.0/members").status == 200)
+    }
+
+    /// More connections than one address may have are closed, and others are still served.
+    private func tooManyConnections(_ bench: FormationBench, from source: Int) throws {
+        let before = try bench.serverLog(1).count
+        var streams: [SocketStream] = []
+        for _ in 0..<80 { streams.append(try bench.connectPlain(from: source, to: bench.address(1))) }
+        let isRefused = Formation.holds(within: .seconds(5)) { streams.count(where: \.hasInput) >= 16 }
+        #expect(isRefused)
+        let refused = try bench.serverLog(1).dropFirst(before).filter { $0.contains("from one address") }
+        #expect(refused.count >= 16)
+        let member = try bench.connect(from: 2, to: 1, as: bench.identity(of: 2))
+        #expect(try bench.call(member, "GET", "/1.0/members").status == 200)
+        for stream in streams { stream.close() }
+        // They are gone again before long.
+        let isServed = Formation.holds(within: .seconds(5)) {
+            guard let identity = try? Identity.generate(commonName: "again") else { return false }
+            return (try? bench.connect(from: source, to: 1, as: identity)) != nil
+        }
+        #expect(isServed)
+    }
+
+    private static func isClosedWithoutAnswer(_ stream: SocketStream) -> Bool {
+        var bytes = [UInt8](repeating: 0, count: 4096)
+        var read: [UInt8] = []
+        let end = ContinuousClock.now + .seconds(5)
+        while let count = try? stream.read(into: &bytes, deadline: end), count > 0 { read += bytes[..<count] }
+        return ContinuousClock.now < end && !String(decoding: read, as: UTF8.self).contains("HTTP/")
+    }
+
+    /// A removed member's certificate is refused at once, on connections and tunnels that were open, too.
+    private func removedMembers(_ bench: FormationBench) throws {
+        let cluster = bench.cluster
+        let leader = try bench.leader()
+        let gone = leader == 3 ? 2 : 3
+        let rest = 6 - leader - gone
+        let identity = try bench.identity(of: gone)
+        let clusterID = try #require(
+            try bench.local(1, "GET", "/1.0/cluster").document["config"].optionalText("cluster_id")
+        )
+        let open = try [leader, rest].map { try bench.connect(from: gone, to: $0, as: identity) }
+        for connection in open { #expect(try bench.call(connection, "GET", "/1.0/members").status == 200) }
+        let tunnel = Descriptor(adopting: try self.tunnel(bench, gone, leader, identity, clusterID))
+        #expect(fan_poll_one(tunnel.number, Int32(POLLIN), 300) == 0)
+
+        try cluster.require(on: rest, ["cluster", "remove", bench.name(gone)])
+        #expect(try bench.call(open[0], "GET", "/1.0/members").status == 403)
+        let isRefused = try Formation.holds(within: .seconds(2)) {
+            try bench.call(open[1], "GET", "/1.0/members").status == 403
+        }
+        #expect(isRefused)
+        #expect(fan_poll_one(tunnel.number, Int32(POLLIN), 3000) > 0)
+        var bytes = [UInt8](repeating: 0, count: 16)
+        #expect(unsafe recv(tunnel.number, &bytes, bytes.count, 0) <= 0)
+
+        try bench.expectNothing(on: gone)
+        let digest = try bench.settledDigest(from: leader)
+        let here = "\(bench.address(gone).address)"
+        for number in [leader, rest] {
+            try bench.expectOneLine(on: number, from: here, "a removed member") {
+                let connection = try bench.connect(from: gone, to: number, as: identity)
+                let path = "/1.0/members/\(bench.name(rest))"
+                #expect(try bench.call(connection, "DELETE", path).status == 403)
+            }
+            try bench.expectOneLine(on: number, from: here, "a removed member's tunnel") {
+                let error = #expect(throws: HTTPError.self) {
+                    _ = try self.tunnel(bench, gone, number, identity, clusterID)
+                }
+                guard case .status(let response)? = error?.reason else {
+                    Issue.record("\(String(describing: error))")
+                    return
+                }
+                #expect(response.status == 403)
+            }
+        }
+        #expect(try bench.settledDigest(from: leader) == digest)
+        #expect(try cluster.list(from: rest).members.count == 2)
+    }
+
+    private func tunnel(
+        _ bench: FormationBench,
+        _ source: Int,
+        _ target: Int,
+        _ identity: Identity,
+        _ clusterID: String
+    ) throws -> Int32 {
+        let fingerprint = try bench.clusterFingerprint(on: target)
+        let address = bench.address(target)
+        return try bench.cluster.node(source).namespace.run {
+            try dialUpgraded(
+                to: address,
+                identity: identity,
+                trusting: [fingerprint],
+                path: "/1.0/internal/database",
+                protocol: "fanmesh-database",
+                headers: ["Fanmesh-Cluster": clusterID],
+                timeout: .seconds(5)
+            ).take()
+        }
+    }
+
+    // MARK: What a server withstands
+
+    @Test(.timeLimit(.minutes(3))) func aServerWithstandsWhateverComes() throws {
+        try FormationBench.run("flood", nodes: 3) { bench in
+            let cluster = bench.cluster
+            try cluster.waitUntilOnline()
+            let target = try bench.leader()
+            let stranger = target == 3 ? 2 : 3
+            let process = try #require(cluster.process(.server, on: target))
+            let before = try bench.record(from: target)
+            let slow = try slowConnections(bench, from: stranger, to: target)
+            let began = ContinuousClock.now
+            try oversized(bench, from: stranger, to: target)
+            let memory = try bench.memory(.server, on: target)
+            try flood(bench, from: stranger, to: target)
+            let grown = try bench.memory(.server, on: target) - memory
+            #expect(grown < 64 << 10, "\(grown) KiB more than \(memory) KiB")
+            #expect(process.isRunning)
+            #expect(try bench.record(from: target) == before)
+            for number in 1...3 { try cluster.waitUntilOnline(from: number) }
+
+            // Who takes his time is cut off: ten seconds for a handshake, thirty for a request.
+            let isCut = Formation.holds(within: .seconds(45) - began.duration(to: .now)) {
+                slow.allSatisfy(\.hasInput)
+            }
+            #expect(isCut)
+            for stream in slow { stream.close() }
+            print("security: \(memory) KiB before the flood, \(grown) KiB more after it")
+        }
+    }
+
+    /// Connections that begin and do not go on.
+    private func slowConnections(_ bench: FormationBench, from source: Int, to target: Int) throws -> [SlowStream] {
+        var slow: [SlowStream] = []
+        for count in 0..<6 {
+            let stream = try bench.connectPlain(from: source, to: bench.address(target))
+            try stream.write([[], [22], [22, 3, 1]][count % 3], deadline: .now + .seconds(5))
+            slow.append(.plain(stream))
+        }
+        let identity = try Identity.generate(commonName: "slow")
+        let fingerprint = try bench.clusterFingerprint(on: target)
+        let address = bench.address(target)
+        for head in [
+            "GET /1.0 HTTP/1.1\r\nHos", "POST /1.0/members HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n{",
+        ] {
+            let stream = try bench.cluster.node(source).namespace.run {
+                try TLSStream.connect(to: address, identity: identity, trusting: [fingerprint], timeout: .seconds(5))
+            }
+            try stream.write(Array(head.utf8), deadline: .now + .seconds(5))
+            slow.append(.tls(stream))
+        }
+        return slow
+    }
+
+    private enum SlowStream {
+        case plain(SocketStream)
+        case tls(TLSStream)
+
+        var hasInput: Bool {
+            switch self {
+            case .plain(let stream): stream.hasInput
+            case .tls(let stream): stream.hasInput
+            }
+        }
+
+        func close() {
+            switch self {
+            case .plain(let stream): stream.close()
+            case .tls(let stream): stream.close()
+            }
+        }
+    }
+
+    private func oversized(_ bench: FormationBench, from source: Int, to target: Int) throws {
+        for identity in [try bench.identity(of: source), try Identity.generate(commonName: "large")] {
+            // A body that says how large it is, and heads that are too large: refused, and the connection closed.
+            for (body, path) in [(2 << 20, "/1.0/tokens"), (0, "/1.0/" + String(repeating: "a", count: 40 << 10))] {
+                let connection = try bench.connect(from: source, to: target, as: identity)
+                let response = try? connection.request(
+                    "POST",
+                    path,
+                    body: [UInt8](repeating: 32, count: body),
+                    timeout: .seconds(20)
+                )
+                if let response { #expect([400, 413, 414, 431].contains(response.status), "\(response.status)") }
+                #expect(!connection.isOpen)
+            }
+        }
+        let member = try bench.connect(from: source, to: target, as: bench.identity(of: source))
+        let report = try bench.call(member, "GET", "/1.0/members/\(bench.name(source))").document["report"]
+        let long = report.replacing(["kernel": .string(String(repeating: "k", count: 70 << 10))])
+        let answer = try bench.call(member, "PUT", "/1.0/members/\(bench.name(source))/report", long)
+        #expect(answer.status == 413 && answer.code == "too_large", "\(answer)")
+    }
+
+    private func flood(_ bench: FormationBench, from source: Int, to target: Int) throws {
+        struct Lane: Sendable {
+            var name: String
+            var count: Int
+            var isMalformed = false
+            var open: @Sendable () throws -> any ByteStream
+        }
+        let fingerprint = try bench.clusterFingerprint(on: target)
+        let address = bench.address(target)
+        let namespace = bench.cluster.node(source).namespace
+        let path = "\(bench.cluster.node(target).runtimeDirectory)/server.sock"
+        func tls(_ identity: Identity) -> @Sendable () throws -> any ByteStream {
+            {
+                try namespace.run {
+                    try TLSStream.connect(
+                        to: address,
+                        identity: identity,
+                        trusting: [fingerprint],
+                        timeout: .seconds(20)
+                    )
+                }
+            }
+        }
+        let local: @Sendable () throws -> any ByteStream = {
+            let socket = unsafe fan_unix_connect(path)
+            guard socket >= 0 else { throw HTTPError(.connect(errnoText(-socket)), peer: path) }
+            return SocketStream(adopting: Descriptor(adopting: socket), peer: path)
+        }
+        let stranger = tls(try Identity.generate(commonName: "flood"))
+        let lanes = [
+            Lane(name: "stranger", count: 40_000, open: stranger),
+            Lane(name: "member", count: 25_000, open: tls(try bench.identity(of: source))),
+            Lane(name: "local", count: 30_000, open: local),
+            Lane(name: "malformed", count: 4_700, isMalformed: true, open: local),
+            Lane(name: "malformed over TLS", count: 300, isMalformed: true, open: stranger),
+        ]
+        #expect(lanes.reduce(0) { $0 + $1.count } == 100_000)
+        let began = ContinuousClock.now
+        let end = began + .seconds(60)
+        let outcomes = Monitor<[String: FloodLane.Outcome]>([:])
+        for (seed, lane) in lanes.enumerated() {
+            startThread("flood", stackBytes: 4 << 20) {
+                let flood = FloodLane(bench.validator, open: lane.open)
+                var failure: String?
+                do {
+                    if lane.isMalformed {
+                        try flood.sendMalformed(lane.count, seed: UInt64(seed), until: end)
+                    } else {
+                        try flood.send(lane.count, seed: UInt64(seed), until: end)
+                    }
+                } catch { failure = "\(error)" }
+                var outcome = flood.outcome
+                if let failure { outcome.problems.append(failure) }
+                let result = outcome
+                outcomes.withLock { $0[lane.name] = result }
+            }
+        }
+        let all = outcomes.wait(timeout: .seconds(90)) { $0.count == lanes.count ? $0 : nil }
+        let elapsed = began.duration(to: .now)
+        let done = try #require(all, "the flood did not end")
+        for lane in lanes {
+            let outcome = try #require(done[lane.name])
+            #expect(outcome.sent == lane.count, "\(lane.name): \(outcome.sent) in \(elapsed)")
+            #expect(outcome.problems.isEmpty, "\(lane.name): \(outcome.problems.prefix(3))")
+            if !lane.isMalformed {
+                #expect(outcome.answered >= lane.count * 95 / 100, "\(lane.name): \(outcome.answered)")
+            }
+            let codes = outcome.statuses.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" }
+            print(
+                "security: \(lane.name): \(outcome.answered) of \(outcome.sent) answered, "
+                    + "\(outcome.connections) connections, \(codes.joined(separator: ", "))"
+            )
+        }
+        print("security: 100000 requests in \(elapsed)")
+    }
+}
