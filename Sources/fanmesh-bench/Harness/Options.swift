@@ -47,7 +47,8 @@ struct Options {
             Usage: fanmesh-bench [--smoke] [--format table|markdown] [--only NAME]...
 
             Measures the fanmesh beside this program against its peers, in alternating pairs. Needs root, iperf3, fping,
-            iproute2 and an otherwise idle machine; makes network namespaces and removes them.
+            iproute2, lxd and an otherwise idle machine; makes network namespaces and removes them. Of LXD it starts
+            daemons of its own, with directories of their own, and touches no other.
 
               --smoke          a few short pairs, to show that the measurements work; missed budgets are shown only
               --format FORMAT  table, or markdown for README.md
