@@ -54,6 +54,10 @@ public final class Server: Sendable {
     /// What the listener presents: the cluster's certificate, or the node's own before it has one.
     let presented = Mutex<Identity?>(nil)
     let watchers = WaitList()
+    /// Who was refused when, so that the log is not flooded.
+    let refusals = Mutex<[String: ContinuousClock.Instant]>([:])
+    /// Members are removed one at a time.
+    let removal = Mutex(())
     let workers = WorkerPool(name: "worker", threads: 8)
     let attempts = Mutex(RateLimiter(burst: 10, interval: .seconds(2)))
     private let local = Mutex<HTTPServer?>(nil)

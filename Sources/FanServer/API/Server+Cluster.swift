@@ -43,8 +43,13 @@ extension Server {
                 remedy: "bring it back, or remove it for good: fanmesh cluster remove \(call.name) --force"
             )
         }
-        let member = try leader.remove(call.name)
-        try node.retire(member, leader)
+        let member = try leader.member(call.name)
+        try removal.withLock { _ throws(APIError) in
+            leader.setLeaving(member.id)
+            defer { leader.setLeaving(nil) }
+            try node.retire(member, leader)
+            _ = try leader.remove(call.name)
+        }
         log.notice("member-removed", "'\(member.name)' at \(member.address) is no member any more")
         var message = "'\(member.name)' is no member any more; its certificate is refused from now on"
         if !isLeaving {
@@ -118,9 +123,7 @@ extension Server {
 }
 
 extension ClusterNode {
-    /// Takes a former member's node out of the database, once another has its role.
-    ///
-    /// The member stays up until this is done: of two voters, both are needed for it.
+    /// Takes a member's node out of the database, once another has its role.
     func retire(_ member: Member, _ leader: Leadership) throws(APIError) {
         let deadline = ContinuousClock.now + .seconds(15)
         var last = "it took longer than 15 s"
@@ -132,13 +135,16 @@ extension ClusterNode {
                     log.notice("roles", done)
                 }
                 if try !client.cluster().contains(where: { $0.id == member.id }) { return }
-            } catch { last = "\(error)" }
+            } catch {
+                last = "\(error)"
+                guard !leader.hasEnded, leadership === leader else { throw .noQuorum(last) }
+            }
             sleepThread(for: .milliseconds(50))
         }
         throw APIError(
             .timeout,
-            "'\(member.name)' is no member any more, but its database node could not be taken out: \(last)",
-            remedy: "the leader goes on trying; see 'fanmesh cluster list'"
+            "'\(member.name)' is still a member: its database node could not be taken out: \(last)",
+            remedy: "see 'fanmesh cluster list', and try again"
         )
     }
 

@@ -80,15 +80,29 @@ extension Leadership {
 
     // MARK: the database's nodes
 
+    /// Has a member's node taken out of the database before the member itself goes, or takes that back.
+    ///
+    /// The member stays trusted meanwhile: of two voters, both are needed to become one.
+    func setLeaving(_ id: UInt64?) {
+        model.withLock { $0.leaving = id }
+    }
+
     /// Brings the database's nodes one step nearer to what they should be.
     ///
     /// - Returns: what was done, nil when all is as it should be.
     func adjustRoles(_ client: DatabaseClient) throws(DatabaseError) -> String? {
+        try roles.withLock { _ throws(DatabaseError) in try adjustRolesAlone(client) }
+    }
+
+    private func adjustRolesAlone(_ client: DatabaseClient) throws(DatabaseError) -> String? {
         let servers = try client.cluster()
-        model.withLock { $0.servers = servers }
-        let statuses = statuses()
+        let leaving = model.withLock { model in
+            model.servers = servers
+            return model.leaving
+        }
+        let statuses = statuses().filter { $0.member.id != leaving }
         let members = Dictionary(statuses.map { ($0.member.id, $0) }) { first, _ in first }
-        // A node of nobody: its member was removed. Another takes its role before it goes.
+        // A node of nobody, or of a member that is about to go. Another takes its role before it goes.
         if let orphan = servers.first(where: { members[$0.id] == nil }) {
             let steps = planner(servers, statuses).handover(leaving: orphan.id)
             for case .promote(let id, let name, let role) in steps {
@@ -161,6 +175,10 @@ extension Leadership {
     ///
     /// - Returns: the new leader's name, nil when there is nobody to hand over to.
     func handOver(_ client: DatabaseClient) throws(APIError) -> String? {
+        try roles.withLock { _ throws(APIError) in try handOverAlone(client) }
+    }
+
+    private func handOverAlone(_ client: DatabaseClient) throws(APIError) -> String? {
         do {
             let servers = try client.cluster()
             model.withLock { $0.servers = servers }

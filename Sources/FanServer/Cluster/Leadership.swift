@@ -16,6 +16,8 @@ final class Leadership: Sendable {
         var presence: Presence
         var reports: [String: NodeReport]
         var servers: [DatabaseServer]
+        /// The member whose node is being taken out of the database.
+        var leaving: UInt64?
         var encodedState: (generation: Int, body: [UInt8])?
         /// What was heard of members' disks, by their certificates.
         var pulses: [String: Pulse] = [:]
@@ -30,6 +32,8 @@ final class Leadership: Sendable {
     let epoch: String
     let model: Mutex<Model>
     let heartbeats = WaitList()
+    /// Held while roles change, so that a handover and the usual roles do not undo each other.
+    let roles = Mutex(())
     private let isOver = Mutex(false)
     private let published: @Sendable (ClusterState) -> Void
 
