@@ -305,7 +305,8 @@ final class ClusterNode: Sendable {
             } catch {
                 if [.conflict, .wrongCluster].contains(error.code) { refuse(error) }
                 if error.code == .notAuthorized { beStranger() }
-                heartbeatBell.wait(atMost: error.code == .notAuthorized ? .seconds(2) : .milliseconds(200))
+                let isRemoved = error.code == .notAuthorized && !isJoining
+                heartbeatBell.wait(atMost: isRemoved ? .seconds(2) : .milliseconds(isJoining ? 20 : 200))
             }
         }
     }
