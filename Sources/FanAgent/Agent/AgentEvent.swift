@@ -33,20 +33,3 @@ enum AgentAction: Sendable {
     /// Let others on this host see how the agent stands.
     case publish(AgentStatus)
 }
-
-/// One event, one line.
-struct LogLine: Hashable, Sendable, CustomStringConvertible {
-    /// How bad it is, with the numbers of syslog.
-    enum Level: Int, Sendable {
-        case error = 3
-        case warning = 4
-        case info = 6
-    }
-
-    var level: Level
-    /// A stable short name.
-    var code: String
-    var message: String
-
-    var description: String { "\(level) \(code): \(message)" }
-}

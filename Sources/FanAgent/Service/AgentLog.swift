@@ -13,8 +13,7 @@ struct AgentLog: Sendable {
 
     /// The line as it is written, without its end.
     func text(_ line: LogLine) -> String {
-        let text = line.message.escapingControls()
-        return hasPriorities ? "<\(line.level.rawValue)>\(line.code): \(text)" : "\(line.level) \(line.code): \(text)"
+        line.text(hasPriorities: hasPriorities)
     }
 
     /// Writes a line; one that cannot be written is lost, since there is nobody to tell.

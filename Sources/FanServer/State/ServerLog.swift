@@ -1,25 +1,16 @@
+internal import CLinux
 internal import FanCore
 internal import Glibc
 
-/// One line per event on standard error, with a priority for the journal when it reads along.
+/// Writes the log to standard error, one event a line, with priorities when the journal reads along.
 struct ServerLog: Sendable {
-    /// The priorities of syslog that are used.
-    enum Priority: Int {
-        case error = 3
-        case warning = 4
-        case notice = 5
-        case info = 6
-    }
+    private let hasPriorities = unsafe getenv("JOURNAL_STREAM") != nil
 
-    /// Whether the journal reads standard error, and wants priorities.
-    private let isJournal = unsafe getenv("JOURNAL_STREAM") != nil
-
-    /// Writes one event under a stable code.
-    func write(_ priority: Priority, _ code: String, _ message: String) {
-        let prefix = isJournal ? "<\(priority.rawValue)>" : ""
-        let line = prefix + "\(code): " + message.escapingControls() + "\n"
-        var bytes = Array(line.utf8)
-        _ = unsafe Glibc.write(STDERR_FILENO, &bytes, bytes.count)
+    private func write(_ level: LogLine.Level, _ code: String, _ message: String) {
+        let line = LogLine(level: level, code: code, message: message)
+        let bytes = Array((line.text(hasPriorities: hasPriorities) + "\n").utf8)
+        // One that cannot be written is lost, since there is nobody to tell.
+        _ = unsafe fan_write(STDERR_FILENO, bytes, bytes.count)
     }
 
     func info(_ code: String, _ message: String) { write(.info, code, message) }
