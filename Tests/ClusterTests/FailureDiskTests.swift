@@ -127,6 +127,7 @@ extension FailureTests {
                 "generation": .number(snapshot.generation), "incarnation": .number(try #require(incarnation)),
                 "version": .string(try api.text("version")), "schema_version": .number(schema),
                 "clock_ms": .number(Int64(time(nil)) * 1000 + 3_600_000), "wait_ms": .number(0), "agent": .bool(true),
+                "joining": .bool(false),
                 "run": .string("clock"), "beats": .number(0), "former_beats": .number(1_000_000),
             ]
             let leaderAddress = SocketAddress(lab.cluster.node(leader).address)
