@@ -55,7 +55,7 @@ public final class Server: Sendable {
     let presented = Mutex<Identity?>(nil)
     let watchers = WaitList()
     /// Who was refused when, so that the log is not flooded.
-    let refusals = Mutex<[String: ContinuousClock.Instant]>([:])
+    let refusals = Mutex(RateLimiter(burst: 20, interval: .seconds(3)))
     /// Members are removed one at a time.
     let removal = Mutex(())
     let workers = WorkerPool(name: "worker", threads: 8)

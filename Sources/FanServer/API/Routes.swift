@@ -169,25 +169,14 @@ extension Server {
         case (_, .local), (.anyone, _): return
         case (.local, .remote), (.members, .remote), (.peers, .remote):
             guard access != .local, auth(call) == .member else {
-                if case .remote(let address, let fingerprint) = call.request.peer, isFirstRefusal(address, fingerprint)
+                if case .remote(let address, let fingerprint) = call.request.peer,
+                    // Who goes on trying for ever does not fill the log.
+                    refusals.withLock({ $0.take(String(address.prefix { $0 != ":" }) + fingerprint, at: .now) }) == nil
                 {
                     log.warning("not-authorized", "\(address) with certificate \(fingerprint.prefix(16))… was refused")
                 }
                 throw .notAuthorized
             }
-        }
-    }
-
-    /// Whether a refusal is worth a line: who goes on trying gets one a minute.
-    private func isFirstRefusal(_ address: String, _ fingerprint: String) -> Bool {
-        let now = ContinuousClock.now
-        let source = String(address.prefix { $0 != ":" }) + fingerprint
-        return refusals.withLock { refusals in
-            if refusals.count >= 1024 { refusals = refusals.filter { now - $0.value < .seconds(60) } }
-            if let last = refusals[source], now - last < .seconds(60) { return false }
-            guard refusals.count < 1024 else { return false }
-            refusals[source] = now
-            return true
         }
     }
 
