@@ -58,10 +58,13 @@ struct CommandEnvironment: Sendable {
 }
 
 @Sendable private func processExecute(_ words: [String]) -> Int32 {
-    // Nothing is freed: either this process is another one afterwards, or it ends with an error.
     let arguments = UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>.allocate(capacity: words.count + 1)
     for (index, word) in words.enumerated() { unsafe arguments[index] = strdup(word) }
     unsafe arguments[words.count] = nil
+    defer {
+        for index in words.indices { unsafe free(arguments[index]) }
+        unsafe arguments.deallocate()
+    }
     return unsafe -fan_execute(arguments[0], arguments, fan_environment())
 }
 
