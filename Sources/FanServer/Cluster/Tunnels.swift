@@ -25,8 +25,8 @@ final class Tunnels: Sendable {
             if socket >= 0 { state.open[state.next] = Tunnel(fingerprint: fingerprint, socket: socket) }
             return state.next
         }
-        pump(SocketEnd(adopting: peer), SocketEnd(adopting: own)) { [weak self] in
-            if let tunnel = self?.state.withLock({ $0.open.removeValue(forKey: number) }) { close(tunnel.socket) }
+        pump(SocketEnd(adopting: peer), SocketEnd(adopting: own)) { [self] in
+            if let tunnel = state.withLock({ $0.open.removeValue(forKey: number) }) { close(tunnel.socket) }
         }
     }
 
