@@ -9,11 +9,11 @@ public func sha256Hex(_ bytes: [UInt8]) -> String {
         }
     }
     precondition(result == 0, "sha-256 failed: \(TLSError.text(result))")
-    return hex(digest)
+    return hexadecimal(digest)
 }
 
-/// Lower-case hexadecimal digits.
-func hex(_ bytes: [UInt8]) -> String {
+/// Bytes as lower-case hexadecimal digits, two each.
+public func hexadecimal(_ bytes: [UInt8]) -> String {
     let digits = Array("0123456789abcdef".utf8)
     var text: [UInt8] = []
     text.reserveCapacity(2 * bytes.count)

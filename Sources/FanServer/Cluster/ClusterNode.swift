@@ -472,38 +472,3 @@ final class ClusterNode: Sendable {
         }
     }
 }
-
-/// What is wrong with each database peer, said once until it changes.
-private final class Complaints: Sendable {
-    private let log: ServerLog
-    private let said = Mutex<[String: String]>([:])
-
-    init(_ log: ServerLog) {
-        self.log = log
-    }
-
-    func say(_ address: String, _ cause: String) {
-        guard said.withLock({ $0.updateValue(cause, forKey: address) }) != cause else { return }
-        log.warning("database-peer-lost", cause)
-    }
-
-    func settle(_ address: String) {
-        guard said.withLock({ $0.removeValue(forKey: address) }) != nil else { return }
-        log.notice("database-peer-back", "\(address) answers again")
-    }
-}
-
-/// Whom to trust, shared with the threads of the database.
-final class TrustBox: Sendable {
-    private let value: Mutex<Set<String>>
-
-    init(_ fingerprints: Set<String>) {
-        value = Mutex(fingerprints)
-    }
-
-    /// The fingerprints that a server may have.
-    var fingerprints: Set<String> {
-        get { value.withLock { $0 } }
-        set { value.withLock { $0 = newValue } }
-    }
-}

@@ -233,14 +233,6 @@ final class Leadership: Sendable {
     }
 }
 
-/// Bytes as lower-case hexadecimal digits.
-func hexadecimal(_ bytes: [UInt8]) -> String {
-    bytes.map { byte in
-        let digits = String(byte, radix: 16)
-        return digits.count == 1 ? "0" + digits : digits
-    }.joined()
-}
-
 extension APIError {
     /// Any error that comes out of the layers below, as the API words it.
     init(any error: any Error) {

@@ -166,7 +166,7 @@ enum ClusterEditVerb {
         } catch { throw CommandFailure(operation: error) }
     }
 
-    /// A new directory that nobody else can write to.
+    /// A new directory that nobody else can write to, under /tmp since it lives only as long as the editor.
     private static func temporaryDirectory() throws(FileError) -> String {
         var template = Array("/tmp/fanmesh-XXXXXX".utf8CString)
         let isMade = unsafe template.withUnsafeMutableBufferPointer { buffer in

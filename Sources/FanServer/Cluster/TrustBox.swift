@@ -1,0 +1,16 @@
+internal import Synchronization
+
+/// Whom to trust, shared with the threads of the database.
+final class TrustBox: Sendable {
+    private let value: Mutex<Set<String>>
+
+    init(_ fingerprints: Set<String>) {
+        value = Mutex(fingerprints)
+    }
+
+    /// The fingerprints that a server may have.
+    var fingerprints: Set<String> {
+        get { value.withLock { $0 } }
+        set { value.withLock { $0 = newValue } }
+    }
+}
