@@ -64,6 +64,27 @@ public enum SQL: String, CaseIterable, Sendable {
         ) WITHOUT ROWID
         """
     case createCounters = "CREATE TABLE counters (key TEXT NOT NULL PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID"
+    case createAudit = """
+        CREATE TABLE audit (
+            id INTEGER PRIMARY KEY,
+            at INTEGER NOT NULL,
+            member TEXT NOT NULL,
+            caller TEXT NOT NULL,
+            action TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            detail TEXT NOT NULL,
+            outcome TEXT NOT NULL
+        )
+        """
+    case createRequests = """
+        CREATE TABLE requests (
+            key TEXT NOT NULL PRIMARY KEY,
+            at INTEGER NOT NULL,
+            request TEXT NOT NULL,
+            status INTEGER NOT NULL,
+            answer TEXT NOT NULL
+        ) WITHOUT ROWID
+        """
 
     // MARK: config
 

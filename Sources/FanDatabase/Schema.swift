@@ -21,7 +21,9 @@ public enum Schema {
 
     /// From nothing to version 1, from 1 to 2, and so on; only ever appended to.
     static let migrations = [
-        Migration(.createConfig, .createMembers, .createReports, .createTokens, .createRemoved, .createCounters)
+        Migration(.createConfig, .createMembers, .createReports, .createTokens, .createRemoved, .createCounters),
+        // Who changed what, and the answers to requests that may be repeated.
+        Migration(.createAudit, .createRequests),
     ]
 
     /// Brings the schema up to date, one transaction a version.

@@ -6,6 +6,8 @@ public enum APIErrorCode: String, CaseIterable, Sendable {
     case tokenMalformed = "token_malformed"
     /// The caller may not do this; strangers are told nothing more.
     case notAuthorized = "not_authorized"
+    /// The caller is a member, but not one that may administer the cluster.
+    case notAdministrator = "not_administrator"
     /// The token's time is over.
     case tokenExpired = "token_expired"
     /// Somebody has joined with the token.
@@ -30,6 +32,8 @@ public enum APIErrorCode: String, CaseIterable, Sendable {
     case blocked
     /// The join cannot work; the message says which check failed.
     case rehearsalFailed = "rehearsal_failed"
+    /// What the caller read before it changed it is not what is there any more.
+    case preconditionFailed = "precondition_failed"
     /// The body is too long.
     case tooLarge = "too_large"
     /// Too many attempts, or too many requests at once.
@@ -40,6 +44,10 @@ public enum APIErrorCode: String, CaseIterable, Sendable {
     case noQuorum = "no_quorum"
     /// This server does not lead, and was asked by one that thought so.
     case notLeader = "not_leader"
+    /// This server starts, stops or catches up; the same request may be sent again.
+    case unavailable
+    /// Whether it happened is not known: it may have, or may still happen.
+    case unknown
     /// It took too long; it may have happened.
     case timeout
     /// The disk of the database's leader is full.
@@ -49,14 +57,16 @@ public enum APIErrorCode: String, CaseIterable, Sendable {
     public var status: Int {
         switch self {
         case .badRequest, .tokenMalformed: 400
-        case .notAuthorized, .tokenExpired, .tokenUsed, .tokenRevoked, .tokenUnknown, .wrongCluster: 403
+        case .notAuthorized, .notAdministrator, .tokenExpired, .tokenUsed, .tokenRevoked, .tokenUnknown, .wrongCluster:
+            403
         case .notFound: 404
         case .conflict, .notConfigured, .alreadyConfigured, .agentMissing, .blocked, .rehearsalFailed: 409
+        case .preconditionFailed: 412
         case .tooLarge: 413
         case .rateLimited: 429
         case .failed: 500
-        case .noQuorum, .notLeader: 503
-        case .timeout: 504
+        case .noQuorum, .notLeader, .unavailable: 503
+        case .timeout, .unknown: 504
         case .diskFull: 507
         }
     }

@@ -42,8 +42,13 @@ public enum OpenAPI {
         var errors: [APIErrorCode] = []
     }
 
-    private static let leaderErrors: [APIErrorCode] = [.notConfigured, .noQuorum, .notLeader, .wrongCluster]
-    private static let writeErrors = leaderErrors + [.blocked, .conflict, .diskFull]
+    private static let leaderErrors: [APIErrorCode] = [
+        .notConfigured, .noQuorum, .notLeader, .unavailable, .wrongCluster,
+    ]
+    private static let writeErrors =
+        leaderErrors + [
+            .blocked, .conflict, .preconditionFailed, .notAdministrator, .unknown, .diskFull,
+        ]
     private static let tokenErrors: [APIErrorCode] = [
         .tokenMalformed, .tokenExpired, .tokenUsed, .tokenRevoked, .tokenUnknown, .wrongCluster,
     ]

@@ -54,6 +54,15 @@ struct Call: Sendable {
         return escaped(request.path) + "?" + query.joined(separator: "&")
     }
 
+    /// The headers that go along when the leader answers in this server's place.
+    var forwardedHeaders: HTTPHeaders {
+        var headers: HTTPHeaders = ["Fanmesh-Forwarded": "1"]
+        for name in ["If-Match", "Idempotency-Key"] {
+            if let value = request.headers[name] { headers[name] = value }
+        }
+        return headers
+    }
+
     private func escaped(_ text: String) -> String {
         text.utf8.map { byte in
             let isPlain =
@@ -150,6 +159,7 @@ extension Server {
                 route.method,
                 call.target,
                 body,
+                headers: call.forwardedHeaders,
                 unless: { node.leadership != nil }
             )
             if let response {

@@ -109,6 +109,7 @@ final class LeaderLink: Sendable {
         _ method: String,
         _ target: String,
         _ body: [UInt8]?,
+        headers: HTTPHeaders = ["Fanmesh-Forwarded": "1"],
         patience: Duration = LeaderLink.patience,
         unless isLeading: () -> Bool = { false }
     ) throws(APIError) -> HTTPResponse? {
@@ -124,7 +125,7 @@ final class LeaderLink: Sendable {
                         method,
                         target,
                         body,
-                        headers: ["Fanmesh-Forwarded": "1"],
+                        headers: headers,
                         timeout: max(deadline - .now, .milliseconds(100))
                     )
                     guard response.status == 503 else { return response }
