@@ -276,7 +276,7 @@ final class SharedCount: Sendable {
         let nodes = try Nodes()
         try nodes.start(1)
         let old = Self.database(nodes, Schema.migrations)
-        let members = [try Self.member(1, schema: 1), try Self.member(2, schema: 1)]
+        let members = [try Self.member(1, schema: Schema.version), try Self.member(2, schema: Schema.version)]
         try old.write { transaction in for member in members { try transaction.insert(member) } }
         old.stop()
         let new = Self.database(nodes, Schema.migrations + [Self.second])
@@ -286,14 +286,14 @@ final class SharedCount: Sendable {
         }
         #expect(error.reason == .schemaBlocked && error.description.contains("node1, node2"))
         try new.write(toleratesOldSchema: true) { transaction in
-            try transaction.announce("node1", version: "2", schema: 2)
+            try transaction.announce("node1", version: "2", schema: Schema.version + 1)
         }
         let second = try #require(throws: DatabaseError.self) {
             try new.write { transaction in try transaction.bumpGeneration() }
         }
         #expect(second.description.contains("and node2 must"))
         try new.write(toleratesOldSchema: true) { transaction in
-            try transaction.announce("node2", version: "2", schema: 2)
+            try transaction.announce("node2", version: "2", schema: Schema.version + 1)
         }
         #expect(try new.write { transaction in try transaction.bumpGeneration() } == 1)
         #expect(try new.read { transaction in try transaction.query(text: "SELECT a FROM second") } == [[.integer(2)]])
@@ -310,7 +310,7 @@ final class SharedCount: Sendable {
         let error = try #require(throws: DatabaseError.self) {
             try old.write(toleratesOldSchema: true) { transaction in try transaction.bumpGeneration() }
         }
-        #expect(error.reason == .schemaTooNew && error.description.contains("version 2"))
+        #expect(error.reason == .schemaTooNew && error.description.contains("version \(Schema.version + 1)"))
     }
 
     @Test func aMigrationThatFailsChangesNothing() throws {
