@@ -214,7 +214,7 @@ struct LinearizabilitySearch {
         _ possible: [String],
         _ operations: [RegisterOperation]
     ) -> LinearizabilityViolation {
-        let sources = operations.filter { $0.isWrite && $0.value == read.value }
+        let sources = operations.filter { $0.isWrite && $0.value == read.value && $0.called < read.answered }
         let since = sources.filter { $0.outcome == .done }.map(\.answered).max() ?? .min
         let missing = operations.filter {
             $0.isWrite && $0.outcome == .done && $0.called > since && $0.answered < read.called
