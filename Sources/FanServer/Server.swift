@@ -56,6 +56,8 @@ public final class Server: Sendable {
     let watchers = WaitList()
     /// Who was refused when, so that the log is not flooded.
     let refusals = Mutex(RateLimiter(burst: 20, interval: .seconds(3)))
+    /// Whether the others are being asked if this node was removed.
+    let isCheckingRemoval = Mutex(false)
     /// Members are removed one at a time.
     let removal = Mutex(())
     let workers = WorkerPool(name: "worker", threads: 8)
@@ -130,6 +132,7 @@ public final class Server: Sendable {
             watchers.expire(at: now)
             let current = state.withLock { ($0.node, $0.failure, $0.isBusy) }
             current.0?.leadership?.heartbeats.expire(at: now)
+            current.0?.tunnels.expire(at: now)
             if current.0 == nil, current.1 != nil, !current.2, now >= retry {
                 retry = now + .seconds(5)
                 resume()

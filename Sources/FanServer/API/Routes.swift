@@ -37,6 +37,21 @@ struct Call: Sendable {
     /// The first name in the path.
     var name: String { names.first ?? "" }
 
+    /// The member that calls: by its certificate, or this node's own for its local socket.
+    var member: Member? {
+        guard let node = server.state.withLock({ $0.node }) else { return nil }
+        switch request.peer {
+        case .local: return node.state.members.first { $0.name == node.membership.name }
+        case .remote(_, let fingerprint): return node.state.members.first { $0.fingerprint == fingerprint }
+        }
+    }
+
+    /// Whether it came over this node's own socket.
+    var isLocal: Bool {
+        if case .local = request.peer { return true }
+        return false
+    }
+
     /// The body as a document.
     func body() throws(APIError) -> Document {
         guard !request.body.isEmpty else { return [:] }
@@ -151,7 +166,8 @@ extension Server {
                 call.responder.respond(HTTPResponse(status: route.status, document: try handler(leadership, call)))
                 return
             }
-            guard call.request.headers["Fanmesh-Forwarded"] == nil else {
+            // What another member asks for would be sent on in this member's name, and with its rights.
+            guard call.isLocal || route.method == "GET" && call.request.headers["Fanmesh-Forwarded"] == nil else {
                 throw APIError(.notLeader, "'\(node.membership.name)' does not lead the database")
             }
             let body = call.request.body.isEmpty ? nil : call.request.body
@@ -178,6 +194,10 @@ extension Server {
         case (.peers, .local): throw APIError(.badRequest, "this path is for other members")
         case (_, .local), (.anyone, _): return
         case (.local, .remote), (.members, .remote), (.peers, .remote):
+            // Who is a member is not known before the membership was taken up again.
+            guard state.withLock({ $0.node != nil }) else {
+                throw APIError(.unavailable, "this server is not ready", remedy: "try again in a moment")
+            }
             guard access != .local, auth(call) == .member else {
                 if case .remote(let address, let fingerprint) = call.request.peer,
                     // Who goes on trying for ever does not fill the log.

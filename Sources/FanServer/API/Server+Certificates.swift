@@ -1,6 +1,7 @@
 internal import FanCore
 internal import FanDatabase
 internal import FanHTTP
+internal import FanSystem
 internal import FanTLS
 internal import Synchronization
 
@@ -85,6 +86,15 @@ extension Server {
     /// Another member, which leads, says which step to take.
     func takeCertificate(_ call: Call) throws(APIError) -> Document {
         let node = try member()
+        guard let caller = call.member else { throw .notAuthorized }
+        let deadline = ContinuousClock.now + .seconds(2)
+        while !node.isLed(by: caller) {
+            guard ContinuousClock.now < deadline else {
+                log.warning("certificate-refused", "'\(caller.name)' sent a certificate and does not lead")
+                throw APIError(.notLeader, "'\(caller.name)' does not lead the database, as far as is known here")
+            }
+            sleepThread(for: .milliseconds(50))
+        }
         do {
             let body = try call.body()
             guard try body.text("cluster_id") == node.membership.clusterID else {

@@ -32,7 +32,8 @@ extension Server {
     /// Takes a member out, from elsewhere.
     func remove(_ call: Call, _ leader: Leadership) throws(APIError) -> Document {
         let isForced = call.request.query["force"].map { $0 != "0" } ?? false
-        let isLeaving = call.request.query["leaving"].map { $0 != "0" } ?? false
+        // Only a member itself leaves; all others are removed.
+        let isLeaving = call.request.query["leaving"].map { $0 != "0" } ?? false && call.member?.name == call.name
         let node = try member()
         if call.name == node.membership.name { return try removeLeader(node, leader) }
         let status = leader.statuses().first { $0.member.name == call.name }
@@ -101,24 +102,12 @@ extension Server {
     }
 
     /// Forgets the cluster that this node was removed from.
-    private func forgetRemoved() {
+    func forgetRemoved() {
         do throws(APIError) {
             try exclusively { () throws(APIError) in
                 do { try forget() } catch { throw APIError(any: error) }
             }
         } catch { log.error("not-forgotten", "\(error)") }
-    }
-
-    /// Another member says that this one was removed.
-    func beRemoved(_ call: Call) throws(APIError) -> Document {
-        let node = try member()
-        let clusterID: String
-        do { clusterID = try call.body().text("cluster_id") } catch { throw APIError(any: error) }
-        guard clusterID == node.membership.clusterID else { throw APIError(.wrongCluster, "another cluster is meant") }
-        log.notice("removed", "this node was removed from its cluster")
-        // The answer goes out on the listener that is about to close.
-        housekeep { [self] in forgetRemoved() }
-        return ["schema": "fanmesh.removal/v1", "name": .string(node.membership.name)]
     }
 }
 
@@ -243,6 +232,7 @@ extension Leadership {
 
     /// Takes a report that came over the API.
     func receive(_ call: Call) throws(APIError) -> Document {
+        if case .remote = call.request.peer, call.member?.name != call.name { throw .notAuthorized }
         guard call.request.body.count <= NodeReport.maximumBytes else {
             throw APIError(.tooLarge, "the report has \(call.request.body.count) bytes, at most 65536 are taken")
         }

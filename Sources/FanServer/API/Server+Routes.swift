@@ -252,13 +252,8 @@ extension Server {
         let node = try member()
         let heartbeat: Heartbeat
         do { heartbeat = try Heartbeat(try call.body()) } catch { throw APIError(any: error) }
-        // A member speaks for itself alone.
-        if case .remote(_, let fingerprint) = call.request.peer,
-            let known = node.state.members.first(where: { $0.name == heartbeat.name }),
-            known.fingerprint != fingerprint
-        {
-            throw .notAuthorized
-        }
+        // A member speaks for itself alone, and what nobody is called is nobody's.
+        guard call.member?.name == heartbeat.name else { throw .notAuthorized }
         guard let leadership = node.leadership else {
             guard let leader = node.link.leader, leader != node.membership.address else {
                 throw APIError(.notLeader, "'\(node.membership.name)' knows no leader")
@@ -298,8 +293,20 @@ extension Server {
         }
         let own: Int32
         do throws(DatabaseError) { own = try node.database.connectLocally() } catch { throw APIError(error) }
-        call.responder.upgrade(to: ClusterNode.databaseProtocol) { peer in
-            node.tunnels.join(peer, own, of: fingerprint)
+        call.responder.upgrade(to: ClusterNode.databaseProtocol) { [self] peer in
+            node.tunnels.join(
+                peer,
+                own,
+                of: fingerprint,
+                judge: { message throws(PeerStream.Refusal) in try node.judge(message, from: fingerprint) },
+                refused: { [weak self] refusal in
+                    guard let self, refusals.withLock({ $0.take("tunnel \(fingerprint)", at: .now) }) == nil else {
+                        return
+                    }
+                    let name = node.state.members.first { $0.fingerprint == fingerprint }?.name ?? "a former member"
+                    log.warning("tunnel-refused", "the database connection of '\(name)' was cut: \(refusal)")
+                }
+            )
         }
     }
 
@@ -333,5 +340,21 @@ extension ClusterNode {
         }
         guard let leadership else { throw .noQuorum("the leadership changed while it was asked") }
         return try here(leadership)
+    }
+}
+
+extension ClusterNode {
+    /// Judges what another member says to this node's database: it speaks for its own database node alone.
+    func judge(_ message: PeerStream.Message, from fingerprint: String) throws(PeerStream.Refusal) {
+        guard let member = state.members.first(where: { $0.fingerprint == fingerprint }) else {
+            throw PeerStream.Refusal("its certificate is no member's")
+        }
+        switch message {
+        case .connect(let id, let address):
+            guard id == member.id, address == member.address.description else {
+                throw PeerStream.Refusal("it says that it is node \(id) at \(address.prefix(64).debugDescription)")
+            }
+        case .raft: break
+        }
     }
 }

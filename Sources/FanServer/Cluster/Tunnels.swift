@@ -1,13 +1,21 @@
+internal import FanDatabase
 internal import FanSystem
 internal import Glibc
 internal import Synchronization
 
 /// The database connections that other members opened, by the certificate they came with.
 final class Tunnels: Sendable {
+    /// How long a peer may take to say that it is a database node.
+    static let openingTime: Duration = .seconds(5)
+    /// How many connections a member may have: it needs one, and a second while the first is not yet found broken.
+    static let connectionsEach = 4
+
     private struct Tunnel {
         var fingerprint: String
         /// A second descriptor of the database's end: the first is the pump's, and may be gone at any time.
         var socket: Int32
+        var peer: PeerEnd
+        var opened = ContinuousClock.now
     }
 
     private struct State {
@@ -18,14 +26,34 @@ final class Tunnels: Sendable {
     private let state = Mutex(State())
 
     /// Joins a peer's connection with the database's own; takes both over.
-    func join(_ peer: Int32, _ own: Int32, of fingerprint: String) {
+    ///
+    /// - Parameters:
+    ///   - peer: the peer's connection.
+    ///   - own: the database's.
+    ///   - fingerprint: the certificate that the peer came with.
+    ///   - judge: asked about every message of the peer before the database gets it.
+    ///   - refused: told why the connection was cut.
+    func join(
+        _ peer: Int32,
+        _ own: Int32,
+        of fingerprint: String,
+        judge: @escaping PeerEnd.Judge,
+        refused: @escaping @Sendable (PeerStream.Refusal) -> Void
+    ) {
         let socket = fcntl(own, F_DUPFD_CLOEXEC, 0)
+        let end = PeerEnd(SocketEnd(adopting: peer), judge: judge, refused: refused)
         let number = state.withLock { state in
             state.next += 1
-            if socket >= 0 { state.open[state.next] = Tunnel(fingerprint: fingerprint, socket: socket) }
+            if socket >= 0 {
+                let others = state.open.filter { $0.value.fingerprint == fingerprint }
+                for (_, tunnel) in others.sorted(by: { $0.key > $1.key }).dropFirst(Self.connectionsEach - 1) {
+                    shutdown(tunnel.socket, CInt(SHUT_RDWR))
+                }
+                state.open[state.next] = Tunnel(fingerprint: fingerprint, socket: socket, peer: end)
+            }
             return state.next
         }
-        pump(SocketEnd(adopting: peer), SocketEnd(adopting: own)) { [self] in
+        pump(end, SocketEnd(adopting: own)) { [self] in
             if let tunnel = state.withLock({ $0.open.removeValue(forKey: number) }) { close(tunnel.socket) }
         }
     }
@@ -38,4 +66,60 @@ final class Tunnels: Sendable {
             }
         }
     }
+
+    /// Cuts the connections on which nobody has said in time which database node it is.
+    func expire(at now: ContinuousClock.Instant) {
+        state.withLock { state in
+            for tunnel in state.open.values
+            where tunnel.opened + Self.openingTime < now && !tunnel.peer.isConnected {
+                shutdown(tunnel.socket, CInt(SHUT_RDWR))
+            }
+        }
+    }
+}
+
+/// A peer's end of a tunnel: what it sends reaches the database only as long as it is Raft's.
+final class PeerEnd: PumpEnd {
+    /// Throws to refuse a message, and the connection with it; it must not block.
+    typealias Judge = @Sendable (PeerStream.Message) throws(PeerStream.Refusal) -> Void
+
+    private let socket: SocketEnd
+    private let judge: Judge
+    private let refused: @Sendable (PeerStream.Refusal) -> Void
+    private let stream = Mutex(PeerStream())
+
+    init(
+        _ socket: SocketEnd,
+        judge: @escaping Judge,
+        refused: @escaping @Sendable (PeerStream.Refusal) -> Void
+    ) {
+        self.socket = socket
+        self.judge = judge
+        self.refused = refused
+    }
+
+    /// Whether the peer said which database node it is, and was believed.
+    var isConnected: Bool { stream.withLock { $0.isConnected } }
+
+    var descriptor: Int32 { socket.descriptor }
+    var hasBuffered: Bool { socket.hasBuffered }
+    var hasUnsent: Bool { socket.hasUnsent }
+
+    func receive(into buffer: inout [UInt8]) -> PumpResult {
+        let result = socket.receive(into: &buffer)
+        guard case .moved(let count) = result else { return result }
+        let bytes = buffer[..<count]
+        do throws(PeerStream.Refusal) {
+            try stream.withLock { stream throws(PeerStream.Refusal) in try stream.inspect(bytes, judge) }
+            return result
+        } catch {
+            refused(error)
+            return .failed
+        }
+    }
+
+    func send(_ buffer: [UInt8], _ range: Range<Int>) -> PumpResult { socket.send(buffer, range) }
+    func flush() -> PumpResult { socket.flush() }
+    func finish() { socket.finish() }
+    func close() { socket.close() }
 }

@@ -1,0 +1,185 @@
+/// What a peer says on its connection to this node's database, followed byte by byte: first the Raft connect, then
+/// Raft's messages, and nothing else at any time.
+///
+/// The same port of the database takes the requests of clients, which may do anything. A connection that was handed to
+/// Raft never goes back to them, but Raft's own decoder believes every length that it reads, so that those are checked
+/// here as well.
+///
+/// Bytes may be passed on as soon as ``inspect(_:_:)`` let them through: a message has no effect before its last byte,
+/// and that one is never let through unjudged.
+public struct PeerStream: Sendable {
+    /// What a peer said.
+    public enum Message: Hashable, Sendable {
+        /// It is this database node, and Raft's messages follow.
+        case connect(id: UInt64, address: String)
+        /// A message of Raft.
+        case raft(RaftMessage, term: UInt64)
+    }
+
+    /// Why nothing more of a connection is passed on.
+    public struct Refusal: Error, Equatable, Sendable, CustomStringConvertible {
+        /// What was wrong.
+        public let description: String
+
+        /// Words a refusal.
+        public init(_ description: String) {
+            self.description = description
+        }
+    }
+
+    private enum Phase {
+        case greeting
+        case connect
+        case preamble
+        case head(RaftMessage, bytes: Int)
+        case payload(UInt64)
+    }
+
+    private var phase = Phase.greeting
+    /// What was seen of the part that is being read.
+    private var part: [UInt8] = []
+
+    /// The bytes before Raft's first message: the protocol's version, a head, a number, and a short address.
+    static let longestOpening = 8 + 8 + 8 + 64
+    /// The most bytes of a message's head: some 500,000 entries.
+    static let longestHead = 8 << 20
+    private static let connectRequest: UInt8 = 11
+
+    /// The beginning of a connection.
+    public init() {}
+
+    /// Whether the Raft connect came and was let through.
+    public var isConnected: Bool {
+        switch phase {
+        case .greeting, .connect: false
+        case .preamble, .head, .payload: true
+        }
+    }
+
+    /// Looks at the next bytes before they are passed on.
+    ///
+    /// - Parameters:
+    ///   - bytes: what came.
+    ///   - judge: called once for each message, when its head is complete; it throws to refuse it.
+    /// - Throws: ``Refusal``; none of these bytes may be passed on then, nor any later ones.
+    public mutating func inspect(
+        _ bytes: ArraySlice<UInt8>,
+        _ judge: (Message) throws(Refusal) -> Void
+    ) throws(Refusal) {
+        var rest = bytes
+        while !rest.isEmpty {
+            switch phase {
+            case .greeting:
+                guard collect(&rest, 16) else { continue }
+                guard word(0) == 1 else { throw Refusal("it does not begin with version 1 of the protocol") }
+                guard part[12] == Self.connectRequest else {
+                    throw Refusal("it sent request \(part[12]), which is a client's")
+                }
+                let words = Int(part[8]) | Int(part[9]) << 8 | Int(part[10]) << 16 | Int(part[11]) << 24
+                guard words >= 2, words * 8 <= Self.longestOpening - 16, part[13...15].allSatisfy({ $0 == 0 }) else {
+                    throw Refusal("its connect has \(words) words")
+                }
+                phase = .connect
+            case .connect:
+                let length = 16 + 8 * Int(part[8])
+                guard collect(&rest, length) else { continue }
+                let text = part[24...]
+                let end = text.firstIndex(of: 0)
+                guard let end, text[end...].allSatisfy({ $0 == 0 }), text.endIndex - end <= 8,
+                    let address = String(validating: text[..<end], as: UTF8.self)
+                else { throw Refusal("its connect has no address") }
+                try judge(.connect(id: word(16), address: address))
+                begin(.preamble)
+            case .preamble:
+                guard collect(&rest, 16) else { continue }
+                // A type, and the version of its layout; the bytes between are not used.
+                guard let message = RaftMessage(rawValue: part[0]), part[1] == 0,
+                    part[3..<8].allSatisfy({ $0 == 0 }), part[2] <= 2
+                else { throw Refusal("it sent no message of Raft") }
+                let length = word(8)
+                guard message.headLengths.contains(length) else {
+                    throw Refusal("the head of its \(message) has \(length) bytes")
+                }
+                begin(.head(message, bytes: Int(length)))
+            case .head(let message, let length):
+                guard collect(&rest, length) else { continue }
+                let payload = try payloadLength(message)
+                try judge(.raft(message, term: word(0)))
+                begin(payload == 0 ? .preamble : .payload(payload))
+            case .payload(let missing):
+                let taken = min(UInt64(rest.count), missing)
+                rest = rest.dropFirst(Int(taken))
+                phase = taken == missing ? .preamble : .payload(missing - taken)
+            }
+        }
+    }
+
+    /// Takes bytes until the part has so many.
+    private mutating func collect(_ rest: inout ArraySlice<UInt8>, _ length: Int) -> Bool {
+        let missing = max(0, length - part.count)
+        part += rest.prefix(missing)
+        rest = rest.dropFirst(missing)
+        return part.count >= length
+    }
+
+    private mutating func begin(_ next: Phase) {
+        part = []
+        phase = next
+    }
+
+    private func word(_ position: Int) -> UInt64 {
+        (0..<8).reduce(0) { $0 | UInt64(part[position + $1]) << UInt64(8 * $1) }
+    }
+
+    /// How many bytes follow a message's head, which must hold exactly what it says that it holds.
+    private func payloadLength(_ message: RaftMessage) throws(Refusal) -> UInt64 {
+        switch message {
+        case .appendEntriesResult, .requestVote, .requestVoteResult, .timeoutNow: return 0
+        case .appendEntries:
+            let count = word(32)
+            guard count <= UInt64(Self.longestHead / 16), part.count == 48 + 16 * Int(count) else {
+                throw Refusal("its entries are \(count), in \(part.count) bytes")
+            }
+            return (0..<Int(count)).reduce(0) { $0 + (word(40 + 16 * $1 + 8) >> 32) }
+        case .installSnapshot:
+            let configuration = word(32)
+            guard configuration > 0, configuration <= UInt64(Self.longestHead),
+                part.count == 56 + Int(configuration)
+            else { throw Refusal("the configuration of its snapshot has \(configuration) bytes") }
+            let length = word(40 + Int(configuration))
+            guard length <= 1 << 40 else { throw Refusal("its snapshot has \(length) bytes") }
+            return length
+        }
+    }
+}
+
+/// The messages of Raft, by their numbers on the wire.
+public enum RaftMessage: UInt8, Sendable {
+    /// A leader's entries, or its sign of life.
+    case appendEntries = 1
+    /// The answer to that.
+    case appendEntriesResult = 2
+    /// A candidate asks for a vote.
+    case requestVote = 3
+    /// The answer to that.
+    case requestVoteResult = 4
+    /// A leader's snapshot.
+    case installSnapshot = 5
+    /// A leader hands its part over.
+    case timeoutNow = 6
+
+    /// Whether it only answers; all others make the receiver follow, vote or store.
+    public var isAnswer: Bool { self == .appendEntriesResult || self == .requestVoteResult }
+
+    /// How long its head may be, in bytes.
+    var headLengths: ClosedRange<UInt64> {
+        switch self {
+        case .appendEntries: 48...UInt64(PeerStream.longestHead)
+        case .appendEntriesResult: 32...32
+        case .requestVote: 40...40
+        case .requestVoteResult: 24...24
+        case .installSnapshot: 64...UInt64(PeerStream.longestHead)
+        case .timeoutNow: 24...24
+        }
+    }
+}

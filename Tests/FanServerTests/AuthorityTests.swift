@@ -1,0 +1,200 @@
+import CLinux
+import FanCore
+import FanDatabase
+import FanHTTP
+import FanSystem
+import FanTLS
+import Glibc
+import Testing
+
+@testable import FanServer
+
+/// What a member may do to the others with its own certificate: nothing.
+///
+/// README's threat model, "Members and the database", has a sentence for each of these.
+@Suite(.serialized) struct AuthorityTests {
+    /// Three members that all vote; the third is the one that means harm.
+    private func withThree(_ body: (TestServers, [TestServers.Node]) throws -> Void) throws {
+        let servers = try TestServers()
+        defer { servers.tearDown() }
+        let first = try servers.addFirst()
+        let nodes = [first, try servers.join(through: first), try servers.join(through: first)]
+        #expect(
+            try eventually {
+                let rows = try first.call("GET", "/1.0/members").document.list("members")
+                return try rows.count == 3 && rows.allSatisfy { try $0.text("role") == "voter" }
+            }
+        )
+        try body(servers, nodes)
+    }
+
+    private func identity(_ node: TestServers.Node) throws -> Identity {
+        try #require(try node.server.directory.identity(.node))
+    }
+
+    private func trusted(_ node: TestServers.Node) throws -> String {
+        try #require(try node.server.directory.identity(.cluster)).fingerprint
+    }
+
+    private func tunnel(from source: TestServers.Node, to target: TestServers.Node) throws -> Int32 {
+        let membership = try #require(try target.server.directory.membership())
+        return try dialUpgraded(
+            to: target.address,
+            identity: identity(source),
+            trusting: [trusted(target)],
+            path: "/1.0/internal/database",
+            protocol: "fanmesh-database",
+            headers: ["Fanmesh-Cluster": membership.clusterID],
+            timeout: .seconds(5)
+        ).take()
+    }
+
+    /// Whether the other side closes a connection in time.
+    private func isCut(_ socket: Int32, within milliseconds: Int32 = 3000) -> Bool {
+        guard fan_poll_one(socket, Int32(POLLIN), milliseconds) > 0 else { return false }
+        var bytes = [UInt8](repeating: 0, count: 64)
+        return unsafe recv(socket, &bytes, bytes.count, 0) <= 0
+    }
+
+    @Test func noSQLPassesATunnel() throws {
+        try withThree { _, nodes in
+            let roles = try nodes[0].call("GET", "/1.0/members").document.list("members").map { try $0.text("role") }
+            for target in nodes[..<2] {
+                for attack in [
+                    { (client: DatabaseClient) throws in _ = try client.cluster() },
+                    { (client: DatabaseClient) throws in _ = try client.leader() },
+                    { (client: DatabaseClient) throws in try client.assign(id: 2, role: .spare) },
+                    { (client: DatabaseClient) throws in try client.transfer(to: 2) },
+                    { (client: DatabaseClient) throws in
+                        try client.open()
+                        try client.execute("UPDATE config SET value = '8.0.0.0/8' WHERE key = 'overlay'")
+                    },
+                ] {
+                    let client = DatabaseClient(
+                        descriptor: try tunnel(from: nodes[2], to: target),
+                        timeout: .seconds(2)
+                    )
+                    let error = #expect(throws: DatabaseError.self) { try attack(client) }
+                    #expect(error?.reason == .closed, "\(String(describing: error))")
+                }
+            }
+            let list = try nodes[0].call("GET", "/1.0/members").document
+            #expect(try list.list("members").map { try $0.text("role") } == roles)
+            let config = try nodes[0].call("GET", "/1.0/cluster").document.optionalObject("config")
+            #expect(try config?.text("overlay") == "240.0.0.0/8")
+        }
+    }
+
+    @Test func aTunnelIsForTheMembersOwnDatabaseNode() throws {
+        try withThree { _, nodes in
+            func text(_ text: String) -> [UInt8] {
+                let bytes = Array(text.utf8) + [0]
+                return bytes + [UInt8](repeating: 0, count: (8 - bytes.count % 8) % 8)
+            }
+            func connect(_ id: UInt8, _ address: String) -> [UInt8] {
+                let body = [id, 0, 0, 0, 0, 0, 0, 0] + text(address)
+                return [1, 0, 0, 0, 0, 0, 0, 0, UInt8(body.count / 8), 0, 0, 0, 11, 0, 0, 0] + body
+            }
+            func send(_ bytes: [UInt8]) throws -> Descriptor {
+                let socket = Descriptor(adopting: try tunnel(from: nodes[2], to: nodes[0]))
+                #expect(
+                    unsafe Glibc.send(socket.number, bytes, bytes.count, Int32(truncatingIfNeeded: MSG_NOSIGNAL))
+                        == bytes.count
+                )
+                return socket
+            }
+            let own = try send(connect(3, "\(nodes[2].address)"))
+            #expect(!isCut(own.number, within: 500))
+            for bytes in [
+                connect(2, "\(nodes[1].address)"), connect(3, "\(nodes[1].address)"),
+                connect(2, "\(nodes[2].address)"), connect(9, "\(nodes[2].address)"),
+                connect(3, "\(nodes[2].address)") + connect(3, "\(nodes[2].address)"),
+            ] {
+                let socket = try send(bytes)
+                #expect(isCut(socket.number))
+            }
+            // Who says nothing is not waited for.
+            let silent = try send([1, 0, 0])
+            #expect(isCut(silent.number, within: 7000))
+            #expect(try nodes[0].call("GET", "/1.0/members").document.flag("quorum"))
+        }
+    }
+
+    @Test func aMemberSpeaksForItself() throws {
+        try withThree { _, nodes in
+            let (own, trusted) = (try identity(nodes[2]), try trusted(nodes[0]))
+            let report = NodeReport(nodeID: nodes[1].nodeID, version: "1", kernel: "6").document
+            let clusterID = try #require(try nodes[0].server.directory.membership()).clusterID
+            func beat(_ name: String) -> Document {
+                [
+                    "name": .string(name), "cluster_id": .string(clusterID), "generation": 0, "incarnation": 1_000,
+                    "version": "9", "schema_version": 1, "clock_ms": 0, "wait_ms": 0, "agent": true, "joining": false,
+                ]
+            }
+            for target in nodes[..<2] {
+                for name in ["node1", "node2", "nobody"] {
+                    for (method, path, body) in [
+                        ("PUT", "/1.0/members/\(name)/report", report), ("POST", "/1.0/internal/heartbeat", beat(name)),
+                    ] {
+                        let answer = try target.callRemotely(own, trusting: trusted, method, path, body)
+                        // Only the leader takes reports of others, and nobody sends them on in its own name.
+                        let isSentOn = method == "PUT" && target !== nodes[0]
+                        #expect(answer.status == (isSentOn ? 503 : 403), "\(path) of \(name): \(answer.document.json)")
+                    }
+                }
+                // Its own is taken, where nobody else has to send it on.
+                let mine = NodeReport(nodeID: nodes[2].nodeID, version: "1", kernel: "6").document
+                let path = "/1.0/members/node3/report"
+                let answer = try target.callRemotely(own, trusting: trusted, "PUT", path, mine)
+                #expect(answer.status == (target === nodes[0] ? 200 : 503), "\(answer.document.json)")
+            }
+        }
+    }
+
+    @Test func aCertificateComesFromTheLeaderAlone() throws {
+        try withThree { _, nodes in
+            let next = try Identity.generate(commonName: "fanmesh-cluster")
+            let clusterID = try #require(try nodes[0].server.directory.membership()).clusterID
+            let order: Document = [
+                "cluster_id": .string(clusterID), "step": "use", "certificate": .string(next.certificatePEM),
+                "key": .string(next.keyPEM),
+            ]
+            let (own, trusted) = (try identity(nodes[2]), try trusted(nodes[0]))
+            for target in nodes[..<2] {
+                let path = "/1.0/internal/certificate"
+                let answer = try target.callRemotely(own, trusting: trusted, "POST", path, order)
+                #expect(answer.status == 503, "\(answer.document.json)")
+                #expect(try target.server.directory.identity(.cluster)?.fingerprint == trusted)
+            }
+            #expect(try nodes[0].call("POST", "/1.0/cluster/rotate").status == 200)
+        }
+    }
+
+    @Test func nobodyIsRemovedByHearsay() throws {
+        try withThree { _, nodes in
+            let (own, trusted) = (try identity(nodes[2]), try trusted(nodes[0]))
+            let clusterID = try #require(try nodes[0].server.directory.membership()).clusterID
+            for target in nodes[..<2] {
+                let answer = try target.callRemotely(
+                    own,
+                    trusting: trusted,
+                    "POST",
+                    "/1.0/internal/removed",
+                    ["cluster_id": .string(clusterID)]
+                )
+                #expect(answer.status == 200)
+            }
+            usleep(6_500_000)
+            for node in nodes {
+                #expect(try node.call("GET", "/1.0/local").document.text("state") != "unconfigured")
+                #expect(try node.server.directory.membership() != nil)
+                #expect(try node.call("GET", "/1.0/members").document.flag("quorum"))
+            }
+            // Who is removed is told, and believes it: the leader, too.
+            #expect(try nodes[1].call("DELETE", "/1.0/members/node3").status == 200)
+            #expect(try eventually { try nodes[2].call("GET", "/1.0/local").document.text("state") == "unconfigured" })
+            #expect(try nodes[1].call("DELETE", "/1.0/members/node1").status == 200)
+            #expect(try eventually { try nodes[0].call("GET", "/1.0/local").document.text("state") == "unconfigured" })
+        }
+    }
+}
