@@ -238,7 +238,7 @@ enum LinearizabilityZones {
             kind: isSeenLater ? .stale : .lost,
             read: read,
             possible: [],
-            evidence: evidence.filter { $0 != read }
+            evidence: evidence.enumerated().filter { $1 != read && !evidence.prefix($0).contains($1) }.map(\.element)
         )
     }
 }
