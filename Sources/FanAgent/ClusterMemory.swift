@@ -5,6 +5,8 @@ internal import FanSystem
 public struct ClusterMemory: Sendable {
     /// The file, in the state directory.
     public let path: String
+    /// Where it is, and what this host is pinned to.
+    let stateDirectory: String
     /// The most that is read, in bytes: 10,000 members take some 4 MiB.
     private static let maximumBytes = 16 << 20
 
@@ -13,6 +15,7 @@ public struct ClusterMemory: Sendable {
     /// - Parameter stateDirectory: the state directory.
     public init(stateDirectory: String) {
         path = "\(stateDirectory)/cluster"
+        self.stateDirectory = stateDirectory
     }
 
     /// What was last known, nil in no cluster.

@@ -49,7 +49,13 @@ final class Agent {
     private var serverMessage = ""
     /// Whether the server said that it cannot take part in the cluster.
     private var hasServerFailed = false
+    /// What the server last said of the cluster, with the settings that this host is pinned to.
     private var snapshot: ClusterSnapshot?
+    /// The same as the server said it.
+    private var claimed: ClusterSnapshot?
+    private var pinned: PinnedSettings?
+    /// Whether the settings were pinned, and cannot be read.
+    private var isPinLost = false
     private var target: OverlayTarget?
     private var isLeaving = false
     /// Whether the disk holds something older than ``snapshot``.
@@ -83,8 +89,12 @@ final class Agent {
 
     /// Takes up what was known when an earlier agent stopped.
     func begin(at now: Instant) -> [AgentAction] {
+        do { pinned = try PinnedSettings.load(stateDirectory: memory.stateDirectory) } catch {
+            isPinLost = true
+            complain(.error, "settings-unreadable", "\(error); nothing is done before 'fanmesh accept'")
+        }
         do {
-            if let known = try memory.load(), let target = OverlayTarget(known) {
+            if let remembered = try memory.load(), let known = pin(remembered), let target = OverlayTarget(known) {
                 log(.info, "cluster-remembered", "\(known.members.count) members, generation \(known.generation)")
                 snapshot = known
                 self.target = target
@@ -123,6 +133,7 @@ final class Agent {
             retry.reset()
             deafUntil = nil
             reconcileAt = target == nil ? nil : now
+            readPin(at: now)
         }
         return wake(at: now)
     }
@@ -173,7 +184,8 @@ final class Agent {
             leave(at: now)
             return
         }
-        guard let target = OverlayTarget(new) else {
+        claimed = new
+        guard let new = pin(new), let target = OverlayTarget(new) else {
             complain(
                 .warning,
                 "snapshot-incomplete",
@@ -182,6 +194,47 @@ final class Agent {
             return
         }
         adopt(new, target, at: now)
+    }
+
+    /// What the server says, with the settings that this host joined with; those that come first are pinned.
+    private func pin(_ claimed: ClusterSnapshot) -> ClusterSnapshot? {
+        guard !isPinLost, let settings = PinnedSettings(claimed) else { return nil }
+        if pinned == nil {
+            do { try settings.save(stateDirectory: memory.stateDirectory) } catch {
+                complain(.error, "settings-unwritable", "\(error); after a restart they are pinned anew")
+            }
+        }
+        let pinned = pinned ?? settings
+        self.pinned = pinned
+        let changes = pinned.changes(to: settings)
+        if changes.isEmpty {
+            lastComplaints["settings-differ"] = nil
+        } else {
+            let warning = Warning.settingsPinned(changes.joined(separator: ", "))
+            complain(.error, "settings-differ", "\(warning.message); \(warning.remedy)")
+        }
+        return pinned.applied(to: claimed)
+    }
+
+    /// The operator may have accepted the cluster's settings on this host.
+    private func readPin(at now: Instant) {
+        do {
+            guard let read = try PinnedSettings.load(stateDirectory: memory.stateDirectory), read != pinned else {
+                return
+            }
+            pinned = read
+            isPinLost = false
+        } catch { complain(.error, "settings-unreadable", "\(error)") }
+        log(.info, "settings-accepted", "the settings that this host is pinned to were changed on it")
+        guard let claimed, let new = pin(claimed), let target = OverlayTarget(new) else { return }
+        adopt(new, target, at: now)
+    }
+
+    /// What is otherwise in the cluster than this host is pinned to, nil when nothing is.
+    private var settingsChanges: String? {
+        guard let pinned, let claimed = claimed.flatMap({ PinnedSettings($0) }) else { return nil }
+        let changes = pinned.changes(to: claimed)
+        return changes.isEmpty ? nil : changes.joined(separator: ", ")
     }
 
     private func lose(_ error: StoreError) {
@@ -246,13 +299,19 @@ final class Agent {
             reconcileAt = now + retry.next()
             return
         }
-        do { try memory.remove() } catch {
+        do {
+            try memory.remove()
+            try PinnedSettings.remove(stateDirectory: memory.stateDirectory)
+        } catch {
             complain(.error, "memory-unwritable", "\(error)")
             reconcileAt = now + retry.next()
             return
         }
         log(.info, "cluster-left", "this node is in no cluster")
         snapshot = nil
+        claimed = nil
+        pinned = nil
+        isPinLost = false
         target = nil
         verified = nil
         isLeaving = false
@@ -356,6 +415,7 @@ final class Agent {
 
     private var warnings: [Warning] {
         var warnings = overlay.status?.warnings.map(\.inCluster) ?? []
+        if let settingsChanges { warnings.insert(.settingsPinned(settingsChanges), at: 0) }
         // A lost address is its own explanation.
         if let failure = overlay.failure, !warnings.contains(where: { $0.code == "underlay-address-gone" }) {
             warnings.append(failure)
@@ -453,7 +513,10 @@ final class Agent {
         status.peers.probed = peers.count
         status.peers.reachable = peers.count(where: \.isReachable)
         status.peers.unreachable = peers.lazy.filter { !$0.isReachable }.prefix(20).map(\.name)
-        var parts = [overlay.failure?.message ?? unreachable]
+        status.settings = settingsChanges
+        var parts = [
+            settingsChanges.map { Warning.settingsPinned($0).message }, overlay.failure?.message ?? unreachable,
+        ]
         if overlay.failure == nil, let pending = overlay.status?.pending, !pending.isEmpty {
             parts.append("\(pending.count) step\(pending.count == 1 ? "" : "s") missing")
         }

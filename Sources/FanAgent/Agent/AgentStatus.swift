@@ -21,6 +21,8 @@ public struct AgentStatus: Hashable, Sendable {
     public var hasServer: Bool
     /// How many peers there are, were probed, and answered over the overlay.
     public var peers: Peers
+    /// What the cluster says otherwise than this host is pinned to, nil when nothing is.
+    public var settings: String?
     /// How it stands, in a sentence.
     public var message: String
 
@@ -62,6 +64,7 @@ public struct AgentStatus: Hashable, Sendable {
             "ready": .bool(isReady),
             "verified_generation": .number(verifiedGeneration),
             "server": .bool(hasServer),
+            "settings": .text(settings),
             "peers": [
                 "known": .number(peers.known),
                 "probed": .number(peers.probed),
@@ -83,6 +86,7 @@ public struct AgentStatus: Hashable, Sendable {
         isReady = try document.flag("ready")
         verifiedGeneration = try document.optionalInteger("verified_generation")
         hasServer = try document.flag("server")
+        settings = try document.optionalText("settings")
         message = try document.text("message")
         if let object = try document.optionalObject("peers") {
             peers.known = try object.integer("known")

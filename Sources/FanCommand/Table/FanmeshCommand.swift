@@ -24,6 +24,7 @@ extension Command {
             InitVerb.command,
             JoinVerb.command,
             LeaveVerb.command,
+            AcceptVerb.command,
             ClusterVerb.command,
             TokenVerb.command,
             ServerVerb.command,

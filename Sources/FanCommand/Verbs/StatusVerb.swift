@@ -69,6 +69,11 @@ enum StatusVerb {
                 )
             )
         }
+        if cluster.names != nil, let agent = try? AgentStatus.load(runtimeDirectory: invocation.runtimeDirectory),
+            let settings = agent.settings
+        {
+            warnings.append(.settingsPinned(settings))
+        }
         if cluster.names != nil, warnings.isEmpty,
             let agent = try? AgentStatus.load(runtimeDirectory: invocation.runtimeDirectory), agent.state == .failed
         {
