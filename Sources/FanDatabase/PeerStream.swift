@@ -168,9 +168,6 @@ public enum RaftMessage: UInt8, Sendable {
     /// A leader hands its part over.
     case timeoutNow = 6
 
-    /// Whether it only answers; all others make the receiver follow, vote or store.
-    public var isAnswer: Bool { self == .appendEntriesResult || self == .requestVoteResult }
-
     /// How long its head may be, in bytes.
     var headLengths: ClosedRange<UInt64> {
         switch self {

@@ -158,6 +158,16 @@ public enum SQL: String, CaseIterable, Sendable {
     case useToken = "UPDATE tokens SET used_at = ?, used_by = ? WHERE hash = ?"
     case purgeTokens = "DELETE FROM tokens WHERE max(expires_at, coalesce(used_at, 0), coalesce(revoked_at, 0)) < ?"
 
+    // MARK: audit
+
+    case insertAudit = """
+        INSERT INTO audit (at, member, caller, action, subject, detail, outcome) VALUES (?, ?, ?, ?, ?, ?, ?)
+        """
+    case purgeAudit = "DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?"
+    case audit = """
+        SELECT at, member, caller, action, subject, detail, outcome FROM audit ORDER BY id DESC LIMIT ?
+        """
+
     // MARK: counters
 
     case counter = "SELECT value FROM counters WHERE key = ?"

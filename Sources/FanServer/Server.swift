@@ -58,6 +58,8 @@ public final class Server: Sendable {
     let refusals = Mutex(RateLimiter(burst: 20, interval: .seconds(3)))
     /// Whether the others are being asked if this node was removed.
     let isCheckingRemoval = Mutex(false)
+    /// How many refused acts of administration of each member were not written down.
+    let unrecorded = Mutex<[String: Int]>([:])
     /// Members are removed one at a time.
     let removal = Mutex(())
     let workers = WorkerPool(name: "worker", threads: 8)

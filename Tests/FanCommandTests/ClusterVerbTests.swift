@@ -221,7 +221,7 @@ import Testing
         (
             "overlay=10.0.0.0/8",
             "the cluster has no setting 'overlay' that can be changed\n"
-                + "Fix: the settings are offline_after_s, voters, standbys, token_expiry_s, mtu, forwarder"
+                + "Fix: the settings are offline_after_s, voters, standbys, token_expiry_s, mtu, forwarder, administrators"
         ),
     ])
     func editRefusesWordsThatAreNoSettings(word: String, message: String) throws {

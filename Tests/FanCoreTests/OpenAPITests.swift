@@ -35,7 +35,7 @@ import Testing
             "POST /1.0/rehearse", "POST /1.0/join", "POST /1.0/leave", "GET /1.0/cluster", "PATCH /1.0/cluster",
             "POST /1.0/cluster/rotate", "GET /1.0/members", "GET /1.0/members/{name}", "PATCH /1.0/members/{name}",
             "DELETE /1.0/members/{name}", "PUT /1.0/members/{name}/report", "POST /1.0/tokens", "GET /1.0/tokens",
-            "DELETE /1.0/tokens/{name}", "GET /1.0/database/dump", "POST /1.0/join/rehearsal",
+            "DELETE /1.0/tokens/{name}", "GET /1.0/database/dump", "GET /1.0/audit", "POST /1.0/join/rehearsal",
             "POST /1.0/join/redemption", "POST /1.0/internal/rehearsal", "POST /1.0/internal/redemption",
             "POST /1.0/internal/heartbeat", "GET /1.0/internal/state", "GET /1.0/internal/database",
             "POST /1.0/internal/certificate", "POST /1.0/internal/removed",

@@ -11,7 +11,19 @@ import Testing
 
 /// What a member may do to the others with its own certificate: nothing.
 ///
-/// README's threat model, "Members and the database", has a sentence for each of these.
+/// README's threat model, "Members and the database", sentence by sentence:
+///
+/// | sentence | test |
+/// |---|---|
+/// | its report, its heartbeat | ``aMemberSpeaksForItself()`` |
+/// | its leaving; others send nothing on in their own name | ``whoAdministersIsNamedAndWrittenDown()`` |
+/// | a certificate only from the leader; rotation | ``aCertificateComesFromTheLeaderAlone()`` |
+/// | removed only when the leader and the voters say so | ``nobodyIsRemovedByHearsay()`` |
+/// | no SQL, no change of roles | ``noSQLPassesATunnel()``, `PeerStreamTests` |
+/// | Raft for its own database node | ``aTunnelIsForTheMembersOwnDatabaseNode()`` |
+/// | never another host's kernel; peers outside of the underlay | `AgentPinTests` |
+/// | strangers | `ServerTests.strangersLearnNothing`, `SecurityTests.strangersAreRefusedAndLogged` |
+/// | the local group, the audit trail | ``whoAdministersIsNamedAndWrittenDown()`` |
 @Suite(.serialized) struct AuthorityTests {
     /// Three members that all vote; the third is the one that means harm.
     private func withThree(_ body: (TestServers, [TestServers.Node]) throws -> Void) throws {
@@ -167,6 +179,57 @@ import Testing
                 #expect(try target.server.directory.identity(.cluster)?.fingerprint == trusted)
             }
             #expect(try nodes[0].call("POST", "/1.0/cluster/rotate").status == 200)
+        }
+    }
+
+    @Test func whoAdministersIsNamedAndWrittenDown() throws {
+        try withThree { _, nodes in
+            func entries() throws -> [String] {
+                try nodes[1].call("GET", "/1.0/audit?limit=1000").document.list("entries").map {
+                    try ["member", "action", "subject", "outcome"].map($0.text).joined(separator: " ")
+                }
+            }
+            #expect(try entries() == ["node1 add node2 done", "node1 add node3 done"])
+            let first = try nodes[1].call("GET", "/1.0/audit").document.list("entries")[0]
+            #expect(try first.text("caller").hasSuffix("(\(getuid()))"))
+            #expect(try nodes[0].call("PATCH", "/1.0/cluster", ["administrators": "node9"]).status == 400)
+            #expect(try nodes[0].call("PATCH", "/1.0/cluster", ["administrators": ""]).status == 400)
+            #expect(try nodes[1].call("PATCH", "/1.0/cluster", ["administrators": "node1,node2"]).status == 200)
+
+            // The third may read, and nothing else: by its own socket, and with its certificate.
+            let before = try nodes[0].call("GET", "/1.0/cluster").document
+            let (own, trusted) = (try identity(nodes[2]), try trusted(nodes[0]))
+            for (method, path, body) in [
+                ("PATCH", "/1.0/cluster", ["voters": 5]), ("POST", "/1.0/cluster/rotate", nil),
+                ("PATCH", "/1.0/members/node1", ["role": "spare"]), ("DELETE", "/1.0/members/node1", nil),
+                ("DELETE", "/1.0/members/node1?leaving=1", nil), ("POST", "/1.0/tokens", ["name": "node4"]),
+                ("DELETE", "/1.0/tokens/node3", nil), ("PATCH", "/1.0/cluster", ["administrators": "all"]),
+            ] as [(String, String, Document?)] {
+                let answer = try nodes[2].call(method, path, body)
+                #expect(try answer.status == 403 && answer.document.text("code") == "not_administrator", "\(path)")
+                #expect(try answer.document.text("remedy").contains("node1 or node2"))
+                #expect(try nodes[0].callRemotely(own, trusting: trusted, method, path, body).status == 403)
+                // Nobody sends it on in its own name.
+                #expect(try nodes[1].callRemotely(own, trusting: trusted, method, path, body).status == 503)
+            }
+            #expect(try nodes[0].call("GET", "/1.0/cluster").document == before)
+            #expect(try nodes[2].call("GET", "/1.0/members").document.list("members").count == 3)
+            let refused = try entries().filter { $0.contains("not_administrator") }
+            #expect(refused.first?.hasPrefix("node3 edit cluster not_administrator: ") == true)
+            // Its refusals are bounded: nobody fills the database with them.
+            for _ in 0..<100 { _ = try nodes[2].call("PATCH", "/1.0/cluster", ["voters": 5]) }
+            #expect(try entries().count { $0.contains("not_administrator") } <= 40)
+            let text = try nodes[0].call("GET", "/1.0/audit?limit=1000").document.json
+            #expect(!text.contains("BEGIN") && !text.contains("secret"))
+            #expect(try nodes[0].call("GET", "/1.0/audit?limit=0").status == 400)
+
+            // Leaving is everybody's right, and when the last one named is gone, all may administer.
+            #expect(try nodes[2].call("POST", "/1.0/leave").status == 200)
+            #expect(try nodes[1].call("PATCH", "/1.0/cluster", ["administrators": "node1"]).status == 200)
+            #expect(try nodes[1].call("POST", "/1.0/tokens", ["name": "node4"]).status == 403)
+            #expect(try nodes[0].call("POST", "/1.0/leave").status == 200)
+            #expect(try eventually { try nodes[1].call("POST", "/1.0/tokens", ["name": "node4"]).status == 200 })
+            #expect(try entries().contains("node1 leave node1 done"))
         }
     }
 

@@ -90,7 +90,7 @@ extension OpenAPI {
             object([
                 "cluster_id": text, "overlay": text, "underlay": text, "network": text, "vni": count, "port": count,
                 "mtu": orNull(count), "forwarder": anyForwarder, "offline_after_s": count, "voters": count,
-                "standbys": count, "token_expiry_s": count,
+                "standbys": count, "token_expiry_s": count, "administrators": text,
             ])
         ),
         (
@@ -212,6 +212,20 @@ extension OpenAPI {
                 ]
             )
         ),
+        (
+            "Audit",
+            answer(
+                "audit",
+                [
+                    "entries": list(
+                        object([
+                            "at": text, "member": text, "caller": text, "action": text, "subject": text, "detail": text,
+                            "outcome": text,
+                        ])
+                    )
+                ]
+            )
+        ),
         ("Revocation", answer("revocation", ["name": text])),
         (
             "Rotation",
@@ -252,7 +266,7 @@ extension OpenAPI {
             "ConfigChange",
             request([
                 "offline_after_s": count, "voters": count, "standbys": count, "token_expiry_s": count,
-                "mtu": orNull(count), "forwarder": anyForwarder,
+                "mtu": orNull(count), "forwarder": anyForwarder, "administrators": text,
             ])
         ),
         (

@@ -244,6 +244,16 @@ public enum OpenAPI {
         ),
         Operation(
             method: "get",
+            path: "/1.0/audit",
+            name: "listAudit",
+            summary: "Who administered the cluster, from where, and what came of it; the newest is the last.",
+            access: .members,
+            query: [("limit", text, "How many at most, 1 to 1000; 100 unless told.")],
+            response: "Audit",
+            errors: leaderErrors
+        ),
+        Operation(
+            method: "get",
             path: "/1.0/database/dump",
             name: "dumpDatabase",
             summary: "What the database holds, so that members can be compared.",

@@ -31,6 +31,7 @@ extension ClusterConfig {
             "voters": .number(voterTarget),
             "standbys": .number(standbyTarget),
             "token_expiry_s": .number(tokenExpiry.wholeSeconds),
+            "administrators": .string(administrators.isEmpty ? "all" : administrators.joined(separator: ",")),
         ]
     }
 
@@ -55,6 +56,20 @@ extension ClusterConfig {
         voterTarget = try document.optionalInteger("voters") ?? voterTarget
         standbyTarget = try document.optionalInteger("standbys") ?? standbyTarget
         if let seconds: Int64 = try document.optionalInteger("token_expiry_s") { tokenExpiry = .seconds(seconds) }
+        administrators =
+            try document.optionalParsed("administrators", Self.administrators(parsing:)) ?? administrators
+    }
+
+    /// Reads `all`, or members' names with commas between them.
+    ///
+    /// - Parameter text: what was written.
+    /// - Returns: the names in order, each once; empty for `all`.
+    /// - Throws: ``ClusterInputError/badName(_:)``.
+    public static func administrators(parsing text: String) throws(ClusterInputError) -> [String] {
+        guard text != "all" else { return [] }
+        let names = text.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+        for name in names { try DNSLabel.check(name) }
+        return Set(names).sorted()
     }
 }
 

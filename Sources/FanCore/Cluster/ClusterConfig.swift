@@ -22,6 +22,8 @@ public struct ClusterConfig: Hashable, Sendable {
     public var standbyTarget: Int
     /// How long a join token is valid unless `--expiry` says otherwise.
     public var tokenExpiry: Duration
+    /// The names of the members from which the cluster may be administered; empty for all.
+    public var administrators: [String]
 
     /// The least and the greatest time after which a member may be OFFLINE.
     public static let offlineRange: ClosedRange<Duration> = .seconds(2)...Duration.seconds(3600)
@@ -37,6 +39,7 @@ public struct ClusterConfig: Hashable, Sendable {
         voterTarget = 3
         standbyTarget = 2
         tokenExpiry = .seconds(3 * 3600)
+        administrators = []
     }
 }
 

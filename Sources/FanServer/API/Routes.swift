@@ -16,6 +16,9 @@ enum Access {
     case local
 }
 
+/// What the leader answers with.
+typealias Handler = @Sendable (Leadership, Call) throws(APIError) -> Document
+
 /// Where a call is answered.
 enum Place {
     /// By this server.
@@ -23,7 +26,7 @@ enum Place {
     /// By this server, which sees to the answer itself.
     case held(@Sendable (Call) throws(APIError) -> Void)
     /// By the leader's server.
-    case leader(@Sendable (Leadership, Call) throws(APIError) -> Document)
+    case leader(Handler)
 }
 
 /// One call, on its way through the server.
@@ -72,6 +75,7 @@ struct Call: Sendable {
     /// The headers that go along when the leader answers in this server's place.
     var forwardedHeaders: HTTPHeaders {
         var headers: HTTPHeaders = ["Fanmesh-Forwarded": "1"]
+        headers["Fanmesh-Caller"] = caller
         for name in ["If-Match", "Idempotency-Key"] {
             if let value = request.headers[name] { headers[name] = value }
         }
@@ -163,7 +167,9 @@ extension Server {
             let node = try member()
             if let refusal = node.refusal { throw refusal.asFailure }
             if let leadership = node.leadership {
-                call.responder.respond(HTTPResponse(status: route.status, document: try handler(leadership, call)))
+                call.responder.respond(
+                    HTTPResponse(status: route.status, document: try lead(route, call, leadership, handler))
+                )
                 return
             }
             // What another member asks for would be sent on in this member's name, and with its rights.
@@ -181,7 +187,9 @@ extension Server {
             if let response {
                 call.responder.respond(response)
             } else if let leadership = node.leadership {
-                call.responder.respond(HTTPResponse(status: route.status, document: try handler(leadership, call)))
+                call.responder.respond(
+                    HTTPResponse(status: route.status, document: try lead(route, call, leadership, handler))
+                )
             } else {
                 throw APIError.noQuorum("the leadership changed while it was asked")
             }

@@ -33,7 +33,7 @@ extension Server {
     func remove(_ call: Call, _ leader: Leadership) throws(APIError) -> Document {
         let isForced = call.request.query["force"].map { $0 != "0" } ?? false
         // Only a member itself leaves; all others are removed.
-        let isLeaving = call.request.query["leaving"].map { $0 != "0" } ?? false && call.member?.name == call.name
+        let isLeaving = call.isLeaving
         let node = try member()
         if call.name == node.membership.name { return try removeLeader(node, leader) }
         let status = leader.statuses().first { $0.member.name == call.name }

@@ -96,6 +96,7 @@ extension Server {
                 try leader.revokeToken(call.name)
             }
         ),
+        Route("GET", "/1.0/audit", .members, .leader { leader, call throws(APIError) in try leader.audit(call) }),
         Route("GET", "/1.0/database/dump", .members, .here { call throws(APIError) in try call.server.dump(call) }),
 
         // Candidates: whoever has the secret of a token.

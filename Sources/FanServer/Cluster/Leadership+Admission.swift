@@ -249,6 +249,6 @@ extension Leadership {
     func read<Result: Sendable>(
         _ body: @escaping @Sendable (inout Transaction) throws -> Result
     ) throws(APIError) -> Result {
-        try write(body)
+        try Audit.during(nil) { () throws(APIError) in try write(body) }
     }
 }

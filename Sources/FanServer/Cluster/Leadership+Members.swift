@@ -9,7 +9,9 @@ extension Leadership {
     func edit(_ changes: Document) throws(APIError) -> ClusterConfig {
         var config = state.config
         do throws(DocumentError) {
-            let keys = ["offline_after_s", "voters", "standbys", "token_expiry_s", "mtu", "forwarder"]
+            let keys = [
+                "offline_after_s", "voters", "standbys", "token_expiry_s", "mtu", "forwarder", "administrators",
+            ]
             for field in changes.fields where !keys.contains(field.key) {
                 throw DocumentError(
                     path: field.key,
@@ -32,6 +34,13 @@ extension Leadership {
                     throw DocumentError(path: "forwarder", problem: "is '\(forwarder)', not auto, ebpf or fdb")
                 }
                 config.forwarder = ForwarderKind(rawValue: forwarder)
+            }
+            if let names = try changes.optionalParsed("administrators", ClusterConfig.administrators(parsing:)) {
+                let members = Set(state.members.map(\.name))
+                if let stranger = names.first(where: { !members.contains($0) }) {
+                    throw DocumentError(path: "administrators", problem: "names '\(stranger)', which is no member")
+                }
+                config.administrators = names
             }
             try config.validate()
         } catch { throw APIError(error) }
@@ -74,6 +83,11 @@ extension Leadership {
         let now = wallClockMilliseconds() / 1000
         try change(evenIfBlocked: true) { transaction in
             _ = try transaction.remove(name, now: now)
+            // When the last one that was named goes, all may administer again: nobody could name another.
+            if var config = try transaction.loadConfig(), config.administrators.contains(name) {
+                config.administrators.removeAll { $0 == name }
+                try transaction.saveConfig(config)
+            }
         }
         return member
     }

@@ -71,6 +71,8 @@ final class Leadership: Sendable {
                 }
                 if config.clusterID != clusterID {
                     config.clusterID = clusterID
+                    // Root on this host has the last word, and whom the list named may be gone.
+                    config.administrators = []
                     try transaction.saveConfig(config)
                     for member in try transaction.members() where member.name != name {
                         try transaction.remove(member.name, now: now)
@@ -118,10 +120,14 @@ final class Leadership: Sendable {
     ) throws(APIError) -> Result {
         guard !hasEnded else { throw .noQuorum("the leadership was lost") }
         let epoch = epoch
+        // Who did it is kept with what was done, or neither.
+        let entry = Audit.act?.take()
         do {
             return try database.write(timeout: Self.writeTimeout) { transaction in
                 try transaction.requireEpoch(epoch)
-                return try body(&transaction)
+                let result = try body(&transaction)
+                if let entry { try transaction.addAudit(entry) }
+                return result
             }
         } catch {
             if let error = error as? DatabaseError, error.isNotLeader || error.reason == .epochLost { end() }

@@ -70,7 +70,7 @@ import Testing
             case .config:
                 [
                     "network", "vni", "port", "mtu", "forwarder", "offline_after_s", "voters", "standbys",
-                    "token_expiry_s",
+                    "token_expiry_s", "administrators",
                 ]
             case .member: ["failure_domain", "pinned_role"]
             // What a status repeats from its member and its report is not read.

@@ -42,6 +42,11 @@ enum ClusterEditVerb {
             Setting(key: "token_expiry_s", help: "seconds that a join token is valid"),
             Setting(key: "mtu", help: "the overlay's MTU in bytes, or auto for each host's underlay less 50"),
             Setting(key: "forwarder", help: "auto, ebpf or fdb", isNumber: false),
+            Setting(
+                key: "administrators",
+                help: "the members from which the cluster may be administered, such as node1,node2, or all",
+                isNumber: false
+            ),
         ]
     }
 

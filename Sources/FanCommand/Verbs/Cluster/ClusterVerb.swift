@@ -23,6 +23,7 @@ enum ClusterVerb {
             ClusterRoleVerb.command,
             ClusterEditVerb.command,
             ClusterRotateVerb.command,
+            ClusterAuditVerb.command,
             ClusterRecoverVerb.command,
         ]
     )
