@@ -305,7 +305,7 @@ extension OpenAPI {
             object([
                 "name": text, "cluster_id": text, "generation": count, "incarnation": count, "version": text,
                 "schema_version": count, "clock_ms": signed, "wait_ms": count, "agent": flag, "joining": flag,
-                "run": text, "beats": count, "former_beats": count,
+                "run": text, "beats": count, "former_beats": count, "leads_term": orNull(count),
             ])
         ),
         (
@@ -314,9 +314,9 @@ extension OpenAPI {
                 "heartbeat",
                 [
                     "generation": count, "leader": orNull(text), "leader_address": text, "leader_run": orNull(text),
-                    "leader_beats": count,
+                    "leader_beats": count, "leader_term": count,
                 ],
-                optional: ["leader_address", "leader_run", "leader_beats"]
+                optional: ["leader_address", "leader_run", "leader_beats", "leader_term"]
             )
         ),
         (

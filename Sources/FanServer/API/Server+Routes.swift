@@ -255,6 +255,9 @@ extension Server {
         do { heartbeat = try Heartbeat(try call.body()) } catch { throw APIError(any: error) }
         // A member speaks for itself alone, and what nobody is called is nobody's.
         guard call.member?.name == heartbeat.name else { throw .notAuthorized }
+        if let term = heartbeat.term, let address = call.member?.address {
+            node.link.search.note { $0.announced(address, term: term, at: $1) }
+        }
         guard let leadership = node.leadership else {
             guard let leader = node.link.leader, leader != node.membership.address else {
                 throw APIError(.notLeader, "'\(node.membership.name)' knows no leader")

@@ -29,7 +29,7 @@ final class ClusterNode: Sendable {
     let database: DatabaseNode
     let certificates: Mutex<Certificates>
     let link: LeaderLink
-    private let hasAgent: @Sendable () -> Bool
+    let hasAgent: @Sendable () -> Bool
     /// Told when the state, the leader or the quorum changed.
     let changed: @Sendable () -> Void
 
@@ -37,18 +37,17 @@ final class ClusterNode: Sendable {
     private let leading = Mutex<Leadership?>(nil)
     private let first: ClusterState?
     private let isStopped = Mutex(false)
-    private let wasTold = Mutex(false)
-    private let failure = Mutex<APIError?>(nil)
+    let failure = Mutex<APIError?>(nil)
     /// Since when everybody who was asked does not know this member; nil when somebody does.
-    private let strangerSince = Mutex<ContinuousClock.Instant?>(nil)
-    private let run = hexadecimal(randomBytes(8))
-    private let formerBeats: Int
+    let strangerSince = Mutex<ContinuousClock.Instant?>(nil)
+    let run = hexadecimal(randomBytes(8))
+    let formerBeats: Int
     /// The counter that is on the disk before a heartbeat with it is sent.
-    private let beats: Mutex<Beats>
+    let beats: Mutex<Beats>
     /// What this node heard of other members' disks, in case it leads.
-    private let pulses = Mutex<[String: Pulse]>([:])
+    let pulses = Mutex<[String: Pulse]>([:])
 
-    private struct Beats {
+    struct Beats {
         var count: Int
         var writtenAt: ContinuousClock.Instant?
         /// The database's last change at that time.
@@ -91,7 +90,11 @@ final class ClusterNode: Sendable {
         self.changed = changed
         known = Mutex(state)
         let trust = TrustBox(certificates.trusted)
-        link = LeaderLink(own: membership.address, identity: nodeIdentity, trust: trust)
+        let bell = heartbeatBell
+        link = LeaderLink(own: membership.address, identity: nodeIdentity, trust: trust) {
+            changed()
+            bell.ring()
+        }
         try File.makeDirectory(directory.database)
         let identity = nodeIdentity
         let clusterID = membership.clusterID
@@ -132,6 +135,7 @@ final class ClusterNode: Sendable {
         if refusal == nil { try database.start() }
         threads.start("watch") { [self] in watch() }
         threads.start("heartbeat") { [self] in sendHeartbeats() }
+        threads.start("leader-search") { [self] in link.search.run { self.ask($0) } }
         threads.start("roles") { [self] in keepRoles() }
     }
 
@@ -212,11 +216,12 @@ final class ClusterNode: Sendable {
 
     // MARK: the threads
 
-    private var mustStop: Bool { isStopped.withLock { $0 } }
+    var mustStop: Bool { isStopped.withLock { $0 } }
 
     /// Asks the own database node who leads, and takes or gives up the leadership.
     private func watch() {
         var client: DatabaseClient?
+        var ranked: ContinuousClock.Instant?
         while !mustStop {
             do {
                 let connection: DatabaseClient
@@ -228,31 +233,46 @@ final class ClusterNode: Sendable {
                 client = connection
                 let leader = try connection.leader()
                 follow(leader.flatMap { try? SocketAddress(parsing: $0.address) })
+                if ranked.map({ $0.duration(to: .now) > (link.leader == nil ? .milliseconds(500) : .seconds(5)) })
+                    ?? true
+                {
+                    ranked = .now
+                    rank(try connection.cluster())
+                }
             } catch {
                 client = nil
+                // What does not run leads nothing.
+                if leadership != nil, !database.isRunning { giveUp() }
+                rank([])
             }
             watchBell.wait(atMost: .milliseconds(leadership == nil && link.leader == nil ? 50 : 150))
         }
     }
 
-    /// Acts on who leads.
+    /// Acts on whom the own database names; that another one leads is only a hint.
     private func follow(_ leader: SocketAddress?) {
-        let own = membership.address
-        if leader == own {
-            if leadership == nil { takeOver() }
-        } else if leadership != nil {
+        if leader == membership.address {
+            if leadership == nil {
+                giveUp()
+                takeOver()
+            }
+        } else if leading.withLock({ $0 != nil }) {
             log.notice("leadership-lost", "the database is led by \(leader?.description ?? "nobody known")")
             giveUp()
         }
-        // A spare is told nothing by its database node: it learns who leads from the members it asks.
-        if leader != nil { wasTold.withLock { $0 = true } }
-        guard leader != nil || wasTold.withLock({ $0 }) else { return }
-        let isOther = link.follow(leadership == nil && leader == own ? nil : leader)
-        if leader == nil { wasTold.withLock { $0 = false } }
-        if isOther {
-            changed()
-            heartbeatBell.ring()
+        link.search.note { $0.databaseNames(leader, at: $1) }
+    }
+
+    /// Tells the search who is likely to lead: voters, then standbys; the others know at least who does.
+    private func rank(_ servers: [DatabaseServer]) {
+        let known = state.members
+        let roles = Dictionary(servers.map { ($0.id, $0.role) }) { first, _ in first }
+        func addresses(_ role: DatabaseRole) -> [SocketAddress] {
+            known.filter { (roles[$0.id] ?? $0.pinnedRole ?? .spare) == role }.map(\.address)
         }
+        let likely = addresses(.voter) + addresses(.standby)
+        let others = addresses(.spare)
+        link.search.note { finder, _ in finder.learn(likely: likely, others: others) }
     }
 
     private func takeOver() {
@@ -266,10 +286,36 @@ final class ClusterNode: Sendable {
                 pulses: pulses.withLock { $0 }
             ) { [weak self] in self?.publish($0) }
             leading.withLock { $0 = leadership }
-            log.notice("leadership-taken", "'\(membership.name)' leads the database")
+            link.search.note { $0.lead(term: leadership.term, at: $1) }
+            log.notice("leadership-taken", "'\(membership.name)' leads the database, term \(leadership.term)")
             roleBell.ring()
+            announce(leadership)
         } catch {
             log.warning("leadership-not-taken", "\(error)")
+        }
+    }
+
+    /// Tells the members who leads now: those that wait for a leader that stands still would find out late.
+    private func announce(_ leadership: Leadership) {
+        var announcement = heartbeat(wait: .zero)
+        announcement.term = leadership.term
+        let document = announcement.document
+        let rest = Monitor(state.members.map(\.address).filter { $0 != membership.address })
+        for _ in 0..<min(8, state.members.count) {
+            threads.start("announce") { [self] in
+                while !mustStop, !leadership.hasEnded,
+                    let address = rest.withLock(wake: .none, { $0.popLast() })
+                {
+                    // Who cannot be told searches.
+                    _ = try? link.call(
+                        address,
+                        "POST",
+                        "/1.0/internal/heartbeat",
+                        document,
+                        timeout: .seconds(1)
+                    )
+                }
+            }
         }
     }
 
@@ -283,154 +329,11 @@ final class ClusterNode: Sendable {
             pulses.withLock { $0 = heard }
             former.end()
         }
-    }
-
-    /// Tells the leader that this member is there, and learns from the answer what has changed.
-    private func sendHeartbeats() {
-        while !mustStop {
-            let state = state
-            let interval = min(.seconds(5), state.config.offlineAfter / 4)
-            let heartbeat = heartbeat(wait: interval)
-            if let leadership {
-                beats.withLock { $0.isAccepted = true }
-                do throws(APIError) {
-                    try leadership.hear(heartbeat)
-                    leadership.heartbeats.expire(at: .now)
-                } catch { log.warning("heartbeat-refused", "\(error)") }
-                heartbeatBell.wait(atMost: min(interval, .milliseconds(200)))
-                continue
-            }
-            do throws(APIError) {
-                try send(heartbeat)
-            } catch {
-                if [.conflict, .wrongCluster].contains(error.code) { refuse(error) }
-                if error.code == .notAuthorized { beStranger() }
-                let isRemoved = error.code == .notAuthorized && !isJoining
-                heartbeatBell.wait(atMost: isRemoved ? .seconds(2) : .milliseconds(isJoining ? 20 : 200))
-            }
-        }
-    }
-
-    /// Says to the other members which start this is; a refusal by any of them keeps the database from starting.
-    private func askBeforeStart() {
-        let deadline = ContinuousClock.now + .seconds(2)
-        let heartbeat = heartbeat(wait: .zero)
-        for member in state.members where member.name != membership.name && ContinuousClock.now < deadline {
-            do throws(APIError) {
-                let answer = try link.call(
-                    member.address,
-                    "POST",
-                    "/1.0/internal/heartbeat",
-                    heartbeat.document,
-                    timeout: .seconds(1)
-                )
-                guard let leader = try? answer.optionalText("leader_address"),
-                    let address = try? SocketAddress(parsing: leader)
-                else { return }
-                _ = try link.call(address, "POST", "/1.0/internal/heartbeat", heartbeat.document, timeout: .seconds(1))
-                return
-            } catch {
-                guard [.conflict, .wrongCluster].contains(error.code) else { continue }
-                refuse(error, mayStopDatabase: false)
-                return
-            }
-        }
-    }
-
-    /// Nobody knows this member: right after joining that passes, later it does not.
-    private func beStranger() {
-        let now = ContinuousClock.now
-        let since = strangerSince.withLock { since in
-            since = since ?? now
-            return since ?? now
-        }
-        guard since.duration(to: now) > .seconds(5), refusal == nil else { return }
-        refuse(
-            APIError(
-                .conflict,
-                "the others do not know '\(membership.name)' any more: it was removed, or the cluster was recovered "
-                    + "without it",
-                remedy: "on '\(membership.name)': fanmesh leave --force, then join with a new token"
-            ),
-            mayStopDatabase: false
-        )
-    }
-
-    /// Counts a heartbeat on the disk when the database has moved on, at most once a second.
-    ///
-    /// A copy of a database that has not changed since has forgotten nothing, and a quiet cluster writes nothing.
-    private func countBeat() -> Int {
-        let now = ContinuousClock.now
-        return beats.withLock { beats in
-            guard beats.isAccepted, beats.writtenAt.map({ $0.duration(to: now) >= .seconds(1) }) ?? true else {
-                return beats.count
-            }
-            let changed = directory.databaseTime()
-            guard changed != beats.databaseTime else { return beats.count }
-            beats.writtenAt = now
-            beats.databaseTime = changed
-            // What cannot be written must not be said either.
-            if (try? directory.save(beats: beats.count + 1)) != nil { beats.count += 1 }
-            return beats.count
-        }
-    }
-
-    private func heartbeat(wait: Duration) -> Heartbeat {
-        var heartbeat = Heartbeat(
-            name: membership.name,
-            clusterID: membership.clusterID,
-            generation: state.generation,
-            incarnation: incarnation,
-            version: FanmeshVersion.text,
-            schema: Schema.version,
-            clock: wallClockMilliseconds(),
-            wait: wait,
-            hasAgent: hasAgent(),
-            isJoining: isJoining
-        )
-        heartbeat.pulse = Pulse(run: run, beats: countBeat())
-        heartbeat.formerBeats = formerBeats
-        return heartbeat
-    }
-
-    /// Sends one heartbeat and fetches the state when it is another.
-    private func send(_ heartbeat: Heartbeat) throws(APIError) {
-        let candidates = link.leader.map { [$0] } ?? state.members.map(\.address).filter { $0 != membership.address }
-        guard let address = candidates.randomElement() else { throw .noQuorum("no leader is known") }
-        let answer = try link.call(
-            address,
-            "POST",
-            "/1.0/internal/heartbeat",
-            heartbeat.document,
-            timeout: heartbeat.wait + .seconds(2),
-            onOwnConnection: true
-        )
-        do throws(DocumentError) {
-            if let leader = try answer.optionalParsed("leader_address", { try SocketAddress(parsing: $0) }) {
-                if link.follow(leader) { changed() }
-            }
-            let generation: Int = try answer.integer("generation")
-            let wasRefused = failure.withLock { failure in
-                defer { failure = nil }
-                return failure != nil
-            }
-            if wasRefused { changed() }
-            strangerSince.withLock { $0 = nil }
-            if let run = try answer.optionalText("leader_run") {
-                beats.withLock { $0.isAccepted = true }
-                if let leader = state.members.first(where: { $0.address == address }) {
-                    let heard = Pulse(run: run, beats: try answer.optionalInteger("leader_beats") ?? 0)
-                    pulses.withLock { $0[leader.fingerprint] = heard }
-                }
-            }
-            guard generation > state.generation else { return }
-        } catch { throw APIError(error) }
-        let newer = try link.call(address, "GET", "/1.0/internal/state", nil, timeout: .seconds(10))
-        do throws(DocumentError) { publish(try ClusterState(newer)) } catch { throw APIError(error) }
+        link.search.note { $0.lead(term: nil, at: $1) }
     }
 
     /// Remembers that the leader will not have this member as it is, and stops its part of the database.
-    private func refuse(_ error: APIError, mayStopDatabase: Bool = true) {
+    func refuse(_ error: APIError, mayStopDatabase: Bool = true) {
         let isNew = failure.withLock { failure in
             defer { failure = error }
             return failure != error

@@ -15,7 +15,6 @@ final class LeaderLink: Sendable {
     private let identity: Identity
 
     private struct State {
-        var leader: SocketAddress?
         var idle: [SocketAddress: [HTTPConnection]] = [:]
         /// Those on which a leader's answer is awaited.
         var busy: [ObjectIdentifier: (address: SocketAddress, connection: HTTPConnection)] = [:]
@@ -24,43 +23,57 @@ final class LeaderLink: Sendable {
     }
 
     private let state = Mutex(State())
+    /// Who leads, and the search for it.
+    let search: LeaderSearch
 
-    init(own: SocketAddress, identity: Identity, trust: TrustBox) {
+    /// Begins without a leader.
+    ///
+    /// - Parameters:
+    ///   - own: where this server listens.
+    ///   - identity: what it presents.
+    ///   - trust: whom it believes.
+    ///   - changed: told when somebody else leads, or nobody.
+    init(
+        own: SocketAddress,
+        identity: Identity,
+        trust: TrustBox,
+        changed: @escaping @Sendable () -> Void
+    ) {
         self.own = own
         self.identity = identity
         self.trust = trust
+        search = LeaderSearch(own: own)
+        search.tell { [weak self] belief in
+            self?.breakOff(unless: belief?.address)
+            changed()
+        }
     }
 
     /// Who leads, nil while nobody is known to.
-    var leader: SocketAddress? { state.withLock { $0.leader } }
+    var leader: SocketAddress? { search.belief?.address }
 
-    /// Remembers who leads.
-    ///
-    /// - Returns: whether that is somebody else than before.
-    func follow(_ leader: SocketAddress?) -> Bool {
-        let former = state.withLock { state -> (isOther: Bool, connections: [HTTPConnection]) in
-            guard state.leader != leader else { return (false, []) }
-            state.leader = leader
-            defer { state.heartbeat = nil }
+    /// Breaks off what waits for a leader of the past.
+    private func breakOff(unless leader: SocketAddress?) {
+        let former = state.withLock { state -> [HTTPConnection] in
             // While nobody else leads, the former leader may still answer.
             let busy = leader == nil ? [] : state.busy.values.filter { $0.address != leader }.map(\.connection)
-            return (true, busy + [state.heartbeat?.connection].compactMap(\.self))
+            guard let heartbeat = state.heartbeat, heartbeat.address != leader else { return busy }
+            state.heartbeat = nil
+            return busy + [heartbeat.connection]
         }
         // The held-back answer of a former leader would come too late, and one that stands still gives none.
-        for connection in former.connections { connection.close() }
-        return former.isOther
+        for connection in former { connection.close() }
     }
 
-    /// Forgets a leader that does not answer.
+    /// Forgets a server that does not answer.
     func lose(_ address: SocketAddress) {
-        state.withLock { state in
-            if state.leader == address { state.leader = nil }
-            state.idle[address] = nil
-        }
+        state.withLock { $0.idle[address] = nil }
+        search.note { $0.answered(address, .nothing, at: $1) }
     }
 
     /// Closes all connections, and refuses new ones.
     func close() {
+        search.close()
         let open = state.withLock { state in
             state.isClosed = true
             defer {
@@ -84,6 +97,7 @@ final class LeaderLink: Sendable {
         timeout: Duration,
         onOwnConnection: Bool = false
     ) throws(APIError) -> Document {
+        guard address != own else { throw .noQuorum("a server does not ask itself") }
         let bytes = body.map { $0.compactJSON }
         let response: HTTPResponse
         do throws(HTTPError) {
@@ -118,7 +132,8 @@ final class LeaderLink: Sendable {
         var pause = Duration.milliseconds(10)
         while true {
             if isLeading() { return nil }
-            if let leader, leader != own {
+            let wait = min(max(deadline - .now, .zero), .milliseconds(100))
+            if let leader = search.leader(within: wait), leader != own {
                 do throws(HTTPError) {
                     let response = try send(
                         to: leader,
@@ -129,7 +144,15 @@ final class LeaderLink: Sendable {
                         timeout: max(deadline - .now, .milliseconds(100))
                     )
                     guard response.status == 503 else { return response }
-                    last = APIError(from: response, of: leader.description).message
+                    let refusal = APIError(from: response, of: leader.description)
+                    last = refusal.message
+                    search.note { finder, now in
+                        if refusal.code == .notLeader {
+                            finder.answered(leader, .nothing, at: now)
+                        } else {
+                            finder.suspect(at: now)
+                        }
+                    }
                 } catch {
                     last = "\(error)"
                     lose(leader)

@@ -30,6 +30,8 @@ struct Heartbeat: Hashable, Sendable {
     var pulse = Pulse()
     /// How many heartbeats its disk knew of when it started.
     var formerBeats = 0
+    /// The term of its leadership, when it announces that; nil otherwise.
+    var term: Int?
 
     init(
         name: String,
@@ -62,7 +64,7 @@ struct Heartbeat: Hashable, Sendable {
             "clock_ms": .number(clock), "wait_ms": .number(wait.milliseconds),
             "agent": .bool(hasAgent), "joining": .bool(isJoining), "run": .string(pulse.run),
             "beats": .number(pulse.beats),
-            "former_beats": .number(formerBeats),
+            "former_beats": .number(formerBeats), "leads_term": .number(term),
         ]
     }
 
@@ -82,6 +84,7 @@ struct Heartbeat: Hashable, Sendable {
             beats: try document.optionalInteger("beats") ?? 0
         )
         formerBeats = try document.optionalInteger("former_beats") ?? 0
+        term = try document.optionalInteger("leads_term")
     }
 }
 
@@ -171,6 +174,7 @@ extension Leadership {
                         "schema": "fanmesh.heartbeat/v1", "generation": .number(state.generation),
                         "leader": .string(name), "leader_address": .text(address),
                         "leader_run": .text(ownPulse?.run), "leader_beats": .number(ownPulse?.beats ?? 0),
+                        "leader_term": .number(term),
                     ]
                 )
             )

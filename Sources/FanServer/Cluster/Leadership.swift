@@ -30,6 +30,8 @@ final class Leadership: Sendable {
 
     let database: Database
     let epoch: String
+    /// Which leadership of the cluster this is: each begins with a higher one than all before.
+    let term: Int
     let model: Mutex<Model>
     let heartbeats = WaitList()
     /// Held while roles change, so that a handover and the usual roles do not undo each other.
@@ -55,12 +57,14 @@ final class Leadership: Sendable {
         pulses: [String: Pulse] = [:],
         published: @escaping @Sendable (ClusterState) -> Void
     ) throws(APIError) {
-        let epoch = hexadecimal(randomBytes(16))
+        let random = hexadecimal(randomBytes(16))
         var loaded: Model
+        let term: Int
         let now = wallClockMilliseconds() / 1000
         do {
-            loaded = try database.write(timeout: Self.writeTimeout) { transaction in
-                try transaction.saveEpoch(epoch)
+            (loaded, term) = try database.write(timeout: Self.writeTimeout) { transaction in
+                let term = try transaction.leadershipTerm() + 1
+                try transaction.saveEpoch("\(term)-\(random)")
                 if let first, try transaction.loadConfig() == nil {
                     try transaction.saveConfig(first.config)
                     for member in first.members { try transaction.insert(member) }
@@ -85,18 +89,20 @@ final class Leadership: Sendable {
                     reports[stored.name] = try? NodeReport(Document(json: Array(stored.json.utf8)))
                 }
                 let generation = try transaction.generation()
-                return Model(
+                let model = Model(
                     state: ClusterState(generation: generation, config: config, members: members),
                     presence: Presence(at: .now),
                     reports: reports,
                     servers: []
                 )
+                return (model, term)
             }
         } catch { throw APIError(any: error) }
         loaded.pulses = pulses
         self.name = name
         self.database = database
-        self.epoch = epoch
+        self.term = term
+        epoch = "\(term)-\(random)"
         self.published = published
         model = Mutex(loaded)
         published(loaded.state)
@@ -236,6 +242,14 @@ final class Leadership: Sendable {
                 offlineAfter: model.state.config.offlineAfter
             )
         }
+    }
+}
+
+extension Transaction {
+    /// The term of the leadership that was taken last; 0 when there was none.
+    fileprivate mutating func leadershipTerm() throws(DatabaseError) -> Int {
+        guard case .text(let epoch)? = try query(.configValue, .text("epoch")).first?.first else { return 0 }
+        return Int(epoch.prefix { $0 != "-" }) ?? 0
     }
 }
 
