@@ -115,11 +115,13 @@ import Testing
         let begun = ContinuousClock.now
         var missing = Set(numbers)
         var last = ""
+        var times: [String] = []
         while !missing.isEmpty, ContinuousClock.now < begun + .seconds(10) {
             for number in missing {
                 let answer = try? bench.local(number, "GET", "/1.0/members")
                 if answer?.status == 200, answer?.document["stale"] == false {
                     missing.remove(number)
+                    times.append("\(bench.name(number)) \(begun.duration(to: .now))")
                 } else {
                     last = answer?.document.compactJSONText ?? "nothing"
                 }
@@ -128,9 +130,10 @@ import Testing
         let took = begun.duration(to: .now)
         #expect(
             missing.isEmpty && took < Self.limit,
-            "\(what): \(missing.sorted()) after \(took): \(last)",
+            "\(what): \(missing.sorted()) after \(took): \(last); \(times)",
             sourceLocation: sourceLocation
         )
+        if took >= Self.limit { print(bench.cluster.logs(lastLines: 12)) }
         for number in numbers {
             let address = bench.address(number)
             let open = try bench.run(on: number, ["ss", "-tnH", "state", "established"]).output.split(separator: "\n")

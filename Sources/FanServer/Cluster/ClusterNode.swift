@@ -349,6 +349,7 @@ final class ClusterNode: Sendable {
     private func keepRoles() {
         var client: DatabaseClient?
         var wait = Duration.seconds(2)
+        var busy = 0
         while !mustStop {
             roleBell.wait(atMost: wait)
             wait = .seconds(2)
@@ -367,10 +368,17 @@ final class ClusterNode: Sendable {
                 while !mustStop, let done = try leadership.adjustRoles(connection) {
                     log.notice("roles", done)
                 }
+                busy = 0
             } catch {
-                client = nil
                 log.warning("roles-not-adjusted", "\(error)")
                 wait = .milliseconds(500)
+                busy = (error as? DatabaseError)?.isBusy == true ? busy + 1 : 0
+                // The library may take a change for unfinished for ever; another leader knows better.
+                if busy >= 4, let connection = client, let heir = try? leadership.handOver(connection) {
+                    log.notice("handed-over", "'\(heir)' leads the database now, since no role can be changed here")
+                    busy = 0
+                }
+                client = nil
             }
         }
     }

@@ -1,5 +1,6 @@
 internal import FanCore
 internal import FanHTTP
+internal import FanSystem
 internal import FanTLS
 internal import Synchronization
 
@@ -17,7 +18,8 @@ final class LeaderLink: Sendable {
     private struct State {
         var idle: [SocketAddress: [HTTPConnection]] = [:]
         /// Those on which a leader's answer is awaited.
-        var busy: [ObjectIdentifier: (address: SocketAddress, connection: HTTPConnection)] = [:]
+        var busy: [Int: (address: SocketAddress, connection: HTTPConnection)] = [:]
+        var requests = 0
         var heartbeat: (address: SocketAddress, connection: HTTPConnection)?
         var isClosed = false
     }
@@ -52,17 +54,29 @@ final class LeaderLink: Sendable {
     /// Who leads, nil while nobody is known to.
     var leader: SocketAddress? { search.belief?.address }
 
+    /// How long a leader of the past has for an answer that is under way: it may have handed over to give it.
+    private static let grace: Duration = .milliseconds(500)
+
     /// Breaks off what waits for a leader of the past.
     private func breakOff(unless leader: SocketAddress?) {
-        let former = state.withLock { state -> [HTTPConnection] in
+        let (held, busy) = state.withLock { state in
             // While nobody else leads, the former leader may still answer.
-            let busy = leader == nil ? [] : state.busy.values.filter { $0.address != leader }.map(\.connection)
-            guard let heartbeat = state.heartbeat, heartbeat.address != leader else { return busy }
+            let busy = leader == nil ? [] : state.busy.filter { $0.value.address != leader }.map(\.key)
+            guard let heartbeat = state.heartbeat, heartbeat.address != leader else {
+                return (nil as HTTPConnection?, busy)
+            }
             state.heartbeat = nil
-            return busy + [heartbeat.connection]
+            return (heartbeat.connection, busy)
         }
         // The held-back answer of a former leader would come too late, and one that stands still gives none.
-        for connection in former { connection.close() }
+        held?.close()
+        guard !busy.isEmpty else { return }
+        startThread("break-off") { [weak self] in
+            sleepThread(for: Self.grace)
+            guard let self else { return }
+            let late = state.withLock { state in busy.compactMap { state.busy[$0]?.connection } }
+            for connection in late { connection.close() }
+        }
     }
 
     /// Forgets a server that does not answer.
@@ -213,11 +227,14 @@ final class LeaderLink: Sendable {
         _ headers: HTTPHeaders,
         _ timeout: Duration
     ) throws(HTTPError) -> HTTPResponse {
-        let id = ObjectIdentifier(connection)
         // Only what is meant for the leader, whoever that is.
         let isForwarded = headers["Fanmesh-Forwarded"] != nil
-        if isForwarded { state.withLock { $0.busy[id] = (address, connection) } }
-        defer { state.withLock { $0.busy[id] = nil } }
+        let number = state.withLock { state in
+            state.requests += 1
+            if isForwarded { state.busy[state.requests] = (address, connection) }
+            return state.requests
+        }
+        defer { state.withLock { $0.busy[number] = nil } }
         return try connection.request(method, target, headers: headers, body: body, timeout: timeout)
     }
 
