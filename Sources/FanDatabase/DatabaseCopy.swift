@@ -70,6 +70,8 @@ public struct DatabaseCopy: Sendable {
             let rows = try database.rows("SELECT * FROM \"\(name)\"")
             lines += rows.map { row in "\(name)|\(row.map(\.literal).joined(separator: "|"))" }
         }
+        // What only asks the majority says nothing.
+        lines.removeAll { $0.hasPrefix("counters|'barrier'|") }
         return lines.sorted().map { "\($0)\n" }.joined()
     }
 }

@@ -33,8 +33,12 @@ public final class Server: Sendable {
         var listener: HTTPServer?
         /// Why a member's server could not be started.
         var failure: String?
+        /// Whether the membership was taken up again, if there was one.
+        var isLoaded = false
         /// Whether `init`, `join` or `leave` is at work.
         var isBusy = false
+        /// Whether that is only another attempt to start, which is soon over.
+        var isRetrying = false
         /// The agent that was last heard.
         var agent: Agent?
         /// Grows with every change that agents and commands are told of.
@@ -87,6 +91,7 @@ public final class Server: Sendable {
     func start(localSocket socket: consuming Descriptor) throws {
         // An agent that asked before this is known would hear of no cluster, and take the overlay down.
         resume()
+        state.withLock { $0.isLoaded = true }
         let listener = try HTTPServer(.unix(socket.number), limits: HTTPLimits(), log: { _ in }) { [self] in
             handle($0, $1)
         }
@@ -122,6 +127,16 @@ public final class Server: Sendable {
         }
         housekeeping.join()
         workers.stop()
+        // What began to start meanwhile ends too.
+        let late = state.withLock { state in
+            defer {
+                state.node = nil
+                state.listener = nil
+            }
+            return (state.node, state.listener)
+        }
+        late.0?.stop()
+        late.1?.stop()
         lock.withLock { $0 = nil }
     }
 
@@ -132,14 +147,30 @@ public final class Server: Sendable {
             stopBell.wait(atMost: .milliseconds(200))
             let now = ContinuousClock.now
             watchers.expire(at: now)
-            let current = state.withLock { ($0.node, $0.failure, $0.isBusy) }
-            current.0?.leadership?.heartbeats.expire(at: now)
-            current.0?.tunnels.expire(at: now)
-            if current.0 == nil, current.1 != nil, !current.2, now >= retry {
-                retry = now + .seconds(5)
-                resume()
-            }
+            let node = state.withLock { $0.node }
+            node?.leadership?.heartbeats.expire(at: now)
+            node?.tunnels.expire(at: now)
+            if now >= retry, retryStart() { retry = .now + .seconds(5) }
         }
+    }
+
+    /// Tries a start again that failed; nobody leaves or joins meanwhile.
+    ///
+    /// - Returns: whether there was something to try.
+    private func retryStart() -> Bool {
+        let mayTry = state.withLock { state in
+            guard state.node == nil, state.failure != nil, !state.isBusy else { return false }
+            state.isBusy = true
+            state.isRetrying = true
+            return true
+        }
+        guard mayTry else { return false }
+        resume()
+        state.withLock { state in
+            state.isBusy = false
+            state.isRetrying = false
+        }
+        return true
     }
 
     // MARK: membership
@@ -147,7 +178,10 @@ public final class Server: Sendable {
     /// Takes up the membership that the directory holds, if any; a failure is kept for who asks.
     private func resume() {
         do {
-            guard let membership = try directory.membership() else { return }
+            guard let membership = try directory.membership() else {
+                state.withLock { $0.failure = nil }
+                return
+            }
             guard
                 let identity = try directory.identity(.node),
                 let cluster = try directory.identity(.cluster),
@@ -245,9 +279,16 @@ public final class Server: Sendable {
 
     /// Lets `init`, `join`, `leave` and the like work one at a time.
     func exclusively<Result>(_ body: () throws(APIError) -> Result) throws(APIError) -> Result {
-        let isFree = state.withLock { state in
-            defer { state.isBusy = true }
-            return !state.isBusy
+        let deadline = ContinuousClock.now + .seconds(20)
+        var isFree = false
+        while true {
+            let mustWait = state.withLock { state in
+                isFree = !state.isBusy
+                state.isBusy = true
+                return !isFree && state.isRetrying
+            }
+            guard mustWait, ContinuousClock.now < deadline else { break }
+            sleepThread(for: .milliseconds(20))
         }
         guard isFree else {
             throw APIError(.conflict, "another init, join or leave is at work", remedy: "wait for it, then try again")
@@ -309,13 +350,38 @@ public final class Server: Sendable {
         return snapshot
     }
 
+    /// How this server stands; what it is becoming, or ceasing to be, is no reason for a final refusal.
+    enum Standing {
+        case starting
+        case unconfigured
+        /// `init`, `join` or `leave` is at work.
+        case changing
+        case member(ClusterNode)
+        case failed(String)
+        case stopping
+    }
+
+    /// How this server stands now.
+    var standing: Standing {
+        let isStopping = isStopping.withLock { $0 }
+        return state.withLock { state in
+            if let node = state.node { return .member(node) }
+            if isStopping { return .stopping }
+            guard state.isLoaded else { return .starting }
+            if let failure = state.failure { return .failed(failure) }
+            return state.isBusy ? .changing : .unconfigured
+        }
+    }
+
     /// The member, or why there is none.
     func member() throws(APIError) -> ClusterNode {
-        let current = state.withLock { ($0.node, $0.failure) }
-        if let node = current.0 { return node }
-        if let failure = current.1 {
-            throw APIError(.failed, "this node's server could not start: \(failure)")
+        switch standing {
+        case .member(let node): return node
+        case .failed(let failure): throw APIError(.failed, "this node's server could not start: \(failure)")
+        case .unconfigured: throw .notConfigured
+        case .starting: throw .unavailable("it is starting")
+        case .changing: throw .unavailable("it is joining or leaving a cluster")
+        case .stopping: throw .unavailable("it is stopping")
         }
-        throw .notConfigured
     }
 }

@@ -82,7 +82,9 @@ import Testing
             servers[number].nextStep = now
         }
 
-        /// Lets time pass. A believed leader that does not lead any more says so, as its held heartbeat does.
+        /// Lets time pass.
+        ///
+        /// A believed leader that does not lead any more says so, as its held heartbeat does.
         mutating func run(for milliseconds: Int, until isDone: (World) -> Bool = { _ in false }) {
             let end = now + milliseconds
             while now < end, !isDone(self) {

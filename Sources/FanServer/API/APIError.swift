@@ -47,6 +47,11 @@ struct APIError: Error, Equatable, CustomStringConvertible {
         remedy: "get a token with 'fanmesh cluster add NAME' on a member"
     )
 
+    /// This server cannot answer just now.
+    static func unavailable(_ reason: String) -> APIError {
+        APIError(.unavailable, "this server is not ready: \(reason)", remedy: "try again in a moment")
+    }
+
     /// There is no leader to ask.
     static func noQuorum(_ detail: String) -> APIError {
         APIError(

@@ -167,6 +167,8 @@ extension Server {
             let node = try member()
             if let refusal = node.refusal { throw refusal.asFailure }
             if let leadership = node.leadership {
+                // What is read is no older than the request.
+                if route.method == "GET" { try leadership.confirm() }
                 call.responder.respond(
                     HTTPResponse(status: route.status, document: try lead(route, call, leadership, handler))
                 )
@@ -187,6 +189,8 @@ extension Server {
             if let response {
                 call.responder.respond(response)
             } else if let leadership = node.leadership {
+                // What is read is no older than the request.
+                if route.method == "GET" { try leadership.confirm() }
                 call.responder.respond(
                     HTTPResponse(status: route.status, document: try lead(route, call, leadership, handler))
                 )
@@ -203,10 +207,12 @@ extension Server {
         case (_, .local), (.anyone, _): return
         case (.local, .remote), (.members, .remote), (.peers, .remote):
             // Who is a member is not known before the membership was taken up again.
-            guard state.withLock({ $0.node != nil }) else {
-                throw APIError(.unavailable, "this server is not ready", remedy: "try again in a moment")
+            guard case .member(let node) = standing else {
+                throw .unavailable("it starts, stops or changes its membership")
             }
-            guard access != .local, auth(call) == .member else {
+            var isMember = access != .local && auth(call) == .member
+            if !isMember, access != .local { isMember = try node.catchUp(on: call) }
+            guard isMember else {
                 if case .remote(let address, let fingerprint) = call.request.peer,
                     // Who goes on trying for ever does not fill the log.
                     refusals.withLock({ $0.take(String(address.prefix { $0 != ":" }) + fingerprint, at: .now) }) == nil

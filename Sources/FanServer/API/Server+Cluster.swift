@@ -13,8 +13,7 @@ extension Server {
         if let refusal = node.refusal { throw refusal.asFailure }
         do throws(APIError) {
             if let leadership = node.leadership {
-                // A leader of the past cannot write, and so finds out here.
-                _ = try leadership.read { _ in true }
+                try leadership.confirm()
                 call.responder.respond(HTTPResponse(status: 200, document: leadership.list()))
                 return
             }
@@ -22,6 +21,7 @@ extension Server {
             let response = try node.link.forward("GET", "/1.0/members", nil, unless: { node.leadership != nil })
             if let response { return call.responder.respond(response) }
             guard let leadership = node.leadership else { throw APIError.noQuorum("the leadership changed") }
+            try leadership.confirm()
             call.responder.respond(HTTPResponse(status: 200, document: leadership.list()))
         } catch {
             guard !isForwarded, error.code == .noQuorum else { throw error }

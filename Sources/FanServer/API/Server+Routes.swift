@@ -177,9 +177,18 @@ extension Server {
             "api": "1.0",
             "version": .string(FanmeshVersion.text),
             "schema_version": .number(Schema.version),
-            "configured": .bool(state.withLock { $0.node != nil || $0.failure != nil }),
+            "configured": .bool(isConfigured),
             "auth": .string(auth(call).rawValue),
         ]
+    }
+
+    /// Whether this node is in a cluster, also while its server starts or stops.
+    private var isConfigured: Bool {
+        switch standing {
+        case .member, .failed: true
+        case .unconfigured: false
+        case .starting, .changing, .stopping: (try? directory.membership()) != nil
+        }
     }
 
     /// Answers with what is known of the cluster, now or when it changes.
@@ -215,7 +224,7 @@ extension Server {
             let snapshot = snapshot()
             // The membership is let go of while it stops: that is no leaving, and agents must not take it for that.
             guard !isStopping.withLock({ $0 }) else {
-                call.responder.respond(APIError(.failed, "the server is stopping").response)
+                call.responder.respond(APIError.unavailable("it is stopping").response)
                 return
             }
             call.responder.respond(HTTPResponse(status: 200, document: snapshot.document))

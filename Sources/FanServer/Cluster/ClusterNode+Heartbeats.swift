@@ -193,6 +193,21 @@ extension ClusterNode {
         do throws(DocumentError) { publish(try ClusterState(newer)) } catch { throw APIError(error) }
     }
 
+    /// Fetches what the leader knows when that is newer.
+    func catchUp(with leader: SocketAddress) throws(APIError) {
+        let answer = try link.call(
+            leader,
+            "POST",
+            "/1.0/internal/heartbeat",
+            heartbeat(wait: .zero).document,
+            timeout: .seconds(1)
+        )
+        guard case .leads = try take(answer, from: leader) else {
+            throw .unavailable("\(leader) does not lead any more")
+        }
+        if try generation(answer) > state.generation { try fetchState(from: leader, within: .seconds(2)) }
+    }
+
     /// Acts on a refusal that says more than that somebody does not lead.
     private func judge(_ error: APIError) {
         if [.conflict, .wrongCluster].contains(error.code) { refuse(error) }

@@ -34,6 +34,8 @@ final class ClusterNode: Sendable {
     let changed: @Sendable () -> Void
 
     private let known: Mutex<ClusterState>
+    /// The generation of the state that is on the disk.
+    private let saved: Mutex<Int>
     private let leading = Mutex<Leadership?>(nil)
     private let first: ClusterState?
     private let isStopped = Mutex(false)
@@ -56,6 +58,8 @@ final class ClusterNode: Sendable {
         var isAccepted = false
     }
     let tunnels = Tunnels()
+    /// Who asked with a certificate that was not known here.
+    let strangers = Mutex(Strangers())
     let watchBell = Bell()
     let roleBell = Bell()
     let heartbeatBell = Bell()
@@ -89,6 +93,7 @@ final class ClusterNode: Sendable {
         self.hasAgent = hasAgent
         self.changed = changed
         known = Mutex(state)
+        saved = Mutex(state.generation)
         let trust = TrustBox(certificates.trusted)
         let bell = heartbeatBell
         link = LeaderLink(own: membership.address, identity: nodeIdentity, trust: trust) {
@@ -200,12 +205,22 @@ final class ClusterNode: Sendable {
             return true
         }
         guard isNew else { return }
-        do { try directory.save(newer) } catch {
+        do { try saveNewest() } catch {
             log.error("state-not-saved", "\(error); what is known of the cluster would be lost in a restart")
         }
         tunnels.cut(where: { fingerprint in !newer.members.contains { $0.fingerprint == fingerprint } })
         changed()
         roleBell.ring()
+    }
+
+    /// Keeps what is known by now; a state that is older than the file's never gets there.
+    private func saveNewest() throws(FileError) {
+        try saved.withLock { saved throws(FileError) in
+            let newest = state
+            guard newest.generation > saved else { return }
+            try directory.save(newest)
+            saved = newest.generation
+        }
     }
 
     /// Changes the certificates, and whom this member trusts with them.
@@ -372,7 +387,7 @@ final class ClusterNode: Sendable {
             } catch {
                 log.warning("roles-not-adjusted", "\(error)")
                 wait = .milliseconds(500)
-                busy = (error as? DatabaseError)?.isBusy == true ? busy + 1 : 0
+                busy = error.isBusy ? busy + 1 : 0
                 // The library may take a change for unfinished for ever; another leader knows better.
                 if busy >= 4, let connection = client, let heir = try? leadership.handOver(connection) {
                     log.notice("handed-over", "'\(heir)' leads the database now, since no role can be changed here")

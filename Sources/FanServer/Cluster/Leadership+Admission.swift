@@ -249,6 +249,7 @@ extension Leadership {
     func read<Result: Sendable>(
         _ body: @escaping @Sendable (inout Transaction) throws -> Result
     ) throws(APIError) -> Result {
-        try Audit.during(nil) { () throws(APIError) in try write(body) }
+        try confirm()
+        return try Audit.during(nil) { () throws(APIError) in try write(body) }
     }
 }

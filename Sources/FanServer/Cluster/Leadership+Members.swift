@@ -135,7 +135,9 @@ extension Leadership {
         guard let change = planner(servers, statuses).nextChange() else { return nil }
         switch change {
         case .promote(let id, _, let role), .demote(let id, _, let role): try client.assign(id: id, role: role)
-        case .transferLeadership(let id, _): try client.transfer(to: id)
+        case .transferLeadership(let id, _):
+            lease.end()
+            try client.transfer(to: id)
         }
         model.withLock { $0.servers = (try? client.cluster()) ?? servers }
         return "\(change)"
@@ -203,6 +205,7 @@ extension Leadership {
                 switch step {
                 case .promote(let id, _, let role): try client.assign(id: id, role: role)
                 case .transferLeadership(let id, let name):
+                    lease.end()
                     try client.transfer(to: id)
                     heir = name
                 case .demote: break

@@ -34,6 +34,8 @@ final class Leadership: Sendable {
     let term: Int
     let model: Mutex<Model>
     let heartbeats = WaitList()
+    /// Whether what is in memory may be answered.
+    let lease = ReadLease()
     /// Held while roles change, so that a handover and the usual roles do not undo each other.
     let roles = Mutex(())
     private let isOver = Mutex(false)
@@ -58,6 +60,7 @@ final class Leadership: Sendable {
         published: @escaping @Sendable (ClusterState) -> Void
     ) throws(APIError) {
         let random = hexadecimal(randomBytes(16))
+        let mark = lease.mark()
         var loaded: Model
         let term: Int
         let now = wallClockMilliseconds() / 1000
@@ -103,6 +106,7 @@ final class Leadership: Sendable {
         self.database = database
         self.term = term
         epoch = "\(term)-\(random)"
+        lease.renew(mark)
         self.published = published
         model = Mutex(loaded)
         published(loaded.state)
@@ -189,6 +193,23 @@ final class Leadership: Sendable {
     }
 
     // MARK: reading
+
+    /// Makes sure that this server led at some moment since the call, so that what it answers now is no older.
+    ///
+    /// - Throws: ``APIError/Code/noQuorum`` when it cannot be known.
+    func confirm() throws(APIError) {
+        guard !hasEnded else { throw .noQuorum("the leadership was lost") }
+        try lease.confirm { () throws(APIError) in
+            // A transaction that changes nothing asks nobody.
+            let number = Int64.random(in: 0...Int64.max)
+            try Audit.during(nil) { () throws(APIError) in
+                try write { transaction in
+                    _ = try transaction.execute(.saveCounter, .text("barrier"), .integer(number))
+                }
+            }
+        }
+        guard !hasEnded else { throw .noQuorum("the leadership was lost") }
+    }
 
     /// Where the leader's server listens.
     var address: SocketAddress? { state.members.first { $0.name == name }?.address }

@@ -31,6 +31,8 @@ struct ServerDirectory: Sendable {
         guard flock(descriptor.number, LOCK_EX | LOCK_NB) == 0 else {
             throw ServerError.alreadyRunning(directory: path)
         }
+        // A file that was being replaced when the server was killed.
+        for name in try File.names(in: path) where name.hasSuffix(".new") { try File.remove(file(name)) }
         return descriptor
     }
 

@@ -83,9 +83,10 @@ public enum File {
     ///   - mode: its permissions.
     /// - Throws: ``FileError``.
     public static func replace(_ path: String, with text: String, mode: UInt32 = 0o600) throws(FileError) {
-        let temporary = "\(path).new"
+        // Others may be replacing the same file: each writes its own, and the last one to finish counts.
+        let temporary = "\(path).\(String(UInt64.random(in: .min ... .max), radix: 36)).new"
         do throws(FileError) {
-            let descriptor = try Descriptor(opening: temporary, flags: O_WRONLY | O_CREAT | O_TRUNC, mode: mode)
+            let descriptor = try Descriptor(opening: temporary, flags: O_WRONLY | O_CREAT | O_EXCL, mode: mode)
             try write(Array(text.utf8), to: descriptor, path: temporary)
             guard fsync(descriptor.number) == 0 else {
                 throw FileError(operation: "sync", path: temporary, code: errno)

@@ -1,0 +1,71 @@
+internal import FanCore
+internal import FanHTTP
+internal import FanTLS
+internal import Synchronization
+
+/// Who asks with certificates that this member does not know, so that they cost the leader little.
+struct Strangers {
+    /// How long the leader's word about a certificate counts.
+    static let memory: Duration = .seconds(1)
+
+    private var refused: [String: ContinuousClock.Instant] = [:]
+    private var limiter = RateLimiter(burst: 5, interval: .milliseconds(500))
+    private var asking = 0
+
+    /// What to do with a certificate that is not known here.
+    enum Verdict {
+        case ask
+        /// The leader did not know it either, a moment ago.
+        case refuse
+        /// Others are being asked about.
+        case wait
+    }
+
+    /// Judges one; for ``Verdict/ask`` ``settle(_:isKnown:at:)`` follows.
+    mutating func judge(_ fingerprint: String, from host: String, at now: ContinuousClock.Instant) -> Verdict {
+        if let last = refused[fingerprint], now < last + Self.memory { return .refuse }
+        guard limiter.take(host, at: now) == nil else { return .refuse }
+        guard asking < 2 else { return .wait }
+        asking += 1
+        return .ask
+    }
+
+    /// Remembers what the leader said; nil when it did not.
+    mutating func settle(_ fingerprint: String, isKnown: Bool?, at now: ContinuousClock.Instant) {
+        asking -= 1
+        guard isKnown == false else { return }
+        if refused.count >= 256 { refused = refused.filter { now < $0.value + Self.memory } }
+        if refused.count < 256 { refused[fingerprint] = now }
+    }
+}
+
+extension ClusterNode {
+    /// Whether a certificate that this member has not heard of is another member's, as the leader knows.
+    ///
+    /// Who has just joined may call before everybody was told.
+    ///
+    /// - Throws: ``APIError/Code/unavailable`` when nobody can say.
+    func catchUp(on call: Call) throws(APIError) -> Bool {
+        guard leadership == nil, case .remote(let source, let fingerprint) = call.request.peer else { return false }
+        let host = String(source.prefix { $0 != ":" })
+        switch strangers.withLock({ $0.judge(fingerprint, from: host, at: .now) }) {
+        case .refuse: return false
+        case .wait: throw .unavailable("it is catching up")
+        case .ask: break
+        }
+        var isKnown: Bool?
+        defer {
+            let result = isKnown
+            strangers.withLock { $0.settle(fingerprint, isKnown: result, at: .now) }
+        }
+        guard let leader = link.leader, leader != membership.address else {
+            throw .unavailable("it knows no leader that could say who '\(fingerprint.prefix(16))…' is")
+        }
+        do throws(APIError) {
+            try catchUp(with: leader)
+        } catch { throw .unavailable("the leader does not say who '\(fingerprint.prefix(16))…' is") }
+        let known = isMember(fingerprint: fingerprint)
+        isKnown = known
+        return known
+    }
+}
