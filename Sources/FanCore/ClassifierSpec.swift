@@ -2,7 +2,13 @@
 public struct ClassifierSpec: Hashable, Sendable {
     /// The version of the generated code; it goes up with every change of the generated instructions, so that an
     /// upgraded agent replaces the programs of an older one.
-    public static let generation = 1
+    public static let generation = 2
+    /// The Ethernet address that every guest of another host has on this host's bridge; it is never on the wire.
+    ///
+    /// The bridge leads it to the VXLAN port for good and learns nothing there, so that nobody beyond that port can
+    /// take the place of a guest on this side of it. The classifiers put it in the place of the real address on the
+    /// way in, and the other way round on the way out.
+    public static let farAddress = MACAddress(rawValue: 0x0266_616e_6661)
 
     /// The mapping that is compiled in.
     public var mapping: FanMapping

@@ -9,12 +9,21 @@ public struct ForwardingCounters: Hashable, Sendable {
     public var outside: UInt64
     /// Frames dropped because they are neither IPv4 nor ARP for IPv4, or are cut short.
     public var unsupported: UInt64
+    /// Packets of guests dropped at the fence: with an address that is not theirs to use, or VXLAN.
+    public var fenced: UInt64
 
-    /// Collects the four counts.
-    public init(forwarded: UInt64 = 0, spoofed: UInt64 = 0, outside: UInt64 = 0, unsupported: UInt64 = 0) {
+    /// Collects the counts.
+    public init(
+        forwarded: UInt64 = 0,
+        spoofed: UInt64 = 0,
+        outside: UInt64 = 0,
+        unsupported: UInt64 = 0,
+        fenced: UInt64 = 0
+    ) {
         self.forwarded = forwarded
         self.spoofed = spoofed
         self.outside = outside
         self.unsupported = unsupported
+        self.fenced = fenced
     }
 }

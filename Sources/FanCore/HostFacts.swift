@@ -16,6 +16,14 @@ public struct HostFacts: Equatable, Sendable {
 
     /// The link with this index.
     public func link(index: Int) -> LinkFacts? { links.first { $0.index == index } }
+    /// Which link carries each address; the first where several do.
+    public var devices: [IPv4Address: String] {
+        var devices: [IPv4Address: String] = [:]
+        for address in addresses where devices[address.address.address] == nil {
+            devices[address.address.address] = link(index: address.linkIndex)?.name
+        }
+        return devices
+    }
     /// The link with this name.
     public func link(named name: String) -> LinkFacts? { links.first { $0.name == name } }
 }

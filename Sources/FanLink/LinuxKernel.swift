@@ -47,7 +47,13 @@ public final class LinuxKernel: OverlayKernel {
             } else {
                 observed.floodPeers = try socket.floodPeers(linkIndex: vxlan.index, link: vxlan.name)
             }
+            if vxlan.masterIndex != nil {
+                observed.learns = try socket.learns(linkIndex: vxlan.index, link: vxlan.name)
+                observed.staticAddresses = try socket.staticAddresses(linkIndex: vxlan.index, link: vxlan.name)
+            }
         }
+        observed.fence = try FenceKernel.find(network).observation
+        observed.devices = facts.devices
         observed.otherVXLANs = facts.links.filter { $0.vxlan != nil && $0.name != observed.vxlan?.link.name }
         return observed
     }
@@ -95,6 +101,14 @@ public final class LinuxKernel: OverlayKernel {
             try socket.floodAdd(peer, linkIndex: index(of: link), link: link)
         case .removeFloodPeer(let peer, let link):
             try socket.floodDelete(peer, linkIndex: index(of: link), link: link)
+        case .setFence(let fence, _):
+            try FenceKernel.put(fence)
+        case .removeFence(let network):
+            try FenceKernel.remove(network)
+        case .setLearning(let link, let isOn):
+            try socket.portSetLearning(link, isOn)
+        case .addStaticAddress(let address, let link):
+            try socket.staticAddressAdd(address, linkIndex: index(of: link), link: link)
         case .setUp(let link):
             try socket.linkSet(link, up: true)
         case .setDown(let link):
@@ -135,7 +149,9 @@ extension LinuxKernel {
     /// Requires: CAP_SYS_ADMIN.
     public func counters(network: String) throws -> ForwardingCounters? {
         let index = socket.linkIndex(of: NetworkSpec.vxlanName(of: network))
-        return index > 0 ? try ClassifierKernel.counters(on: Int(index)) : nil
+        guard index > 0, var counters = try ClassifierKernel.counters(on: Int(index)) else { return nil }
+        counters.fenced = try FenceKernel.find(network).dropped
+        return counters
     }
 
     private func attach(_ spec: ClassifierSpec, to ifindex: Int) throws(BPFError) {

@@ -76,7 +76,8 @@ extension LabNode {
             forwarded: try #require(counters["forwarded"]),
             spoofed: try #require(counters["spoofed"]),
             outside: try #require(counters["outside"]),
-            unsupported: try #require(counters["unsupported"])
+            unsupported: try #require(counters["unsupported"]),
+            fenced: try #require(counters["fenced"])
         )
     }
 
@@ -88,7 +89,8 @@ extension LabNode {
             drops = FrameDrops(
                 spoofed: now.spoofed - earlier.spoofed,
                 outside: now.outside - earlier.outside,
-                unsupported: now.unsupported - earlier.unsupported
+                unsupported: now.unsupported - earlier.unsupported,
+                fenced: now.fenced - earlier.fenced
             )
             return drops.total >= expected.total
         }
@@ -101,8 +103,9 @@ struct FrameDrops: Equatable {
     var spoofed: UInt64 = 0
     var outside: UInt64 = 0
     var unsupported: UInt64 = 0
+    var fenced: UInt64 = 0
 
-    var total: UInt64 { spoofed + outside + unsupported }
+    var total: UInt64 { spoofed + outside + unsupported + fenced }
 }
 
 extension LabGuest {

@@ -53,10 +53,14 @@ extension ForwardingTests.Scale {
 
         #expect(peers.count >= 999)
         #expect(crowded == alone)
-        // What both consist of: changes by netlink, one map of eight counts, and the programs.
+        // What both consist of: changes by netlink, a map of eight counts, one of bounded size, and the programs.
         #expect(alone.contains("RTM_NEWLINK"))
         let maps = alone.filter { $0.hasPrefix("BPF_MAP_CREATE") }
-        #expect(maps == ["BPF_MAP_CREATE BPF_MAP_TYPE_PERCPU_ARRAY of 8"])
+        #expect(
+            maps == [
+                "BPF_MAP_CREATE BPF_MAP_TYPE_PERCPU_ARRAY of 8", "BPF_MAP_CREATE BPF_MAP_TYPE_LRU_HASH of 16384",
+            ]
+        )
         #expect(alone.contains("BPF_PROG_LOAD"))
     }
 

@@ -85,12 +85,39 @@ struct LifecycleRepeatTests {
         Damage(
             name: "vxgone",
             command: ["ip", "link", "delete", "fan0-vx"],
-            steps: ["add vxlan", "set fan0-vx ipv6 off", "attach classifiers", "set fan0-vx up"]
+            steps: [
+                "add vxlan", "set fan0-vx ipv6 off", "attach classifiers", "add fdb", "set fan0-vx learning off",
+                "set fan0-vx up",
+            ]
         ),
         Damage(
             name: "master",
             command: ["ip", "link", "set", "fan0-vx", "nomaster"],
-            steps: ["set fan0-vx master fan0"]
+            steps: ["set fan0-vx master fan0", "add fdb", "set fan0-vx learning off"]
+        ),
+        Damage(
+            name: "learning",
+            command: ["bridge", "link", "set", "dev", "fan0-vx", "learning", "on"],
+            steps: ["set fan0-vx learning off"],
+            isHarmless: true
+        ),
+        Damage(
+            name: "far",
+            command: ["bridge", "fdb", "delete", "\(ClassifierSpec.farAddress)", "dev", "fan0-vx", "master"],
+            steps: ["add fdb"],
+            isHarmless: true
+        ),
+        Damage(
+            name: "fence",
+            command: ["nft", "delete", "table", "bridge", "fanmesh-fan0"],
+            steps: ["set fence"],
+            isHarmless: true
+        ),
+        Damage(
+            name: "rule",
+            command: ["nft", "flush", "chain", "ip", "fanmesh-fan0", "input"],
+            steps: ["set fence"],
+            isHarmless: true
         ),
         Damage(
             name: "ipv6",
@@ -232,12 +259,12 @@ struct LifecycleRepeatTests {
         let steps = plan.list("changes").map { "\($0["action"] ?? "") \($0["object"] ?? "")" }
         #expect(
             steps == [
-                "add fan0", "set fan0", "set fan0", "add fan0", "add fan0-vx", "set fan0-vx", "attach fan0-vx",
-                "set fan0-vx", "set fan0",
+                "add fan0", "set fan0", "set fan0", "add fan0", "set fanmesh-fan0", "add fan0-vx", "set fan0-vx",
+                "attach fan0-vx", "add fan0-vx", "set fan0-vx", "set fan0-vx", "set fan0",
             ]
         )
         let text = try host.fanmesh("up", "--dry-run").output
-        #expect(text.contains("would take 9 steps"))
+        #expect(text.contains("would take 12 steps"))
         #expect(!FileManager.default.fileExists(atPath: host.stateDirectory))
         try host.expectUnchanged(since: before, keepingNumbers: true)
 
@@ -273,7 +300,7 @@ struct LifecycleRepeatTests {
         try host.require("ip", "link", "set", "other-vx", "nomaster")
 
         let first = try LifecycleDocument(host.fanmesh("down", "--format", "json"))
-        #expect(first.changes == ["delete vxlan fan0-vx", "delete bridge fan0"])
+        #expect(first.changes == ["delete vxlan fan0-vx", "delete bridge fan0", "delete fence of fan0"])
         #expect(first.text("schema") == "fanmesh.plan/v1")
         for _ in 0..<2 {
             let again = try host.fanmesh("down", "--format", "json")

@@ -40,15 +40,27 @@ import Testing
             host: IPv4Address(172, 31, 21, 5),
             vni: 15_728_640
         )
+        let network = NetworkSpec(
+            name: "fan0",
+            mapping: spec.mapping,
+            host: spec.host,
+            forwarder: .ebpf,
+            vni: spec.vni,
+            mtuBytes: 1450
+        )
+        let fence = Fence(network, slice: try spec.mapping.slice(of: spec.host), underlayDevice: "eth0")
         let steps = [
             "add bridge fan0 address \(bridge) mtu 1449",
             "set fan0 ipv6 off",
             "set fan0 mtu 1450 (was 1449)",
             "add address 240.80.80.1/8 dev fan0",
+            "set fence \(fence.identity) of fan0: guests in 240.80.80.0/20, vxlan 8472 from eth0",
             "add vxlan fan0-vx address \(vxlan) mtu 1450 external dstport 8472 master fan0",
             "set fan0-vx ipv6 off",
             "attach classifiers \(spec.identity) dev fan0-vx: overlay 240.0.0.0/8 underlay 172.31.16.0/20 "
                 + "host 172.31.21.5 vni 15728640",
+            "add fdb \(ClassifierSpec.farAddress) dev fan0-vx master static sticky",
+            "set fan0-vx learning off",
             "set fan0-vx up",
             "set fan0 up",
         ]
@@ -76,7 +88,8 @@ import Testing
             bench.take() == """
                 2.0 kernel: delete vxlan fan0-vx
                 2.0 kernel: delete bridge fan0
-                2.0 log: info overlay-removed: fan0: delete vxlan fan0-vx; delete bridge fan0
+                2.0 kernel: delete fence of fan0
+                2.0 log: info overlay-removed: fan0: delete vxlan fan0-vx; delete bridge fan0; delete fence of fan0
                 2.0 log: info cluster-left: this node is in no cluster
                 """
         )

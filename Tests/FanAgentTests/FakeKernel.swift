@@ -11,6 +11,10 @@ final class FakeKernel: OverlayKernel {
     var ipv6Disabled: Set<String> = []
     var attached: [String: ClassifierIdentities] = [:]
     var flood: [String: Set<IPv4Address>] = [:]
+    /// Ports from which the bridge learns nothing.
+    var deaf: Set<String> = []
+    var fixed: [String: Set<MACAddress>] = [:]
+    var fences: [String: Fence] = [:]
     var applied: [String] = []
     var failAt: Int?
     /// A step that is accepted and does nothing.
@@ -60,6 +64,12 @@ final class FakeKernel: OverlayKernel {
             observed.classifiers = attached[vxlan.link.name] ?? ClassifierIdentities()
             observed.floodPeers = (flood[vxlan.link.name] ?? []).sorted()
         }
+        if let vxlan = observed.vxlan?.link {
+            observed.learns = !deaf.contains(vxlan.name)
+            observed.staticAddresses = fixed[vxlan.name] ?? []
+        }
+        observed.fence = fences[network]?.observation
+        observed.devices = facts.devices
         observed.otherVXLANs = facts.links.filter { $0.vxlan != nil && $0.name != observed.vxlan?.link.name }
         return observed
     }
@@ -115,11 +125,15 @@ final class FakeKernel: OverlayKernel {
                 facts.links[index].masterIndex = nil
             }
             ipv6Disabled.remove(name)
+            deaf.remove(name)
+            fixed[name] = nil
             attached[name] = nil
             flood[name] = nil
         case .disableIPv6(let link): ipv6Disabled.insert(link)
         case .setMTU(let link, _, let mtu): facts.links[try position(link)].mtuBytes = mtu
         case .setMaster(let link, let bridge):
+            deaf.remove(link)
+            fixed[link] = nil
             facts.links[try position(link)].masterIndex = facts.links[try position(bridge)].index
         case .addAddress(let address, let link):
             facts.addresses.append(AddressFacts(linkIndex: facts.links[try position(link)].index, address: address))
@@ -131,6 +145,10 @@ final class FakeKernel: OverlayKernel {
         case .detachClassifiers(let link): attached[link] = nil
         case .addFloodPeer(let peer, let link): flood[link, default: []].insert(peer)
         case .removeFloodPeer(let peer, let link): flood[link, default: []].remove(peer)
+        case .setFence(let fence, _): fences[fence.network] = fence
+        case .removeFence(let network): fences[network] = nil
+        case .setLearning(let link, let isOn): if isOn { deaf.remove(link) } else { deaf.insert(link) }
+        case .addStaticAddress(let address, let link): fixed[link, default: []].insert(address)
         case .setUp(let link): facts.links[try position(link)].isUp = true
         case .setDown(let link): facts.links[try position(link)].isUp = false
         }
@@ -158,8 +176,10 @@ final class FakeKernel: OverlayKernel {
             let peers = (flood[link.name] ?? []).sorted().map(\.description)
             return "\(link.name) \(link.whatItIs) mtu \(link.mtuBytes) \(link.isUp ? "up" : "down") master \(master)"
                 + " addresses \(addresses) ipv6 \(ipv6Disabled.contains(link.name) ? "off" : "on")"
-                + " programs \(programs) flood \(peers)"
+                + " programs \(programs) flood \(peers)" + (deaf.contains(link.name) ? " deaf" : "")
+                + (fixed[link.name] ?? []).map { " fixed \($0)" }.joined()
         }.sorted().joined(separator: "\n")
+            + fences.values.map { "\nfence \($0.network) \($0.identity)" }.sorted().joined()
     }
 }
 

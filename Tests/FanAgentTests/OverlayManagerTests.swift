@@ -34,22 +34,46 @@ import Testing
         let bridge = MACAddress.derived(node: String(repeating: "a", count: 32), device: "fan0")
         let vxlan = MACAddress.derived(node: String(repeating: "a", count: 32), device: "fan0-vx")
         let classifier = ClassifierSpec(mapping: outcome.spec.mapping, host: outcome.spec.host, vni: 15_728_640)
+        let slice = try outcome.spec.mapping.slice(of: outcome.spec.host)
+        let fence = Fence(outcome.spec, slice: slice, underlayDevice: "eth0")
         #expect(
             outcome.changes.map(\.description) == [
                 "add bridge fan0 address \(bridge) mtu 1449",
                 "set fan0 ipv6 off",
                 "set fan0 mtu 1450 (was 1449)",
                 "add address 240.80.80.1/8 dev fan0",
+                "set fence \(fence.identity) of fan0: guests in 240.80.80.0/20, vxlan 8472 from eth0",
                 "add vxlan fan0-vx address \(vxlan) mtu 1450 external dstport 8472 master fan0",
                 "set fan0-vx ipv6 off",
                 "attach classifiers \(classifier.identity) dev fan0-vx: overlay 240.0.0.0/8 underlay 172.31.16.0/20 "
                     + "host 172.31.21.5 vni 15728640",
+                "add fdb \(ClassifierSpec.farAddress) dev fan0-vx master static sticky",
+                "set fan0-vx learning off",
                 "set fan0-vx up",
                 "set fan0 up",
             ]
         )
         #expect(bench.kernel.applied.isEmpty)
         #expect(try bench.state.network("fan0") == nil)
+    }
+
+    @Test func pinsOutliveARequestThatDoesNotNameThem() throws {
+        let bench = try Bench(FakeKernel())
+        let pin = Fence.Pin(port: "veth1", address: IPv4Address(240, 80, 80, 2))
+        _ = try bench.manager.up(Self.request { $0.pins = [pin] })
+        #expect(try bench.manager.up(Self.request()).changes.isEmpty)
+        #expect(try bench.state.network("fan0")?.pins == [pin])
+        let changes = try bench.manager.up(Self.request { $0.pins = [] }).changes
+        #expect(changes.map(\.action) == ["set"])
+        #expect(changes.first?.description.contains("(replacing ") == true)
+        for wrong in [
+            Fence.Pin(port: "veth1", address: IPv4Address(240, 80, 80, 1)),
+            Fence.Pin(port: "veth1", address: IPv4Address(240, 0, 0, 2)),
+            Fence.Pin(port: "fan0-vx", address: IPv4Address(240, 80, 80, 2)),
+            Fence.Pin(port: "a name too long for it", address: IPv4Address(240, 80, 80, 2)),
+        ] {
+            #expect(throws: OverlayError.self) { try bench.manager.up(Self.request { $0.pins = [wrong] }) }
+        }
     }
 
     @Test func secondUpChangesNothing() throws {
@@ -171,7 +195,8 @@ import Testing
         #expect(status.verdict == .error)
         #expect(status.warnings.map(\.code) == ["underlay-address-gone"])
         let moved = try bench.manager.up(Self.request()).changes.map(\.description)
-        #expect(moved.count == 3)
+        #expect(moved.count == 4)
+        #expect(moved.contains { $0.hasPrefix("set fence ") && $0.contains("guests in 240.96.144.0/20") })
         #expect(moved.contains("delete address 240.80.80.1/8 dev fan0"))
         #expect(moved.contains("add address 240.96.144.1/8 dev fan0"))
     }
@@ -220,7 +245,7 @@ import Testing
         _ = try bench.manager.up(Self.request())
         #expect(
             try bench.manager.down(network: "fan0").map(\.description) == [
-                "delete vxlan fan0-vx", "delete bridge fan0",
+                "delete vxlan fan0-vx", "delete bridge fan0", "delete fence of fan0",
             ]
         )
         #expect(bench.kernel.text == before)
@@ -245,6 +270,13 @@ import Testing
         let spec = try bench.manager.up(Self.request { $0.peers = [IPv4Address(172, 31, 17, 6)] }).spec
         let text = NetworkRecord.encode(spec)
         #expect(try NetworkRecord.decode(text) == spec)
+        var pinned = spec
+        pinned.pins = [
+            Fence.Pin(port: "veth1", address: IPv4Address(240, 80, 80, 2)),
+            Fence.Pin(port: "tap@2", address: IPv4Address(240, 80, 80, 3)),
+        ]
+        #expect(try NetworkRecord.decode(NetworkRecord.encode(pinned)) == pinned)
+        #expect(throws: NetworkRecordError.self) { try NetworkRecord.decode(text + "pins=veth1\n") }
         let lines = text.split(separator: "\n")
         for index in lines.indices where index > 0 {
             var without = lines

@@ -17,6 +17,8 @@ public struct UpRequest: Hashable, Sendable {
     public var forwarder: ForwarderKind?
     /// The known peers' underlay addresses.
     public var peers: [IPv4Address] = []
+    /// Pinned guest addresses, nil to leave them as they are.
+    public var pins: [Fence.Pin]?
     /// The UDP destination port.
     public var port = NetworkSpec.defaultPort
     /// The MTU in bytes, nil for the underlay's less the encapsulation.
@@ -163,7 +165,9 @@ public struct OverlayManager {
     private func makeSpec(_ request: UpRequest, _ underlay: UnderlayChoice) throws(OverlayError) -> NetworkSpec {
         do {
             let mapping = try FanMapping(overlay: request.overlay, underlay: underlay.prefix)
-            _ = try mapping.slice(of: underlay.address)
+            let slice = try mapping.slice(of: underlay.address)
+            // Those of another slice, from before this host's address changed, are nobody's any more.
+            let kept = try state.network(request.network)?.pins.filter { slice.prefix.contains($0.address) }
             let spec = NetworkSpec(
                 name: request.network,
                 mapping: mapping,
@@ -172,7 +176,8 @@ public struct OverlayManager {
                 vni: request.vni ?? mapping.defaultVNI,
                 port: request.port,
                 mtuBytes: request.mtuBytes ?? underlay.mtuBytes - NetworkSpec.encapsulationBytes,
-                peers: request.peers
+                peers: request.peers,
+                pins: request.pins ?? kept ?? []
             )
             try spec.validate(underlayMTU: underlay.mtuBytes)
             return spec

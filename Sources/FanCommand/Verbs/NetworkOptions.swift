@@ -41,8 +41,15 @@ enum NetworkOptions {
         help: "the VXLAN network identifier, the same on every host; without it the overlay's own"
     )
 
+    static let pin = CommandOption.value(
+        "pin",
+        name: "PORT=ADDRESS",
+        help: "the one address that the guest on this port of the bridge may use",
+        isRepeatable: true
+    )
+
     static let all = [
-        network, MapVerb.underlay, MapVerb.overlay, MapVerb.rounding, forwarder, peer, port, mtu, vni,
+        network, MapVerb.underlay, MapVerb.overlay, MapVerb.rounding, forwarder, peer, port, mtu, vni, pin,
     ]
 
     /// Reads the options into a request.
@@ -65,6 +72,16 @@ enum NetworkOptions {
                 let address = try IPv4Address(parsing: text)
                 if seen.insert(address).inserted { request.peers.append(address) }
             } catch { throw .badInput("--peer: \(error)") }
+        }
+        request.pins = []
+        for text in invocation.values(pin) {
+            guard let equals = text.lastIndex(of: "=") else {
+                throw .badInput("--pin: '\(text)' is not PORT=ADDRESS, such as veth1=240.80.80.2")
+            }
+            do throws(FanMappingError) {
+                let address = try IPv4Address(parsing: text[text.index(after: equals)...])
+                request.pins?.append(Fence.Pin(port: String(text[..<equals]), address: address))
+            } catch { throw .badInput("--pin: \(error)") }
         }
         return request
     }

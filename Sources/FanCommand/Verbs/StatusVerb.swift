@@ -120,7 +120,7 @@ enum StatusVerb {
             lines.append(Report.Line("  fix: \(warning.remedy)"))
         }
         let columns = ["name", "slice", "underlay_address", "underlay", "overlay", "forwarder", "mtu", "vni", "port"]
-        let counted = ["counters.forwarded", "counters.spoofed", "counters.outside", "counters.unsupported"]
+        let counted = ["forwarded", "spoofed", "outside", "unsupported", "fenced"].map { "counters." + $0 }
         let table = Table(
             columns.map { Table.Column($0) }
                 + counted.map { Table.Column($0, title: $0.dropFirst(9).uppercased(), alignment: .right) },
@@ -144,6 +144,7 @@ enum StatusVerb {
                     "spoofed": .number(counters.spoofed),
                     "outside": .number(counters.outside),
                     "unsupported": .number(counters.unsupported),
+                    "fenced": .number(counters.fenced),
                 ]
             } ?? .null
         return [

@@ -27,6 +27,14 @@ public enum Change: Hashable, Sendable {
     case addFloodPeer(IPv4Address, link: String)
     /// Stop flooding to a peer.
     case removeFloodPeer(IPv4Address, link: String)
+    /// Put up the packet filter rules that keep guests on their side, in the place of older ones without a gap.
+    case setFence(Fence, replacing: Fence?)
+    /// Take these rules down.
+    case removeFence(network: String)
+    /// Let a port of the bridge learn Ethernet addresses, or not.
+    case setLearning(link: String, on: Bool)
+    /// Lead an Ethernet address to a port of the bridge for good, whoever else uses it.
+    case addStaticAddress(MACAddress, link: String)
     /// Bring a device up.
     case setUp(link: String)
     /// Take a device down.
@@ -47,8 +55,11 @@ public enum Change: Hashable, Sendable {
             name
         case .disableIPv6(let link), .setMTU(let link, _, _), .setMaster(let link, _), .addAddress(_, let link),
             .removeAddress(_, let link), .attachClassifiers(_, let link, _), .addFloodPeer(_, let link),
-            .removeFloodPeer(_, let link), .setUp(let link), .setDown(let link), .detachClassifiers(let link):
+            .removeFloodPeer(_, let link), .setUp(let link), .setDown(let link), .detachClassifiers(let link),
+            .setLearning(let link, _), .addStaticAddress(_, let link):
             link
+        case .setFence(let fence, _): Fence.tableName(of: fence.network)
+        case .removeFence(let network): Fence.tableName(of: network)
         }
     }
 
@@ -69,7 +80,11 @@ public enum Change: Hashable, Sendable {
         case .removeFloodPeer(let peer, let link): [.addFloodPeer(peer, link: link)]
         case .setUp(let link): [.setDown(link: link)]
         case .setDown(let link): [.setUp(link: link)]
-        case .detachClassifiers: []
+        case .setFence(let fence, let replaced):
+            replaced.map { [.setFence($0, replacing: fence)] } ?? [.removeFence(network: fence.network)]
+        case .setLearning(let link, let isOn): [.setLearning(link: link, on: !isOn)]
+        // An address that leads nowhere else harms nothing, and goes with the device.
+        case .detachClassifiers, .removeFence, .addStaticAddress: []
         }
     }
 }
@@ -98,6 +113,12 @@ extension Change: CustomStringConvertible {
         case .setUp(let link): "set \(link) up"
         case .setDown(let link): "set \(link) down"
         case .detachClassifiers(let link): "detach classifiers dev \(link)"
+        case .setFence(let fence, let replaced):
+            "set fence \(fence.identity) of \(fence.network): guests in \(fence.slice.prefix), vxlan \(fence.port) from "
+                + fence.underlayDevice + (replaced.map { " (replacing \($0.identity))" } ?? "")
+        case .removeFence(let network): "delete fence of \(network)"
+        case .setLearning(let link, let isOn): "set \(link) learning \(isOn ? "on" : "off")"
+        case .addStaticAddress(let address, let link): "add fdb \(address) dev \(link) master static sticky"
         }
     }
 }

@@ -6,8 +6,10 @@ public struct DesiredState: Hashable, Sendable {
     public var bridgeMAC: MACAddress
     /// The VXLAN device's Ethernet address, derived from the node's identity.
     public var vxlanMAC: MACAddress
+    /// This host's part of the overlay.
+    public var slice: FanSlice
     /// The bridge's IPv4 address.
-    public var bridgeAddress: InterfaceAddress
+    public var bridgeAddress: InterfaceAddress { slice.bridgeAddress }
 
     /// Works out the objects of a network.
     ///
@@ -19,7 +21,7 @@ public struct DesiredState: Hashable, Sendable {
         self.spec = spec
         self.bridgeMAC = .derived(node: nodeIdentity, device: spec.bridgeName)
         self.vxlanMAC = .derived(node: nodeIdentity, device: spec.vxlanName)
-        self.bridgeAddress = try spec.mapping.slice(of: spec.host).bridgeAddress
+        self.slice = try spec.mapping.slice(of: spec.host)
     }
 
     /// What the VXLAN device shall be.
@@ -33,6 +35,11 @@ public struct DesiredState: Hashable, Sendable {
     /// The classifiers that shall be attached, nil for the fdb forwarder.
     public var classifiers: ClassifierSpec? {
         spec.forwarder == .ebpf ? ClassifierSpec(mapping: spec.mapping, host: spec.host, vni: spec.vni) : nil
+    }
+
+    /// The packet filter rules that shall be there; nil while no device carries this host's underlay address.
+    func fence(_ observed: ObservedState) -> Fence? {
+        observed.devices[spec.host].map { Fence(spec, slice: slice, underlayDevice: $0) }
     }
 
     /// The peers that the VXLAN device shall flood to.
@@ -67,6 +74,14 @@ public struct ObservedState: Hashable, Sendable {
     public var classifiers = ClassifierIdentities()
     /// The peers that the VXLAN device floods to, ascending.
     public var floodPeers: [IPv4Address] = []
+    /// Whether the bridge learns Ethernet addresses from the VXLAN port.
+    public var learns = true
+    /// The Ethernet addresses that lead to the VXLAN port for good.
+    public var staticAddresses: Set<MACAddress> = []
+    /// What there is of our packet filter rules; nil where there are none.
+    public var fence: FenceObservation?
+    /// Which device carries each of the host's addresses.
+    public var devices: [IPv4Address: String] = [:]
     /// Every other VXLAN device of the host, which may own the UDP port.
     public var otherVXLANs: [LinkFacts] = []
 

@@ -5,19 +5,20 @@ public enum NetworkRecord {
 
     /// Writes a network as text.
     public static func encode(_ spec: NetworkSpec) -> String {
-        """
-        \(header)
-        name=\(spec.name)
-        overlay=\(spec.mapping.overlay)
-        underlay=\(spec.mapping.underlay)
-        host=\(spec.host)
-        forwarder=\(spec.forwarder.rawValue)
-        vni=\(spec.vni)
-        port=\(spec.port)
-        mtu=\(spec.mtuBytes)
-        peers=\(spec.peers.map(\.description).joined(separator: ","))
-
-        """
+        let pins = spec.pins.map { "\($0.address)@\($0.port)" }.joined(separator: ",")
+        return """
+            \(header)
+            name=\(spec.name)
+            overlay=\(spec.mapping.overlay)
+            underlay=\(spec.mapping.underlay)
+            host=\(spec.host)
+            forwarder=\(spec.forwarder.rawValue)
+            vni=\(spec.vni)
+            port=\(spec.port)
+            mtu=\(spec.mtuBytes)
+            peers=\(spec.peers.map(\.description).joined(separator: ","))
+            \(pins.isEmpty ? "" : "pins=\(pins)\n")
+            """
     }
 
     /// Reads a network from text, refusing missing, repeated and unknown keys.
@@ -63,10 +64,21 @@ public enum NetworkRecord {
             vni: take("vni") { UInt32($0) },
             port: take("port") { UInt16($0) },
             mtuBytes: take("mtu") { Int($0) },
-            peers: take("peers") { try $0.split(separator: ",").map { try IPv4Address(parsing: $0) } }
+            peers: take("peers") { try $0.split(separator: ",").map { try IPv4Address(parsing: $0) } },
+            pins: fields["pins"] == nil ? [] : take("pins") { try $0.split(separator: ",").map(pin) }
         )
         if let (key, value) = fields.min(by: { $0.key < $1.key }) { throw NetworkRecordError(key: key, value: value) }
         return spec
+    }
+}
+
+extension NetworkRecord {
+    private static func pin(_ text: Substring) throws -> Fence.Pin {
+        guard let at = text.firstIndex(of: "@") else { throw NetworkRecordError(key: "pins", value: String(text)) }
+        return Fence.Pin(
+            port: String(text[text.index(after: at)...]),
+            address: try IPv4Address(parsing: text[..<at])
+        )
     }
 }
 

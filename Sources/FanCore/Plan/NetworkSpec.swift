@@ -31,6 +31,8 @@ public struct NetworkSpec: Hashable, Sendable {
     public var mtuBytes: Int
     /// The known peers' underlay addresses.
     public var peers: [IPv4Address]
+    /// Which guest address each of these ports of the bridge may use; other ports may use any of the slice.
+    public var pins: [Fence.Pin]
 
     /// Describes one host's overlay.
     public init(
@@ -41,7 +43,8 @@ public struct NetworkSpec: Hashable, Sendable {
         vni: UInt32,
         port: UInt16 = Self.defaultPort,
         mtuBytes: Int,
-        peers: [IPv4Address] = []
+        peers: [IPv4Address] = [],
+        pins: [Fence.Pin] = []
     ) {
         self.name = name
         self.mapping = mapping
@@ -51,6 +54,7 @@ public struct NetworkSpec: Hashable, Sendable {
         self.port = port
         self.mtuBytes = mtuBytes
         self.peers = peers
+        self.pins = pins
     }
 
     /// The bridge's name.
@@ -89,6 +93,14 @@ public struct NetworkSpec: Hashable, Sendable {
             do throws(FanMappingError) { _ = try mapping.slice(of: peer) } catch { throw .badPeer(peer, error) }
             guard peer != host else { throw .peerIsThisHost(peer) }
         }
+        for (position, pin) in pins.enumerated() {
+            let slice = try? mapping.slice(of: host)
+            guard let slice, slice.prefix.contains(pin.address), pin.address >= slice.firstGuest,
+                pin.address <= slice.lastGuest
+            else { throw .badPin(pin, slice: slice?.prefix) }
+            guard pin.port.isDeviceName, pin.port != vxlanName, pin.port != bridgeName else { throw .badPinPort(pin) }
+            guard !pins[..<position].contains(where: { $0.port == pin.port }) else { throw .badPinPort(pin) }
+        }
     }
 }
 
@@ -108,6 +120,10 @@ public enum NetworkSpecError: Error, Equatable, Sendable, CustomStringConvertibl
     case badPeer(IPv4Address, FanMappingError)
     /// The peer is this host.
     case peerIsThisHost(IPv4Address)
+    /// The pinned address is no guest's of this host.
+    case badPin(Fence.Pin, slice: IPv4Prefix?)
+    /// The pinned port cannot be a guest's, or is pinned twice.
+    case badPinPort(Fence.Pin)
 
     /// What is wrong and what to do about it, in one line.
     public var description: String {
@@ -126,6 +142,19 @@ public enum NetworkSpecError: Error, Equatable, Sendable, CustomStringConvertibl
             "peer \(peer) cannot be reached by this overlay: \(cause)"
         case .peerIsThisHost(let peer):
             "peer \(peer) is this host itself"
+        case .badPin(let pin, let slice):
+            "\(pin.address) cannot be pinned to port \(pin.port): it is no guest's address"
+                + (slice.map { " in this host's slice \($0)" } ?? "")
+        case .badPinPort(let pin):
+            "'\(pin.port)' cannot be pinned to \(pin.address): name a guest's port of the bridge, 1 to 15 bytes, once"
         }
+    }
+}
+
+extension String {
+    /// Whether the kernel takes this for a device's name.
+    fileprivate var isDeviceName: Bool {
+        (1...15).contains(utf8.count) && self != "." && self != ".."
+            && utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "/") && $0 != UInt8(ascii: ",") }
     }
 }

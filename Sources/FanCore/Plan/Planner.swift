@@ -39,6 +39,7 @@ extension DesiredState {
         try refuseForeign(observed, earlier)
         var changes: [Change] = []
         planBridge(observed, earlier, into: &changes)
+        planFence(observed, earlier, into: &changes)
         planVXLAN(observed, earlier, into: &changes)
         if observed.bridge?.link.isUp != true { changes.append(.setUp(link: spec.bridgeName)) }
         return changes
@@ -58,10 +59,19 @@ extension DesiredState {
         ]
         if let classifiers {
             changes.append(.attachClassifiers(classifiers, link: spec.vxlanName, replacing: nil))
+            changes += changesForFarSide
         }
         changes += floodPeers.map { .addFloodPeer($0, link: spec.vxlanName) }
         changes.append(.setUp(link: spec.vxlanName))
         return changes
+    }
+
+    /// The steps that give all guests of other hosts one address on the bridge, which learns no other from them.
+    private var changesForFarSide: [Change] {
+        [
+            .addStaticAddress(ClassifierSpec.farAddress, link: spec.vxlanName),
+            .setLearning(link: spec.vxlanName, on: false),
+        ]
     }
 
     private func planBridge(_ observed: ObservedState, _ earlier: [DesiredState], into changes: inout [Change]) {
@@ -79,6 +89,16 @@ extension DesiredState {
             if isStale { changes.append(.removeAddress(address, link: name)) }
         }
         if !observed.bridgeAddresses.contains(bridgeAddress) { changes.append(.addAddress(bridgeAddress, link: name)) }
+    }
+
+    /// The fence stands before anything can pass.
+    private func planFence(_ observed: ObservedState, _ earlier: [DesiredState], into changes: inout [Change]) {
+        // With its underlay address gone, the host keeps the fence it has.
+        guard let fence = fence(observed), observed.fence != fence.observation || observed.bridge == nil else { return }
+        let replaced = observed.fence.flatMap { found in
+            earlier.lazy.compactMap { $0.fence(observed) }.first { $0.identity == found.identity }
+        }
+        changes.append(.setFence(fence, replacing: replaced))
     }
 
     /// The kernel's IPV6_MIN_MTU (include/uapi/linux/ipv6.h): with less, a device has no IPv6 at all.
@@ -105,15 +125,22 @@ extension DesiredState {
         }
         if !device.ipv6Disabled { changes.append(.disableIPv6(link: name)) }
         planMTU(of: name, from: device.link.mtuBytes, into: &changes)
-        if observed.bridge == nil || device.link.masterIndex != observed.bridge?.link.index {
-            changes.append(.setMaster(link: name, bridge: spec.bridgeName))
-        }
+        // Whatever a port was told is forgotten when it changes the bridge.
+        let moves = observed.bridge == nil || device.link.masterIndex != observed.bridge?.link.index
+        if moves { changes.append(.setMaster(link: name, bridge: spec.bridgeName)) }
         if let classifiers {
             let attached = observed.classifiers
             if attached.ingress != classifiers.identity || attached.egress != classifiers.identity {
                 // A single survivor of an interrupted run is replaced like a full older pair.
                 let replaced = attached == ClassifierIdentities() ? nil : earlier.lazy.compactMap(\.classifiers).first
                 changes.append(.attachClassifiers(classifiers, link: name, replacing: replaced))
+            }
+            changes += changesForFarSide.filter { change in
+                switch change {
+                case .setLearning: moves || observed.learns
+                case .addStaticAddress(let address, _): moves || !observed.staticAddresses.contains(address)
+                default: true
+                }
             }
         }
         let wanted = Set(floodPeers)
@@ -192,6 +219,8 @@ public struct Removal: Hashable, Sendable {
         let vxlanName = NetworkSpec.vxlanName(of: network)
         consider(observed.vxlan, kind: "vxlan", .deleteVXLAN(name: vxlanName, restore: nil))
         consider(observed.bridge, kind: "bridge", .deleteBridge(name: network))
+        // Last: guests are kept in until nothing of the overlay is left.
+        if observed.fence != nil { changes.append(.removeFence(network: network)) }
         self.changes = changes
         self.foreign = foreign
     }

@@ -14,6 +14,7 @@ struct BPFAssembler {
     private var jumps: [(at: Int, to: Label)] = []
     private var calls: [(at: Int, to: Label)] = []
     private var mapReferences: [Int] = []
+    private var farReferences: [Int] = []
 
     /// A label that is still to be placed.
     mutating func label() -> Label {
@@ -93,9 +94,16 @@ struct BPFAssembler {
         append(BPF_JMP | BPF_CALL, .r0, UInt8(BPF_PSEUDO_CALL))
     }
 
-    /// Loads the address of the map that the code is loaded with.
+    /// Loads the address of the counters that the code is loaded with.
     mutating func loadMap(_ destination: BPFRegister) {
         mapReferences.append(instructions.count)
+        append(BPF_LD | BPF_DW | BPF_IMM, destination, UInt8(BPF_PSEUDO_MAP_FD))
+        append(0)
+    }
+
+    /// Loads the address of the map of far addresses that the code is loaded with.
+    mutating func loadFarMap(_ destination: BPFRegister) {
+        farReferences.append(instructions.count)
         append(BPF_LD | BPF_DW | BPF_IMM, destination, UInt8(BPF_PSEUDO_MAP_FD))
         append(0)
     }
@@ -105,6 +113,7 @@ struct BPFAssembler {
     /// Appends code that stands by itself, such as a function to call.
     mutating func append(_ code: BPFCode) {
         mapReferences += code.mapReferences.map { $0 + instructions.count }
+        farReferences += code.farReferences.map { $0 + instructions.count }
         instructions += code.instructions
     }
 
@@ -113,7 +122,7 @@ struct BPFAssembler {
         var result = instructions
         for (at, label) in jumps { result[at].offset = Int16(distance(from: at, to: label)) }
         for (at, label) in calls { result[at].immediate = Int32(distance(from: at, to: label)) }
-        return BPFCode(instructions: result, mapReferences: mapReferences)
+        return BPFCode(instructions: result, mapReferences: mapReferences, farReferences: farReferences)
     }
 
     private func distance(from at: Int, to label: Label) -> Int {
@@ -132,16 +141,19 @@ struct BPFAssembler {
     }
 }
 
-/// Finished eBPF code, before it knows its map.
+/// Finished eBPF code, before it knows its maps.
 struct BPFCode: Hashable, Sendable {
     var instructions: [BPFInstruction]
-    /// Where the address of the map is loaded.
+    /// Where the address of the counters is loaded.
     var mapReferences: [Int]
+    /// Where the address of the map of far addresses is loaded.
+    var farReferences: [Int] = []
 
-    /// The instructions as they are loaded with a given map.
-    func bound(toMap descriptor: Int32) -> [BPFInstruction] {
+    /// The instructions as they are loaded with given maps.
+    func bound(toMap descriptor: Int32, far: Int32) -> [BPFInstruction] {
         var result = instructions
         for at in mapReferences { result[at].immediate = descriptor }
+        for at in farReferences { result[at].immediate = far }
         return result
     }
 }

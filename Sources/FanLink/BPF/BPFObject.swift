@@ -15,8 +15,15 @@ struct BPFProgram: ~Copyable, Sendable {
     let descriptor: Descriptor
 
     /// Loads a classifier; on failure the error carries the end of what the verifier said.
-    init(_ code: BPFCode, name: String, map: borrowing CounterMap) throws(BPFError) {
-        let instructions = code.bound(toMap: map.descriptor.number)
+    ///
+    /// - Parameters:
+    ///   - code: the instructions.
+    ///   - name: the program's name in the kernel.
+    ///   - map: where it counts.
+    ///   - far: the descriptor of a ``FarMap``, for code that uses one.
+    /// - Throws: ``BPFError``.
+    init(_ code: BPFCode, name: String, map: borrowing CounterMap, far: Int32 = -1) throws(BPFError) {
+        let instructions = code.bound(toMap: map.descriptor.number, far: far)
         precondition(MemoryLayout<BPFInstruction>.stride == MemoryLayout<bpf_insn>.stride)
         let (result, log) = unsafe instructions.withUnsafeBytes { bytes in
             let first = unsafe bytes.baseAddress?.assumingMemoryBound(to: bpf_insn.self)
@@ -89,9 +96,17 @@ extension BPFProgram {
     /// - Parameters:
     ///   - frame: the Ethernet header and at least one more byte.
     ///   - scratch: the frame's control block before and after the run, for code that looks at it.
+    ///   - after: the frame after the run.
     /// - Returns: the program's result.
     /// - Throws: ``BPFError``.
-    func testRun(_ frame: [UInt8], scratch: inout InlineArray<5, UInt32>) throws(BPFError) -> Int32 {
+    func testRun(
+        _ frame: [UInt8],
+        scratch: inout InlineArray<5, UInt32>,
+        after: inout [UInt8]
+    ) throws(BPFError) -> Int32 {
+        // Room for what a classifier may add.
+        after = Array(repeating: 0, count: frame.count + 256)
+        let capacity = after.count
         var context = unsafe __sk_buff()
         unsafe context.cb = (scratch[0], scratch[1], scratch[2], scratch[3], scratch[4])
         var options = unsafe bpf_test_run_opts()
@@ -101,13 +116,18 @@ extension BPFProgram {
         unsafe options.ctx_size_out = UInt32(MemoryLayout<__sk_buff>.size)
         let result = unsafe frame.withUnsafeBytes { bytes in
             unsafe withUnsafeMutablePointer(to: &context) { context in
-                unsafe options.data_in = bytes.baseAddress.map { unsafe UnsafeRawPointer($0) }
-                unsafe options.ctx_in = UnsafeRawPointer(context)
-                unsafe options.ctx_out = UnsafeMutableRawPointer(context)
-                return unsafe bpf_prog_test_run_opts(descriptor.number, &options)
+                unsafe after.withUnsafeMutableBytes { out in
+                    unsafe options.data_out = out.baseAddress
+                    unsafe options.data_size_out = UInt32(capacity)
+                    unsafe options.data_in = bytes.baseAddress.map { unsafe UnsafeRawPointer($0) }
+                    unsafe options.ctx_in = UnsafeRawPointer(context)
+                    unsafe options.ctx_out = UnsafeMutableRawPointer(context)
+                    return unsafe bpf_prog_test_run_opts(descriptor.number, &options)
+                }
             }
         }
         guard result == 0 else { throw .failed("test", "program", result) }
+        after.removeLast(max(0, after.count - Int(unsafe options.data_size_out)))
         scratch = unsafe [context.cb.0, context.cb.1, context.cb.2, context.cb.3, context.cb.4]
         return unsafe Int32(bitPattern: options.retval)
     }

@@ -42,9 +42,9 @@ struct ClassifierCode {
     static let source = BPFRegister.r8
     static let destination = BPFRegister.r9
 
-    private static let ethernetBytes = Int32(ETH_HLEN)
+    static let ethernetBytes = Int32(ETH_HLEN)
     private static let ipv4Bytes: Int32 = 20
-    private static let arpBytes: Int32 = 28
+    static let arpBytes: Int32 = 28
     /// Where the index of the counter is handed to the map look-up: above all other uses of the stack, which are over
     /// by then.
     private static let counterSlot: Int32 = -4
@@ -54,12 +54,16 @@ struct ClassifierCode {
     var assembler = BPFAssembler()
 
     private let finish: BPFAssembler.Label
+    private let passed: BPFAssembler.Label
     private let drops: [FrameVerdict: BPFAssembler.Label]
+    /// Where an IPv4 frame goes whose receiver's Ethernet address is not known; nil while none does.
+    var ask: BPFAssembler.Label?
 
     init(_ spec: ClassifierSpec, _ direction: ClassifierDirection) {
         self.spec = spec
         self.direction = direction
         self.finish = assembler.label()
+        self.passed = assembler.label()
         var drops: [FrameVerdict: BPFAssembler.Label] = [:]
         for verdict in FrameVerdict.allCases where verdict != .forwarded { drops[verdict] = assembler.label() }
         self.drops = drops
@@ -71,22 +75,33 @@ struct ClassifierCode {
         return label
     }
 
-    /// The whole program, where `judge` writes what the direction does with source and destination.
+    /// The whole program.
+    ///
+    /// - Parameters:
+    ///   - spec: what it is made from.
+    ///   - direction: its side of the device.
+    ///   - judge: writes what the direction does with source and destination.
+    ///   - translate: writes what it then does with the Ethernet addresses of an IPv4 frame, or of an ARP one.
+    /// - Returns: the code.
     static func program(
         _ spec: ClassifierSpec,
         _ direction: ClassifierDirection,
-        _ judge: (inout ClassifierCode) -> Void
+        judge: (inout ClassifierCode) -> Void,
+        translate: (ipv4: (inout ClassifierCode) -> Void, arp: (inout ClassifierCode) -> Void)
     ) -> BPFCode {
         var code = ClassifierCode(spec, direction)
         let arp = code.assembler.label()
         let pull = (ipv4: code.assembler.label(), arp: code.assembler.label())
         let linear = (ipv4: code.assembler.label(), arp: code.assembler.label())
-        let addressed = code.assembler.label()
         code.readIPv4(orElse: arp, pull: pull.ipv4, linear: linear.ipv4)
-        code.assembler.place(addressed)
         judge(&code)
+        translate.ipv4(&code)
         code.pass()
-        code.readARP(arp, pull: pull.arp, linear: linear.arp, then: addressed)
+        code.readARP(arp, pull: pull.arp, linear: linear.arp)
+        judge(&code)
+        translate.arp(&code)
+        code.assembler.jump(to: code.passed)
+        code.askAll()
         code.pull(ethernetBytes + ipv4Bytes, pull.ipv4, then: linear.ipv4)
         code.pull(ethernetBytes + arpBytes, pull.arp, then: linear.arp)
         code.dropAll()
@@ -123,8 +138,7 @@ extension ClassifierCode {
     private mutating func readARP(
         _ start: BPFAssembler.Label,
         pull: BPFAssembler.Label,
-        linear: BPFAssembler.Label,
-        then next: BPFAssembler.Label
+        linear: BPFAssembler.Label
     ) {
         assembler.place(start)
         assembler.jump(to: drop(.unsupported), if: .r2, .notEqual, .bits(UInt32(UInt16(ETH_P_ARP).bigEndian)))
@@ -138,7 +152,6 @@ extension ClassifierCode {
         assembler.jump(to: drop(.unsupported), if: .r2, .notEqual, .bits(UInt32(lengths.bigEndian)))
         assembler.load(.word, Self.source, from: Self.frame, Self.ethernetBytes + 14)
         assembler.load(.word, Self.destination, from: Self.frame, Self.ethernetBytes + 24)
-        assembler.jump(to: next)
     }
 
     /// Finds the frame in memory and leaves for `short` unless its first bytes are there in one piece.
@@ -217,6 +230,7 @@ extension ClassifierCode {
     ///
     /// The value -1 is the same "go on" for a TCX program as for a direct-action classifier.
     private mutating func pass() {
+        assembler.place(passed)
         countIndex(.forwarded)
         assembler.set(Self.destination, TC_ACT_UNSPEC)
         let uncounted = assembler.label()
@@ -234,6 +248,9 @@ extension ClassifierCode {
         assembler.move(.r0, Self.destination)
         assembler.exit()
     }
+
+    /// Where a frame goes that was judged well and made ready.
+    mutating func jumpToPass() { assembler.jump(to: passed) }
 
     /// Counts and drops, once for each reason.
     private mutating func dropAll() {

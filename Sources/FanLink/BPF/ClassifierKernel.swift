@@ -112,6 +112,12 @@ extension AttachedClassifiers {
         guard let program = ours(.egress).first ?? ours(.ingress).first else { return nil }
         return try CounterMap.open(among: BPFProgram(id: program.id).info().mapIDs)
     }
+
+    /// The numbers of our programs' maps.
+    func mapIDs() throws(BPFError) -> [UInt32] {
+        guard let program = ours(.egress).first ?? ours(.ingress).first else { return [] }
+        return try BPFProgram(id: program.id).info().mapIDs
+    }
 }
 
 /// The place of our classifier on one side of a device.

@@ -12,19 +12,29 @@ enum OuterSource: CaseIterable, Sendable {
 extension ClassifierSpec {
     /// The program for frames that leave to the underlay: it names the host to send each frame to.
     func egressCode(_ outerSource: OuterSource) -> BPFCode {
-        ClassifierCode.program(self, .egress) { code in
-            code.mapFarEnd(ClassifierCode.destination, orElse: .outside)
-            code.requireNearEnd(ClassifierCode.source, orElse: .spoofed)
-            code.setTunnelKey(remote: ClassifierCode.destination, outerSource)
-        }
+        ClassifierCode.program(
+            self,
+            .egress,
+            judge: { code in
+                code.mapFarEnd(ClassifierCode.destination, orElse: .outside)
+                code.requireNearEnd(ClassifierCode.source, orElse: .spoofed)
+                code.setTunnelKey(remote: ClassifierCode.destination, outerSource)
+            },
+            translate: (ipv4: { $0.nameFarReceiver() }, arp: { $0.nameFarTarget() })
+        )
     }
 
     /// The program for frames from the underlay: it lets pass what its outer source may send to this host.
     func ingressCode() -> BPFCode {
-        ClassifierCode.program(self, .ingress) { code in
-            code.requireSender(ClassifierCode.source)
-            code.requireNearEnd(ClassifierCode.destination, orElse: .outside)
-        }
+        ClassifierCode.program(
+            self,
+            .ingress,
+            judge: { code in
+                code.requireSender(ClassifierCode.source)
+                code.requireNearEnd(ClassifierCode.destination, orElse: .outside)
+            },
+            translate: (ipv4: { $0.hideFarSender() }, arp: { $0.learnFarSender() })
+        )
     }
 }
 

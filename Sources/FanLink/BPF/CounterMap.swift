@@ -24,16 +24,13 @@ struct CounterMap: ~Copyable, Sendable {
     /// Requires: CAP_SYS_ADMIN.
     static func open(among ids: [UInt32]) throws(BPFError) -> CounterMap? {
         for id in ids {
-            let descriptor = try Descriptor(bpf_map_get_fd_by_id(id), "open", "map \(id)")
-            var info = bpf_map_info()
-            var length = UInt32(MemoryLayout<bpf_map_info>.size)
-            let result = unsafe bpf_obj_get_info_by_fd(descriptor.number, &info, &length)
-            guard result == 0 else { throw .failed("describe", "map \(id)", result) }
-            let isOurs =
-                info.type == BPF_MAP_TYPE_PERCPU_ARRAY.rawValue
-                && info.key_size == ClassifierCounters.keyBytes
-                && info.value_size == ClassifierCounters.valueBytes
-                && info.max_entries == ClassifierCounters.entries
+            let descriptor = try Descriptor(map: id)
+            let isOurs = try descriptor.isMap(
+                BPF_MAP_TYPE_PERCPU_ARRAY,
+                keyBytes: ClassifierCounters.keyBytes,
+                valueBytes: ClassifierCounters.valueBytes,
+                entries: ClassifierCounters.entries
+            )
             if isOurs { return CounterMap(descriptor: descriptor) }
         }
         return nil

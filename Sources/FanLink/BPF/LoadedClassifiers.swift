@@ -1,5 +1,6 @@
 internal import CBPF
 public import FanCore
+internal import FanSystem
 
 /// The two classifiers of a spec, accepted by the kernel and not yet attached; dropping the value unloads them.
 ///
@@ -24,17 +25,19 @@ public struct LoadedClassifiers: ~Copyable, Sendable {
         unsafe _ = libbpf_set_print(nil)
         // What the predecessor found out about this kernel still holds.
         if let known = predecessor?.outerSource, let counters = try predecessor?.openCounters() {
+            let far = try FarMap(goingOnWith: predecessor?.mapIDs() ?? [])
             try self.init(
                 spec,
-                ingress: Self.ingress(spec, counters),
-                egress: Self.egress(spec, known, counters),
+                ingress: Self.ingress(spec, counters, far),
+                egress: Self.egress(spec, known, counters, far),
                 known
             )
             return
         }
         let counters = try CounterMap()
-        let ingress = try Self.ingress(spec, counters)
-        let pinned = try Self.egress(spec, .pinned, counters)
+        let far = try FarMap()
+        let ingress = try Self.ingress(spec, counters, far)
+        let pinned = try Self.egress(spec, .pinned, counters, far)
         let isPinned = try Self.forwards(pinned, spec)
         // The trial was counted.
         try counters.reset(.forwarded, .egress)
@@ -42,7 +45,7 @@ public struct LoadedClassifiers: ~Copyable, Sendable {
         if isPinned {
             self.init(spec, ingress: ingress, egress: pinned, .pinned)
         } else {
-            try self.init(spec, ingress: ingress, egress: Self.egress(spec, .routed, counters), .routed)
+            try self.init(spec, ingress: ingress, egress: Self.egress(spec, .routed, counters, far), .routed)
         }
     }
 
@@ -60,26 +63,29 @@ public struct LoadedClassifiers: ~Copyable, Sendable {
 
     private static func ingress(
         _ spec: ClassifierSpec,
-        _ counters: borrowing CounterMap
+        _ counters: borrowing CounterMap,
+        _ far: borrowing FarMap
     ) throws(BPFError) -> BPFProgram {
         let name = ClassifierName(direction: .ingress, outerSource: nil, identity: spec.identity)
-        return try BPFProgram(spec.ingressCode(), name: name.text, map: counters)
+        return try BPFProgram(spec.ingressCode(), name: name.text, map: counters, far: far.descriptor.number)
     }
 
     private static func egress(
         _ spec: ClassifierSpec,
         _ outerSource: OuterSource,
-        _ counters: borrowing CounterMap
+        _ counters: borrowing CounterMap,
+        _ far: borrowing FarMap
     ) throws(BPFError) -> BPFProgram {
         let name = ClassifierName(direction: .egress, outerSource: outerSource, identity: spec.identity)
-        return try BPFProgram(spec.egressCode(outerSource), name: name.text, map: counters)
+        return try BPFProgram(spec.egressCode(outerSource), name: name.text, map: counters, far: far.descriptor.number)
     }
 
     /// Whether the kernel takes the tunnel key of an honest frame, found out by letting it.
     private static func forwards(_ egress: borrowing BPFProgram, _ spec: ClassifierSpec) throws(BPFError) -> Bool {
         guard let frame = spec.honestFrame() else { return true }
         var scratch = InlineArray<5, UInt32>(repeating: 0)
-        return try egress.testRun(frame, scratch: &scratch) == TC_ACT_UNSPEC
+        var after: [UInt8] = []
+        return try egress.testRun(frame, scratch: &scratch, after: &after) == TC_ACT_UNSPEC
     }
 }
 

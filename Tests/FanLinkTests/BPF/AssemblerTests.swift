@@ -91,7 +91,7 @@ import Testing
         assembler.append(inner.assemble())
         let code = assembler.assemble()
         #expect(code.mapReferences == [1, 4])
-        let bound = code.bound(toMap: 7)
+        let bound = code.bound(toMap: 7, far: -1)
         #expect(bound.map(\.code) == [0x85, 0x18, 0, 0x95, 0x18, 0, 0x95])
         #expect(bound.map(\.registers) == [0x10, 0x11, 0, 0, 0x12, 0, 0])
         #expect(bound.map(\.immediate) == [3, 7, 0, 0, 7, 0, 0])

@@ -20,8 +20,20 @@ import Testing
         var seen: Set<FrameVerdict> = []
         for _ in 0..<Self.frames {
             let (frame, surroundings) = maker.next()
+            let ends = model.ends(frame)
+            let known = maker.random.oneIn(2) ? nil : MACAddress(rawValue: maker.random.next())
+            if direction == .egress, let known, let ends { try harness.far.set(ends.destination, known) }
             let outcome = try harness.run(frame, surroundings)
-            let expected = expectation(frame, surroundings, model, direction, &seen)
+            let expected = expectation(frame, surroundings, model, direction, &seen, known: known)
+            if let ends {
+                // Whom the classifier noted: the sender of an ARP message that it let in, and nobody else.
+                let isNoted = direction == .ingress && expected.result == Self.passed && frame[13] == 0x06
+                let noted = try harness.far[direction == .ingress ? ends.source : ends.destination]
+                let expectedNote =
+                    direction == .egress ? known : isNoted ? MACAddress(octets: frame[22..<28]) : nil
+                #expect(noted == expectedNote)
+                if noted != nil { try harness.far.remove(direction == .ingress ? ends.source : ends.destination) }
+            }
             guard outcome == expected else {
                 Issue.record("\(frame) \(surroundings): \(outcome), expected \(expected)")
                 return
@@ -79,7 +91,8 @@ import Testing
         _ surroundings: ClassifierHarness.Surroundings,
         _ model: FrameModel,
         _ direction: ClassifierDirection,
-        _ seen: inout Set<FrameVerdict>
+        _ seen: inout Set<FrameVerdict>,
+        known: MACAddress? = nil
     ) -> ClassifierHarness.Outcome {
         let zero = IPv4Address(rawValue: 0)
         let verdict: FrameVerdict
@@ -98,6 +111,13 @@ import Testing
         seen.insert(verdict)
         expected.result = verdict == .forwarded ? Self.passed : Self.dropped
         expected.counts = ClassifierHarness.counts(verdict, direction)
+        if verdict == .forwarded {
+            let padded = frame + Array(repeating: 0, count: max(0, 42 - frame.count))
+            let after = direction == .egress ? model.leaving(padded, known: known) : model.arriving(padded)
+            // What was asked is longer than what was to be sent.
+            let isQuestion = direction == .egress && frame[13] == 0 && after[13] == 6
+            expected.frame = isQuestion ? after : Array(after.prefix(frame.count))
+        }
         return expected
     }
 }

@@ -1,5 +1,6 @@
 import CBPF
 import FanCore
+import FanSystem
 
 @testable import FanLink
 
@@ -26,6 +27,8 @@ struct ClassifierHarness: ~Copyable {
         var vni: UInt32
         /// Four bits for each counter, the first one lowest.
         var counts: UInt32
+        /// The frame after the run, as far as it can have been changed; empty when it was dropped.
+        var frame: [UInt8] = []
     }
 
     private static let hasKey: Int32 = 1
@@ -34,10 +37,14 @@ struct ClassifierHarness: ~Copyable {
     private static let acceptedBytes = 64
 
     let program: BPFProgram
+    /// What the classifier knows of Ethernet addresses.
+    let far: FarMap
 
     init(_ shipped: BPFCode) throws {
         let map = try CounterMap()
-        self.program = try BPFProgram(Self.around(shipped), name: "harness", map: map)
+        let far = try FarMap()
+        self.program = try BPFProgram(Self.around(shipped), name: "harness", map: map, far: far.descriptor.number)
+        self.far = far
     }
 
     func run(_ frame: [UInt8], _ surroundings: Surroundings = Surroundings()) throws -> Outcome {
@@ -48,13 +55,15 @@ struct ClassifierHarness: ~Copyable {
             UInt32(frame.count), 0,
         ]
         let padding = Array(repeating: UInt8(0xff), count: max(0, Self.acceptedBytes - frame.count))
-        let result = try program.testRun(frame + padding, scratch: &scratch)
+        var after: [UInt8] = []
+        let result = try program.testRun(frame + padding, scratch: &scratch, after: &after)
         return Outcome(
             result: result,
             remote: IPv4Address(rawValue: scratch[0]),
             local: IPv4Address(rawValue: scratch[2]),
             vni: scratch[1],
-            counts: scratch[3]
+            counts: scratch[3],
+            frame: result == TC_ACT_UNSPEC ? Array(after.prefix(42)) : []
         )
     }
 

@@ -23,6 +23,41 @@ struct FrameModel {
         return host(of: ends.destination) == spec.host ? .forwarded : .outside
     }
 
+    /// The first bytes of a frame that was passed on, as they leave: with the real Ethernet address of the receiver in
+    /// the place of the far one, or, where an IPv4 frame's is not known, the question for it.
+    func leaving(_ frame: [UInt8], known: MACAddress?) -> [UInt8] {
+        var frame = Array(frame.prefix(42))
+        let far = ClassifierSpec.farAddress.octets
+        let unknown = Array(repeating: UInt8(0xff), count: 6)
+        if frame[13] == 0x06 {
+            let real = known?.octets ?? unknown
+            for at in [0, 32] where Array(frame[at..<at + 6]) == far { frame.replaceSubrange(at..<at + 6, with: real) }
+        } else if Array(frame[..<6]) == far {
+            guard let known else {
+                let sender = Array(frame[6..<12])
+                let (source, destination) = (Array(frame[26..<30]), Array(frame[30..<34]))
+                var question = unknown + sender
+                question += [8, 6, 0, 1, 8, 0, 6, 4, 0, 1]
+                question += sender + source
+                question += [0, 0, 0, 0, 0, 0]
+                return question + destination
+            }
+            frame.replaceSubrange(..<6, with: known.octets)
+        }
+        return frame
+    }
+
+    /// The first bytes of a frame that was let in: its sender has the far Ethernet address.
+    func arriving(_ frame: [UInt8]) -> [UInt8] {
+        var frame = Array(frame.prefix(42))
+        let far = ClassifierSpec.farAddress.octets
+        for at in frame[13] == 0x06 ? [6, 22] : [6] { frame.replaceSubrange(at..<at + 6, with: far) }
+        return frame
+    }
+
+    /// The overlay address of the sender and receiver, where the frame has any.
+    func ends(_ frame: [UInt8]) -> (source: IPv4Address, destination: IPv4Address)? { Self.ends(of: frame) }
+
     private func host(of address: IPv4Address) -> IPv4Address? {
         do throws(FanMappingError) { return try spec.mapping.host(of: address) } catch { return nil }
     }
@@ -87,6 +122,11 @@ struct FrameMaker {
         let near = nearAddress()
         let (source, destination) = direction == .egress ? (near, far) : (far, near)
         var frame = bytes(source, destination)
+        if direction == .egress, !random.oneIn(4) {
+            let far = ClassifierSpec.farAddress.octets
+            frame.replaceSubrange(..<6, with: far)
+            if frame.count >= 42, random.oneIn(2) { frame.replaceSubrange(32..<38, with: far) }
+        }
         if random.oneIn(8) { frame.removeLast(Int(random.below(UInt32(frame.count - 13)))) }
         var surroundings = ClassifierHarness.Surroundings(isTagged: random.oneIn(64))
         if direction == .ingress, !random.oneIn(64) { surroundings.key = (outerSource(of: far), vni()) }

@@ -1,0 +1,223 @@
+internal import CLinuxNetlink
+internal import CMnl
+internal import FanCore
+internal import Glibc
+
+/// Writes nf_tables messages, one after the other, as the kernel reads them.
+struct FilterBatch {
+    private(set) var bytes: [UInt8] = []
+    /// The number of the last message.
+    private(set) var sequence: UInt32
+    private var lastStart = 0
+
+    /// Starts a batch; messages are numbered from `sequence` on.
+    init(sequence: UInt32) { self.sequence = sequence }
+
+    /// Adds a message about a family.
+    mutating func message(
+        _ type: Int,
+        family: Int32,
+        flags: Int32,
+        resource: UInt16 = 0,
+        _ body: (inout FilterBatch) -> Void
+    ) {
+        sequence += 1
+        let start = bytes.count
+        lastStart = start
+        bytes += [0, 0, 0, 0]
+        host(UInt16(type))
+        host(UInt16(NLM_F_REQUEST | flags))
+        host(sequence)
+        host(UInt32(0))
+        bytes += [UInt8(family), UInt8(NFNETLINK_V0), UInt8(resource >> 8), UInt8(resource & 255)]
+        body(&self)
+        patch(start, UInt32(bytes.count - start))
+    }
+
+    /// Asks for an answer to the last message, also when it succeeds.
+    mutating func askForAnswer() {
+        let flags = withHostBytes(UInt16(NLM_F_ACK))
+        for (offset, flag) in flags.enumerated() { bytes[lastStart + 6 + offset] |= flag }
+    }
+
+    /// Adds an attribute with some bytes.
+    mutating func put(_ type: Int, _ value: [UInt8]) {
+        host(UInt16(4 + value.count))
+        host(UInt16(type))
+        bytes += value
+        while !bytes.count.isMultiple(of: 4) { bytes.append(0) }
+    }
+
+    /// Adds a text and its end.
+    mutating func put(_ type: Int, _ text: String) { put(type, Array(text.utf8) + [0]) }
+
+    /// Adds a number in network byte order.
+    mutating func put(_ type: Int, _ number: Int) {
+        let value = UInt32(truncatingIfNeeded: number)
+        put(type, [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: value >> $0) })
+    }
+
+    /// Adds an attribute that consists of attributes.
+    mutating func nest(_ type: Int, _ body: (inout FilterBatch) -> Void) {
+        let start = bytes.count
+        host(UInt16(0))
+        host(UInt16(type | Int(NLA_F_NESTED)))
+        body(&self)
+        let length = UInt16(bytes.count - start)
+        bytes[start] = withHostBytes(length)[0]
+        bytes[start + 1] = withHostBytes(length)[1]
+    }
+
+    private mutating func host(_ value: some FixedWidthInteger) { bytes += withHostBytes(value) }
+
+    private mutating func patch(_ at: Int, _ value: UInt32) {
+        bytes.replaceSubrange(at..<at + 4, with: withHostBytes(value))
+    }
+
+    private func withHostBytes(_ value: some FixedWidthInteger) -> [UInt8] {
+        unsafe withUnsafeBytes(of: value) { unsafe Array($0) }
+    }
+}
+
+extension FilterBatch {
+    /// Adds a chain at its hook.
+    mutating func add(_ chain: FilterChain, table: String, family: Int32) {
+        message(nf(NFT_MSG_NEWCHAIN), family: family, flags: NLM_F_CREATE) { message in
+            message.put(Int(NFTA_CHAIN_TABLE.rawValue), table)
+            message.put(Int(NFTA_CHAIN_NAME.rawValue), chain.name)
+            message.nest(Int(NFTA_CHAIN_HOOK.rawValue)) { hook in
+                hook.put(Int(NFTA_HOOK_HOOKNUM.rawValue), chain.hook.number)
+                // Before connection tracking and whatever others have.
+                hook.put(Int(NFTA_HOOK_PRIORITY.rawValue), -300)
+                if case .ingress(let device) = chain.hook { hook.put(Int(NFTA_HOOK_DEV.rawValue), device) }
+            }
+            message.put(Int(NFTA_CHAIN_POLICY.rawValue), Int(FAN_NF_ACCEPT))
+            message.put(Int(NFTA_CHAIN_TYPE.rawValue), "filter")
+        }
+    }
+
+    /// Adds a rule at the end of a chain, with a comment.
+    mutating func add(_ rule: FilterRule, chain: String, table: String, family: Int32, comment: String) {
+        message(nf(NFT_MSG_NEWRULE), family: family, flags: NLM_F_CREATE | NLM_F_APPEND) { message in
+            message.put(Int(NFTA_RULE_TABLE.rawValue), table)
+            message.put(Int(NFTA_RULE_CHAIN.rawValue), chain)
+            message.nest(Int(NFTA_RULE_EXPRESSIONS.rawValue)) { list in
+                for match in rule.matches { list.add(match) }
+                if rule.drops { list.expression("counter") { _ in } }
+                list.expression("immediate") { data in
+                    data.put(Int(NFTA_IMMEDIATE_DREG.rawValue), Int(NFT_REG_VERDICT.rawValue))
+                    data.nest(Int(NFTA_IMMEDIATE_DATA.rawValue)) { value in
+                        value.nest(Int(NFTA_DATA_VERDICT.rawValue)) { verdict in
+                            verdict.put(Int(NFTA_VERDICT_CODE.rawValue), Int(rule.drops ? FAN_NF_DROP : FAN_NF_ACCEPT))
+                        }
+                    }
+                }
+            }
+            message.put(Int(NFTA_RULE_USERDATA.rawValue), FilterComment.encode(comment))
+        }
+    }
+
+    private mutating func add(_ match: FilterMatch) {
+        switch match {
+        case .device(let name): meta(NFT_META_IIFNAME, NFT_CMP_EQ, name.deviceBytes)
+        case .otherDevice(let name): meta(NFT_META_IIFNAME, NFT_CMP_NEQ, name.deviceBytes)
+        case .etherType(let type):
+            meta(NFT_META_PROTOCOL, NFT_CMP_EQ, [UInt8(type >> 8), UInt8(type & 255)])
+        case .transport(let number): meta(NFT_META_L4PROTO, NFT_CMP_EQ, [number])
+        case .field(let base, let offset, let mask, let value):
+            expression("payload") { data in
+                data.put(Int(NFTA_PAYLOAD_DREG.rawValue), Int(NFT_REG_1.rawValue))
+                data.put(Int(NFTA_PAYLOAD_BASE.rawValue), base.number)
+                data.put(Int(NFTA_PAYLOAD_OFFSET.rawValue), offset)
+                data.put(Int(NFTA_PAYLOAD_LEN.rawValue), value.count)
+            }
+            if !mask.isEmpty {
+                expression("bitwise") { data in
+                    data.put(Int(NFTA_BITWISE_SREG.rawValue), Int(NFT_REG_1.rawValue))
+                    data.put(Int(NFTA_BITWISE_DREG.rawValue), Int(NFT_REG_1.rawValue))
+                    data.put(Int(NFTA_BITWISE_LEN.rawValue), mask.count)
+                    data.nest(Int(NFTA_BITWISE_MASK.rawValue)) { $0.put(Int(NFTA_DATA_VALUE.rawValue), mask) }
+                    data.nest(Int(NFTA_BITWISE_XOR.rawValue)) {
+                        $0.put(Int(NFTA_DATA_VALUE.rawValue), mask.map { _ in 0 })
+                    }
+                }
+            }
+            compare(NFT_CMP_EQ, value)
+        }
+    }
+
+    private mutating func meta(_ key: nft_meta_keys, _ operation: nft_cmp_ops, _ value: [UInt8]) {
+        expression("meta") { data in
+            data.put(Int(NFTA_META_KEY.rawValue), Int(key.rawValue))
+            data.put(Int(NFTA_META_DREG.rawValue), Int(NFT_REG_1.rawValue))
+        }
+        compare(operation, value)
+    }
+
+    private mutating func compare(_ operation: nft_cmp_ops, _ value: [UInt8]) {
+        expression("cmp") { data in
+            data.put(Int(NFTA_CMP_SREG.rawValue), Int(NFT_REG_1.rawValue))
+            data.put(Int(NFTA_CMP_OP.rawValue), Int(operation.rawValue))
+            data.nest(Int(NFTA_CMP_DATA.rawValue)) { $0.put(Int(NFTA_DATA_VALUE.rawValue), value) }
+        }
+    }
+
+    private mutating func expression(_ name: String, _ body: (inout FilterBatch) -> Void) {
+        nest(Int(NFTA_LIST_ELEM.rawValue)) { element in
+            element.put(Int(NFTA_EXPR_NAME.rawValue), name)
+            element.nest(Int(NFTA_EXPR_DATA.rawValue), body)
+        }
+    }
+}
+
+/// The comment of a rule, in the form in which `nft` shows it.
+enum FilterComment {
+    static func encode(_ text: String) -> [UInt8] { [0, UInt8(text.utf8.count + 1)] + Array(text.utf8) + [0] }
+
+    static func decode(_ bytes: ArraySlice<UInt8>) -> String? {
+        guard bytes.count >= 3, bytes.first == 0 else { return nil }
+        return String(decoding: bytes.dropFirst(2).prefix { $0 != 0 }, as: UTF8.self)
+    }
+}
+
+/// A message type of nf_tables.
+func nf(_ type: nf_tables_msg_types) -> Int { Int(NFNL_SUBSYS_NFTABLES) << 8 | Int(type.rawValue) }
+
+extension FilterTable.Family {
+    var number: Int32 {
+        switch self {
+        case .bridge: Int32(FAN_NFPROTO_BRIDGE)
+        case .device: Int32(FAN_NFPROTO_NETDEV)
+        case .ipv4: Int32(FAN_NFPROTO_IPV4)
+        }
+    }
+}
+
+extension FilterChain.Hook {
+    fileprivate var number: Int {
+        switch self {
+        case .bridgePrerouting: Int(FAN_BRIDGE_PREROUTING)
+        case .ingress: Int(FAN_NETDEV_INGRESS)
+        case .input: Int(FAN_INET_LOCAL_IN)
+        case .forward: Int(FAN_INET_FORWARD)
+        }
+    }
+}
+
+extension FilterMatch.Base {
+    fileprivate var number: Int {
+        switch self {
+        case .link: Int(NFT_PAYLOAD_LL_HEADER.rawValue)
+        case .network: Int(NFT_PAYLOAD_NETWORK_HEADER.rawValue)
+        case .transport: Int(NFT_PAYLOAD_TRANSPORT_HEADER.rawValue)
+        }
+    }
+}
+
+extension String {
+    /// A device's name as the kernel compares it, all of its sixteen bytes.
+    fileprivate var deviceBytes: [UInt8] {
+        let name = Array(utf8.prefix(15))
+        return name + Array(repeating: 0, count: 16 - name.count)
+    }
+}
