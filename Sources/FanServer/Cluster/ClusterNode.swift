@@ -409,7 +409,7 @@ final class ClusterNode: Sendable {
             if let leader = try answer.optionalParsed("leader_address", { try SocketAddress(parsing: $0) }) {
                 if link.follow(leader) { changed() }
             }
-            let generation: Int = try answer.integer("generation")
+            let generation: Int = try answer.integer(.generation)
             let wasRefused = failure.withLock { failure in
                 defer { failure = nil }
                 return failure != nil
@@ -419,7 +419,7 @@ final class ClusterNode: Sendable {
             if let run = try answer.optionalText("leader_run") {
                 beats.withLock { $0.isAccepted = true }
                 if let leader = state.members.first(where: { $0.address == address }) {
-                    let heard = Pulse(run: run, beats: try answer.optionalInteger("leader_beats") ?? 0)
+                    let heard = Pulse(run: run, beats: try answer.optionalInteger(.leaderBeats) ?? 0)
                     pulses.withLock { $0[leader.fingerprint] = heard }
                 }
             }
