@@ -74,8 +74,8 @@ public struct PinnedSettings: Hashable, Sendable {
             throw DocumentError(path: "overlay", problem: "does not fit: \(error)")
         }
         underlayAddress = try document.parsed("underlay_address") { try IPv4Address(parsing: $0) }
-        vni = try document.integer("vni")
-        port = try document.integer("port")
+        vni = try document.integer(.vni)
+        port = try document.integer(.port)
     }
 
     // MARK: - On disk

@@ -250,7 +250,7 @@ extension Transaction {
         var highest: Int64 = 0
         for row in try query(.highestMember) {
             var row = RowReader(row, "members")
-            highest = try row.integer()
+            highest = NumericField.id.clamp(try row.integer())
         }
         let next = max(try counter("last_id"), highest) + 1
         try execute(.saveCounter, .text("last_id"), .integer(next))
@@ -260,7 +260,8 @@ extension Transaction {
     private mutating func counter(_ key: String) throws(DatabaseError) -> Int64 {
         guard let row = try query(.counter, .text(key)).first else { return 0 }
         var reader = RowReader(row, "counters")
-        return try reader.integer()
+        // Counted up by one, it still is a number.
+        return NumericField.generation.clamp(try reader.integer())
     }
 
     // MARK: epochs
@@ -302,9 +303,10 @@ extension Member {
             failureDomain: try row.text(),
             pinnedRole: try row.optionalText().flatMap { DatabaseRole(rawValue: $0) },
             version: try row.text(),
-            schema: Int(clamping: try row.integer()),
-            incarnation: Int(clamping: try row.integer()),
-            joinedAt: try row.integer()
+            // A row that somebody falsified must not be a number that other members refuse, or calculate with.
+            schema: Int(NumericField.schemaVersion.clamp(try row.integer())),
+            incarnation: Int(NumericField.incarnation.clamp(try row.integer())),
+            joinedAt: NumericField.joinedAt.clamp(try row.integer())
         )
     }
 }

@@ -50,6 +50,9 @@ public final class Server: Sendable {
         var nodeID: String
         var watching: Int
         var seen: ContinuousClock.Instant
+
+        /// Whether it waits for changes, or did a moment ago.
+        var isThere: Bool { watching > 0 || ContinuousClock.now - seen < .seconds(3) }
     }
 
     let directory: ServerDirectory
@@ -312,8 +315,7 @@ public final class Server: Sendable {
 
     /// Whether an agent waits for changes, or did a moment ago.
     var hasAgent: Bool {
-        guard let agent = state.withLock({ $0.agent }) else { return false }
-        return agent.watching > 0 || ContinuousClock.now - agent.seen < .seconds(3)
+        state.withLock { $0.agent?.isThere ?? false }
     }
 
     /// What this node knows of the cluster.

@@ -37,6 +37,6 @@ public struct ReportReceipt: Hashable, Sendable {
     ///
     /// - Throws: ``DocumentError`` naming the key.
     public init(_ document: Document) throws(DocumentError) {
-        self.init(generation: try document.integer("generation"), isStored: try document.flag("stored"))
+        self.init(generation: try document.integer(.generation), isStored: try document.flag("stored"))
     }
 }

@@ -181,7 +181,7 @@ enum ChaosRegisters {
     static func config(_ document: Document) -> [String: String] {
         var values: [String: String] = [:]
         for key in configKeys {
-            if let number: Int = try? document["config"].integer(key) { values["cluster/\(key)"] = "\(number)" }
+            if case .integer(let number) = document["config"][key] { values["cluster/\(key)"] = "\(number)" }
         }
         return values
     }

@@ -116,7 +116,7 @@ extension FailureTests {
                 Int($0.prefix { $0 != "\n" })
             }
             let api = try lab.cluster.client(of: off).call("GET", "/1.0")
-            let schema: Int = try api.integer("schema_version")
+            let schema: Int = try api.integer(.schemaVersion)
             // Its own heartbeats would say otherwise.
             lab.cluster.pause(.server, on: off)
             defer { lab.cluster.resume(.server, on: off) }

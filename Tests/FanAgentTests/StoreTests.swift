@@ -66,7 +66,7 @@ import Testing
         #expect(
             throws: StoreError.malformed(
                 request: "PUT /x",
-                problem: "'generation' is not a whole number from \(Int.min) to \(Int.max)"
+                problem: "'generation' is not a whole number from 0 to 9007199254740991"
             )
         ) {
             try client.call("PUT", "/x") { document throws(DocumentError) in try ReportReceipt(document) }

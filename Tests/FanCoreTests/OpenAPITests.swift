@@ -180,7 +180,7 @@ import Testing
                     "A": ["type": "string", "pattern": "^a$"], "B": ["$ref": "#/components/schemas/None"],
                     "C": ["type": "array", "items": ["$ref": "#/components/schemas/A"]],
                     "D": ["allOf": [["$ref": "#/components/schemas/E"]], "nullable": true],
-                    "E": ["type": "integer", "minimum": 2],
+                    "E": ["type": "integer", "minimum": 2, "maximum": 3],
                 ]
             ]
         ]
@@ -192,6 +192,42 @@ import Testing
         #expect(validator.problems(nil, schema: "D") == [])
         #expect(validator.problems(2, schema: "D") == [])
         #expect(validator.problems(1, schema: "D") == ["the document: 1 is below 2"])
+        #expect(validator.problems(4, schema: "D") == ["the document: 4 is above 3"])
+    }
+
+    /// A number that is described without its ends would be calculated with unseen.
+    @Test func everyNumberHasItsRange() {
+        var count = 0
+        func walk(_ document: Document, _ key: String) {
+            switch document {
+            case .object(let fields):
+                let type = document.child("type")
+                if type == "integer" || type == "number" {
+                    count += 1
+                    // Where it is read, the same range holds: nothing else gets a number out of a document.
+                    let ranges = NumericField.all.filter { $0.key == key }.map { field in
+                        [Document.number(field.range.lowerBound), Document.number(field.range.upperBound)]
+                    }
+                    let described = [document.child("minimum"), document.child("maximum")]
+                    #expect(ranges.contains(described), "\(key): \(described)")
+                }
+                let parameter = document.child("in") == "query" ? document.child("name") : .null
+                for field in fields {
+                    if field.key == "schema", case .string(let name) = parameter {
+                        walk(field.value, name)
+                    } else if field.key == "allOf" {
+                        walk(field.value, key)
+                    } else {
+                        walk(field.value, field.key)
+                    }
+                }
+            case .array(let values):
+                for value in values { walk(value, key) }
+            default: break
+            }
+        }
+        walk(OpenAPI.document, "")
+        #expect(count > 40)
     }
 }
 

@@ -49,7 +49,7 @@ import Testing
             #expect(
                 try eventually {
                     try node.call("GET", "/1.0/members/node1").document.optionalObject("member")?
-                        .integer("incarnation") == 2
+                        .integer(.incarnation) == 2
                 }
             )
             // Leaving ends it.
@@ -95,7 +95,7 @@ import Testing
             #expect(
                 try eventually {
                     try servers.nodes.allSatisfy {
-                        try $0.call("GET", "/1.0/local").document.optionalObject("config")?.integer("token_expiry_s")
+                        try $0.call("GET", "/1.0/local").document.optionalObject("config")?.integer(.tokenExpiry)
                             == 60
                     }
                 }
@@ -203,7 +203,7 @@ import Testing
             #expect(try stored() == false)
             // The last numbers are shown all the same.
             let shown = try node.call("GET", "/1.0/members/node1").document.optionalObject("report")
-            #expect(try shown?.optionalObject("counters")?.integer("outside") == 3)
+            #expect(try shown?.optionalObject("counters")?.integer(.outside) == 3)
             #expect(try node.call("PUT", "/1.0/members/nobody/report", report.document).status == 404)
             #expect(try node.call("PUT", "/1.0/members/node1/report", ["verdict": "healthy"]).status == 400)
         }

@@ -47,7 +47,7 @@ final class TestServers {
             startThread("agent") { [directory, nodeID, isStopped] in
                 while !isStopped.withLock({ $0 }) {
                     let connection = try? HTTPConnection.unix(path: "\(directory)/server.sock", timeout: .seconds(1))
-                    let target = "/1.0/local?agent=\(nodeID)&generation=-1&wait=0"
+                    let target = "/1.0/local?agent=\(nodeID)"
                     _ = try? connection?.request("GET", target, timeout: .seconds(2))
                     usleep(200_000)
                 }

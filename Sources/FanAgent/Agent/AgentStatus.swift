@@ -79,19 +79,19 @@ public struct AgentStatus: Hashable, Sendable {
     ///
     /// - Throws: ``DocumentError`` naming the key.
     public init(_ document: Document) throws(DocumentError) {
-        self.init(processID: try document.integer("pid"), startedAt: try document.integer("started_at"))
+        self.init(processID: try document.integer(.processID), startedAt: try document.integer(.startedAt))
         state = try document.choice("state")
         verdict = try document.optionalChoice("verdict")
         network = try document.optionalText("network")
         isReady = try document.flag("ready")
-        verifiedGeneration = try document.optionalInteger("verified_generation")
+        verifiedGeneration = try document.optionalInteger(.verifiedGeneration)
         hasServer = try document.flag("server")
         settings = try document.optionalText("settings")
         message = try document.text("message")
         if let object = try document.optionalObject("peers") {
-            peers.known = try object.integer("known")
-            peers.probed = try object.integer("probed")
-            peers.reachable = try object.integer("reachable")
+            peers.known = try object.integer(.knownPeers)
+            peers.probed = try object.integer(.probedPeers)
+            peers.reachable = try object.integer(.reachablePeers)
             for name in try object.list("unreachable") {
                 if case .string(let name) = name { peers.unreachable.append(name) }
             }

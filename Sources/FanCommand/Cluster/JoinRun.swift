@@ -29,7 +29,7 @@ struct JoinRun {
     /// - Throws: what stood in the way, what became of the token, and what to do next.
     func run() throws(CommandFailure) -> OverlayWait.Outcome {
         let token = try token()
-        let snapshot = try server.snapshotWithAgent()
+        let snapshot = try server.snapshotWithAgent(invocation)
         if snapshot.state != .unconfigured { return try finishEarlierRun(snapshot, token) }
         try refuseExpired(token)
         let facts = try invocation.environment.hostFacts()

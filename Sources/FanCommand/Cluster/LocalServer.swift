@@ -1,5 +1,7 @@
+internal import FanAgent
 internal import FanCore
 internal import FanStore
+internal import Glibc
 
 /// The server of this node, with its errors as commands explain them.
 struct LocalServer {
@@ -37,17 +39,47 @@ struct LocalServer {
         try call("GET", "/1.0/local") { document throws(DocumentError) in try ClusterSnapshot(document) }
     }
 
-    /// The same, refused when no agent is there to bring an overlay up.
-    func snapshotWithAgent() throws(CommandFailure) -> ClusterSnapshot {
-        let snapshot = try snapshot()
-        guard snapshot.hasAgent else {
-            throw CommandFailure(
-                "the fanmesh agent is not running: none is connected to this node's server",
-                remedy: "run: systemctl start fanmesh-agent",
+    /// For how long an agent that runs may take to connect to the server.
+    private static let agentPatience = Duration.seconds(10)
+    /// For how long an agent may take to begin, where none runs: somebody waits for this answer.
+    private static let startPatience = Duration.seconds(2)
+
+    /// The same, as soon as an agent is there to bring an overlay up.
+    ///
+    /// An agent holds its lock from its first moment on, so that one that is just starting is told from none at all.
+    func snapshotWithAgent(_ invocation: Invocation) throws(CommandFailure) -> ClusterSnapshot {
+        let began = ContinuousClock.now
+        var snapshot = try snapshot()
+        if !snapshot.hasAgent { invocation.progress("waiting for the agent") }
+        while !snapshot.hasAgent {
+            let isRunning = AgentStatus.isRunning(runtimeDirectory: invocation.runtimeDirectory)
+            let asked = ContinuousClock.now
+            guard asked < began + (isRunning ? Self.agentPatience : Self.startPatience) else {
+                throw Self.agentMissing(isRunning: isRunning)
+            }
+            // The server answers at once when an agent connects.
+            let path = "/1.0/local?generation=\(snapshot.generation)&wait=1"
+            snapshot = try call("GET", path) { document throws(DocumentError) in try ClusterSnapshot(document) }
+            // One that does not wait must not keep this one busy.
+            if !snapshot.hasAgent, ContinuousClock.now - asked < .milliseconds(100) { usleep(100_000) }
+        }
+        return snapshot
+    }
+
+    private static func agentMissing(isRunning: Bool) -> CommandFailure {
+        if isRunning {
+            return CommandFailure(
+                "the fanmesh agent runs, but did not connect to this node's server within "
+                    + "\(agentPatience.wholeSeconds) s",
+                remedy: "see: journalctl -u fanmesh-agent; then run: systemctl restart fanmesh-agent",
                 exitCode: .agentNotRunning
             )
         }
-        return snapshot
+        return CommandFailure(
+            "the fanmesh agent is not running: none is connected to this node's server",
+            remedy: "run: systemctl start fanmesh-agent",
+            exitCode: .agentNotRunning
+        )
     }
 
     /// Where a member is found.

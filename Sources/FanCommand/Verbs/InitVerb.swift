@@ -75,7 +75,7 @@ enum InitVerb {
         if invocation.flag(dump) { return try showDump(invocation, plan) }
         let timeout = try invocation.duration(JoinVerb.timeout) ?? .seconds(30)
         let server = invocation.server
-        let snapshot = try server.snapshotWithAgent()
+        let snapshot = try server.snapshotWithAgent(invocation)
         if snapshot.state != .unconfigured, plan.preseed.clusterToken == nil {
             throw CommandFailure(
                 "this node is in a cluster already, as \(snapshot.name ?? "a member")",

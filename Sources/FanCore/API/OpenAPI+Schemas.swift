@@ -3,16 +3,16 @@ extension OpenAPI {
 
     static let text: Document = ["type": "string"]
     static let flag: Document = ["type": "boolean"]
-    static let real: Document = ["type": "number"]
 
-    static func integer(from minimum: Int) -> Document {
-        ["type": "integer", "minimum": .number(minimum)]
+    /// A number with the range outside of which it is refused; there is no other way to describe one.
+    static func number(_ field: NumericField, isWhole: Bool = true) -> Document {
+        [
+            "type": isWhole ? "integer" : "number", "minimum": .number(field.range.lowerBound),
+            "maximum": .number(field.range.upperBound),
+        ]
     }
 
     static func reference(_ name: String) -> Document { ["$ref": .string("#/components/schemas/\(name)")] }
-
-    private static let count = integer(from: 0)
-    private static let signed: Document = ["type": "integer"]
 
     /// One of some texts.
     private static func choice(_ values: [String]) -> Document {
@@ -80,7 +80,7 @@ extension OpenAPI {
     private static let memberStatus: Document = [
         "name": text, "address": text, "underlay_address": text, "slice": orNull(text), "role": role, "leader": flag,
         "state": choice(MemberState.self), "message": text, "overlay": orNull(choice(Verdict.self)), "version": text,
-        "last_seen_ms": orNull(count), "failure_domain": text, "member": reference("Member"),
+        "last_seen_ms": orNull(number(.lastSeen)), "failure_domain": text, "member": reference("Member"),
         "report": orNull(reference("Report")),
     ]
 
@@ -88,17 +88,20 @@ extension OpenAPI {
         (
             "Config",
             object([
-                "cluster_id": text, "overlay": text, "underlay": text, "network": text, "vni": count, "port": count,
-                "mtu": orNull(count), "forwarder": anyForwarder, "offline_after_s": count, "voters": count,
-                "standbys": count, "token_expiry_s": count, "administrators": text,
+                "cluster_id": text, "overlay": text, "underlay": text, "network": text, "vni": number(.vni),
+                "port": number(.port),
+                "mtu": orNull(number(.mtu)), "forwarder": anyForwarder, "offline_after_s": number(.offlineAfter),
+                "voters": number(.voters),
+                "standbys": number(.standbys), "token_expiry_s": number(.tokenExpiry), "administrators": text,
             ])
         ),
         (
             "Member",
             object([
-                "id": count, "name": text, "node_id": text, "address": text, "underlay_address": text,
+                "id": number(.id), "name": text, "node_id": text, "address": text, "underlay_address": text,
                 "fingerprint": text, "failure_domain": text, "pinned_role": orNull(role), "version": text,
-                "schema_version": count, "incarnation": count, "joined_at": count,
+                "schema_version": number(.schemaVersion), "incarnation": number(.incarnation),
+                "joined_at": number(.joinedAt),
             ])
         ),
         ("MemberStatus", object(memberStatus)),
@@ -114,14 +117,22 @@ extension OpenAPI {
                 [
                     "node_id": text, "verdict": choice(Verdict.self), "network": orNull(text), "overlay": orNull(text),
                     "underlay": orNull(text), "underlay_address": orNull(text), "slice": orNull(text),
-                    "forwarder": orNull(forwarder), "mtu": orNull(count), "vni": orNull(count), "port": orNull(count),
+                    "forwarder": orNull(forwarder), "mtu": orNull(number(.reportedMTU)),
+                    "vni": orNull(number(.reportedVNI)), "port": orNull(number(.reportedPort)),
                     "counters": orNull(
-                        object(["forwarded": count, "spoofed": count, "outside": count, "unsupported": count])
+                        object([
+                            "forwarded": number(.forwarded), "spoofed": number(.spoofed), "outside": number(.outside),
+                            "unsupported": number(.unsupported),
+                        ])
                     ),
                     "peers": list(
-                        object(["name": text, "reachable": flag, "rtt_ms": orNull(real), "diagnosis": text])
+                        object([
+                            "name": text, "reachable": flag, "rtt_ms": orNull(number(.roundTrip, isWhole: false)),
+                            "diagnosis": text,
+                        ])
                     ),
-                    "warnings": list(reference("Warning")), "version": text, "kernel": text, "generation": count,
+                    "warnings": list(reference("Warning")), "version": text, "kernel": text,
+                    "generation": number(.generation),
                 ]
             )
         ),
@@ -129,7 +140,10 @@ extension OpenAPI {
             "State",
             answer(
                 "state",
-                ["generation": count, "config": reference("Config"), "members": list(reference("Member"))]
+                [
+                    "generation": number(.generation), "config": reference("Config"),
+                    "members": list(reference("Member")),
+                ]
             )
         ),
     ]
@@ -140,7 +154,8 @@ extension OpenAPI {
             answer(
                 "api",
                 [
-                    "api": choice(["1.0"]), "version": text, "schema_version": count, "configured": flag,
+                    "api": choice(["1.0"]), "version": text, "schema_version": number(.schemaVersion),
+                    "configured": flag,
                     "auth": choice(["local", "member", "untrusted"]),
                 ]
             )
@@ -151,13 +166,13 @@ extension OpenAPI {
             answer(
                 "local",
                 [
-                    "state": choice(ClusterSnapshot.State.self), "message": text, "generation": count,
+                    "state": choice(ClusterSnapshot.State.self), "message": text, "generation": number(.generation),
                     "name": orNull(text), "config": orNull(reference("Config")), "members": list(reference("Member")),
                     "quorum": flag, "leader": orNull(text), "agent": flag,
                 ]
             )
         ),
-        ("Receipt", answer("receipt", ["generation": count, "stored": flag])),
+        ("Receipt", answer("receipt", ["generation": number(.generation), "stored": flag])),
         (
             "Rehearsal",
             answer(
@@ -175,7 +190,7 @@ extension OpenAPI {
                 "cluster-info",
                 [
                     "config": reference("Config"), "fingerprint": text, "leader": orNull(text), "quorum": flag,
-                    "members": count, "voters": list(text), "standbys": list(text), "spares": list(text),
+                    "members": number(.members), "voters": list(text), "standbys": list(text), "spares": list(text),
                     "tolerance": text, "warnings": list(reference("Warning")),
                 ]
             )
@@ -229,11 +244,11 @@ extension OpenAPI {
         ("Revocation", answer("revocation", ["name": text])),
         (
             "Rotation",
-            answer("rotation", ["fingerprint": text, "members": list(text), "revoked_tokens": count])
+            answer("rotation", ["fingerprint": text, "members": list(text), "revoked_tokens": number(.revokedTokens)])
         ),
         (
             "Dump",
-            answer("dump", ["member": text, "digest": text, "bytes": count, "text": text], optional: ["text"])
+            answer("dump", ["member": text, "digest": text, "bytes": number(.bytes), "text": text], optional: ["text"])
         ),
         ("Empty", object([:])),
     ]
@@ -244,9 +259,11 @@ extension OpenAPI {
             request(
                 [
                     "name": text, "address": text, "underlay_address": text, "underlay": text, "overlay": text,
-                    "network": text, "vni": count, "port": count, "mtu": orNull(count), "forwarder": anyForwarder,
-                    "failure_domain": text, "offline_after_s": count, "voters": count, "standbys": count,
-                    "token_expiry_s": count,
+                    "network": text, "vni": number(.vni), "port": number(.port), "mtu": orNull(number(.mtu)),
+                    "forwarder": anyForwarder,
+                    "failure_domain": text, "offline_after_s": number(.offlineAfter), "voters": number(.voters),
+                    "standbys": number(.standbys),
+                    "token_expiry_s": number(.tokenExpiry),
                 ],
                 required: ["name", "address", "underlay", "overlay"]
             )
@@ -265,15 +282,16 @@ extension OpenAPI {
         (
             "ConfigChange",
             request([
-                "offline_after_s": count, "voters": count, "standbys": count, "token_expiry_s": count,
-                "mtu": orNull(count), "forwarder": anyForwarder, "administrators": text,
+                "offline_after_s": number(.offlineAfter), "voters": number(.voters), "standbys": number(.standbys),
+                "token_expiry_s": number(.tokenExpiry),
+                "mtu": orNull(number(.mtu)), "forwarder": anyForwarder, "administrators": text,
             ])
         ),
         (
             "MemberChange",
             request(["failure_domain": text, "role": choice(DatabaseRole.allCases.map(\.rawValue) + ["auto"])])
         ),
-        ("TokenRequest", request(["name": text, "expiry_s": orNull(count)], required: ["name"])),
+        ("TokenRequest", request(["name": text, "expiry_s": orNull(number(.expiry))], required: ["name"])),
     ]
 
     /// What candidates and members say to each other.
@@ -283,8 +301,9 @@ extension OpenAPI {
             request(
                 [
                     "name": text, "secret": text, "node_id": text, "address": text, "underlay_address": text,
-                    "fingerprint": text, "failure_domain": text, "version": text, "schema_version": count,
-                    "clock_ms": signed,
+                    "fingerprint": text, "failure_domain": text, "version": text,
+                    "schema_version": number(.schemaVersion),
+                    "clock_ms": number(.clock),
                 ],
                 required: [
                     "name", "secret", "node_id", "address", "underlay_address", "version", "schema_version",
@@ -296,16 +315,19 @@ extension OpenAPI {
             "Admission",
             answer(
                 "admission",
-                ["id": count, "state": reference("State"), "cluster_certificate": text, "cluster_key": text]
+                ["id": number(.id), "state": reference("State"), "cluster_certificate": text, "cluster_key": text]
             )
         ),
-        ("LeaderAdmission", answer("admission", ["id": count, "state": reference("State")])),
+        ("LeaderAdmission", answer("admission", ["id": number(.id), "state": reference("State")])),
         (
             "Heartbeat",
             object([
-                "name": text, "cluster_id": text, "generation": count, "incarnation": count, "version": text,
-                "schema_version": count, "clock_ms": signed, "wait_ms": count, "agent": flag, "joining": flag,
-                "run": text, "beats": count, "former_beats": count, "leads_term": orNull(count),
+                "name": text, "cluster_id": text, "generation": number(.generation),
+                "incarnation": number(.incarnation), "version": text,
+                "schema_version": number(.schemaVersion), "clock_ms": number(.clock), "wait_ms": number(.heartbeatWait),
+                "agent": flag, "joining": flag,
+                "run": text, "beats": number(.beats), "former_beats": number(.formerBeats),
+                "leads_term": orNull(number(.leadsTerm)),
             ])
         ),
         (
@@ -313,8 +335,9 @@ extension OpenAPI {
             answer(
                 "heartbeat",
                 [
-                    "generation": count, "leader": orNull(text), "leader_address": text, "leader_run": orNull(text),
-                    "leader_beats": count, "leader_term": count,
+                    "generation": number(.generation), "leader": orNull(text), "leader_address": text,
+                    "leader_run": orNull(text),
+                    "leader_beats": number(.leaderBeats), "leader_term": number(.leaderTerm),
                 ],
                 optional: ["leader_address", "leader_run", "leader_beats", "leader_term"]
             )

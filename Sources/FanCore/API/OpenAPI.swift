@@ -79,8 +79,8 @@ public enum OpenAPI {
             summary: "What this node knows of its cluster; with a generation, as soon as it differs.",
             access: .local,
             query: [
-                ("generation", integer(from: 0), "Answer when the generation is another one."),
-                ("wait", integer(from: 0), "Answer after this many seconds at the latest, at most 60."),
+                ("generation", number(.generation), "Answer when the generation is another one."),
+                ("wait", number(.wait), "Answer after this many seconds at the latest."),
                 ("agent", text, "The agent's node id: marks that an agent is connected."),
             ],
             response: "Snapshot"

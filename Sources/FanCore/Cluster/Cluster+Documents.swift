@@ -47,15 +47,15 @@ extension ClusterConfig {
         }
         self.init(clusterID: try document.text("cluster_id"), mapping: mapping)
         network = try document.optionalText("network") ?? network
-        vni = try document.optionalInteger("vni") ?? vni
-        port = try document.optionalInteger("port") ?? port
-        mtuBytes = try document.optionalInteger("mtu")
+        vni = try document.optionalInteger(.vni) ?? vni
+        port = try document.optionalInteger(.port) ?? port
+        mtuBytes = try document.optionalInteger(.mtu)
         let kind = try document.optionalText("forwarder") ?? "auto"
         if kind != "auto" { forwarder = try document.choice("forwarder") }
-        if let seconds: Int64 = try document.optionalInteger("offline_after_s") { offlineAfter = .seconds(seconds) }
-        voterTarget = try document.optionalInteger("voters") ?? voterTarget
-        standbyTarget = try document.optionalInteger("standbys") ?? standbyTarget
-        if let seconds: Int64 = try document.optionalInteger("token_expiry_s") { tokenExpiry = .seconds(seconds) }
+        if let seconds: Int64 = try document.optionalInteger(.offlineAfter) { offlineAfter = .seconds(seconds) }
+        voterTarget = try document.optionalInteger(.voters) ?? voterTarget
+        standbyTarget = try document.optionalInteger(.standbys) ?? standbyTarget
+        if let seconds: Int64 = try document.optionalInteger(.tokenExpiry) { tokenExpiry = .seconds(seconds) }
         administrators =
             try document.optionalParsed("administrators", Self.administrators(parsing:)) ?? administrators
     }
@@ -97,7 +97,7 @@ extension Member {
     /// - Throws: ``DocumentError`` naming the key.
     public init(_ document: Document) throws(DocumentError) {
         self.init(
-            id: try document.integer("id"),
+            id: try document.integer(.id),
             name: try document.text("name"),
             nodeID: try document.text("node_id"),
             address: try document.parsed("address") { try SocketAddress(parsing: $0) },
@@ -106,9 +106,9 @@ extension Member {
             failureDomain: try document.optionalText("failure_domain") ?? "default",
             pinnedRole: try document.optionalChoice("pinned_role"),
             version: try document.text("version"),
-            schema: try document.integer("schema_version"),
-            incarnation: try document.integer("incarnation"),
-            joinedAt: try document.integer("joined_at")
+            schema: try document.integer(.schemaVersion),
+            incarnation: try document.integer(.incarnation),
+            joinedAt: try document.integer(.joinedAt)
         )
     }
 }
@@ -149,7 +149,7 @@ extension MemberStatus {
             isLeader: try document.flag("leader"),
             state: try document.choice("state"),
             message: try document.text("message"),
-            lastSeen: try document.optionalInteger("last_seen_ms", as: Int64.self).map { .milliseconds($0) }
+            lastSeen: try document.optionalInteger(.lastSeen, as: Int64.self).map { .milliseconds($0) }
         )
         if let report { self.report = try NodeReport(report) }
     }
@@ -213,15 +213,15 @@ extension NodeReport {
         underlayAddress = try document.optionalParsed("underlay_address") { try IPv4Address(parsing: $0) }
         slice = try document.optionalParsed("slice") { try IPv4Prefix(parsing: $0) }
         forwarder = try document.optionalChoice("forwarder")
-        mtuBytes = try document.optionalInteger("mtu")
-        vni = try document.optionalInteger("vni")
-        port = try document.optionalInteger("port")
+        mtuBytes = try document.optionalInteger(.reportedMTU)
+        vni = try document.optionalInteger(.reportedVNI)
+        port = try document.optionalInteger(.reportedPort)
         if let object = try document.optionalObject("counters") {
             counters = ForwardingCounters(
-                forwarded: try object.integer("forwarded"),
-                spoofed: try object.integer("spoofed"),
-                outside: try object.integer("outside"),
-                unsupported: try object.integer("unsupported")
+                forwarded: try object.integer(.forwarded),
+                spoofed: try object.integer(.spoofed),
+                outside: try object.integer(.outside),
+                unsupported: try object.integer(.unsupported)
             )
         }
         for peer in try document.list("peers") {
@@ -229,19 +229,14 @@ extension NodeReport {
                 Reachability.Peer(
                     name: try peer.text("name"),
                     isReachable: try peer.flag("reachable"),
-                    roundTrip: try peer.optionalReal("rtt_ms").map { .nanoseconds(Int64($0.clamped * 1e6)) },
+                    roundTrip: try peer.optionalReal(.roundTrip).map { .nanoseconds(Int64($0 * 1e6)) },
                     diagnosis: try peer.optionalText("diagnosis") ?? ""
                 )
             )
         }
         for warning in try document.list("warnings") { warnings.append(try Warning(warning)) }
-        generation = try document.optionalInteger("generation") ?? 0
+        generation = try document.optionalInteger(.generation) ?? 0
     }
-}
-
-extension Double {
-    /// A time in milliseconds that cannot overflow: at most a day.
-    fileprivate var clamped: Double { Swift.min(Swift.max(self, 0), 86_400_000) }
 }
 
 extension ClusterSnapshot {
@@ -266,7 +261,7 @@ extension ClusterSnapshot {
     /// - Throws: ``DocumentError`` naming the key.
     public init(_ document: Document) throws(DocumentError) {
         self.init(state: try document.choice("state"), message: try document.text("message"))
-        generation = try document.integer("generation")
+        generation = try document.integer(.generation)
         name = try document.optionalText("name")
         if let object = try document.optionalObject("config") { config = try ClusterConfig(object) }
         for member in try document.list("members") { members.append(try Member(member)) }

@@ -73,18 +73,16 @@ public struct Preseed: Hashable, Sendable {
         overlay = try document.optionalParsed("overlay") { try IPv4Prefix(parsing: $0) }
         network = try document.optionalText("network")
         if let network { try Self.check("network") { try NetworkSpec.check(name: network) } }
-        vni = try document.integer("vni", in: 1...0xff_ffff)
-        port = try document.integer("port", in: 1...UInt16.max)
-        mtuBytes = try document.integer("mtu", in: ClusterConfig.mtuRange)
+        vni = try document.optionalInteger(.vni)
+        port = try document.optionalInteger(.port)
+        mtuBytes = try document.optionalInteger(.mtu)
         forwarder = try document.optionalChoice("forwarder")
         failureDomain = try document.optionalText("failure_domain")
         if let failureDomain { try Self.check("failure_domain") { try DNSLabel.check(failureDomain) } }
-        let range = ClusterConfig.offlineRange
-        let seconds = range.lowerBound.wholeSeconds...range.upperBound.wholeSeconds
-        offlineAfter = try document.integer("offline_after_s", in: seconds).map { .seconds($0) }
-        voterTarget = try document.integer("voters", in: ClusterConfig.voterRange)
+        offlineAfter = try document.optionalInteger(.offlineAfter, as: Int64.self).map { .seconds($0) }
+        voterTarget = try document.optionalInteger(.voters)
         if let voterTarget { try Self.check("voters") { try ClusterConfig.check(voterTarget: voterTarget) } }
-        standbyTarget = try document.integer("standbys", in: ClusterConfig.standbyRange)
+        standbyTarget = try document.optionalInteger(.standbys)
         clusterToken = try document.optionalText("cluster_token")
         if let clusterToken {
             try Self.check("cluster_token") { _ = try JoinToken(parsing: clusterToken) }
@@ -174,28 +172,5 @@ public enum ForwarderChoice: String, CaseIterable, Sendable {
         case .ebpf: .ebpf
         case .fdb: .fdb
         }
-    }
-}
-
-extension Document {
-    /// The whole number of a key within a range, nil when absent.
-    ///
-    /// - Parameters:
-    ///   - key: the key.
-    ///   - range: what is allowed.
-    /// - Returns: the number.
-    /// - Throws: ``DocumentError`` naming the key and the range.
-    public func integer<Value: FixedWidthInteger>(
-        _ key: String,
-        in range: ClosedRange<Value>
-    ) throws(DocumentError) -> Value? {
-        guard let number = try optionalInteger(key, as: Int128.self) else { return nil }
-        guard let value = Value(exactly: number), range.contains(value) else {
-            throw DocumentError(
-                path: key,
-                problem: "is \(number); use \(range.lowerBound) to \(range.upperBound)"
-            )
-        }
-        return value
     }
 }

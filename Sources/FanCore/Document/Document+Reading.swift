@@ -17,7 +17,7 @@ public struct DocumentError: Error, Equatable, Sendable, CustomStringConvertible
 
 extension Document {
     /// The value of a key; null counts as absent.
-    private func present(_ key: String) -> Document? {
+    func present(_ key: String) -> Document? {
         guard let value = fields.last(where: { $0.key == key })?.value, value != .null else { return nil }
         return value
     }
@@ -45,35 +45,6 @@ extension Document {
     /// The text of a key.
     public func text(_ key: String) throws(DocumentError) -> String {
         try Self.required(optionalText(key), key)
-    }
-
-    /// The whole number of a key, nil when absent.
-    public func optionalInteger<Value: FixedWidthInteger>(
-        _ key: String,
-        as type: Value.Type = Value.self
-    ) throws(DocumentError) -> Value? {
-        try value(key, "a whole number from \(Value.min) to \(Value.max)") {
-            if case .integer(let number) = $0 { Value(exactly: number) } else { nil }
-        }
-    }
-
-    /// The whole number of a key.
-    public func integer<Value: FixedWidthInteger>(
-        _ key: String,
-        as type: Value.Type = Value.self
-    ) throws(DocumentError) -> Value {
-        try Self.required(optionalInteger(key), key)
-    }
-
-    /// The number of a key, whole or not, nil when absent.
-    public func optionalReal(_ key: String) throws(DocumentError) -> Double? {
-        try value(key, "a number") {
-            switch $0 {
-            case .integer(let number): Double(number)
-            case .real(let number): number
-            default: nil
-            }
-        }
     }
 
     /// The truth value of a key, nil when absent.

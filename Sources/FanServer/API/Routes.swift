@@ -65,6 +65,12 @@ struct Call: Sendable {
         } catch { throw APIError(error) }
     }
 
+    /// A number of the query, nil when it is not there.
+    func number(_ field: NumericField) throws(APIError) -> Int? {
+        guard let text = request.query[field.key] else { return nil }
+        do throws(DocumentError) { return try field.take(parsing: text) } catch { throw APIError(error) }
+    }
+
     /// The path with its query, as it came.
     var target: String {
         guard !request.query.isEmpty else { return escaped(request.path) }

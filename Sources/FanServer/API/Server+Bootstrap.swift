@@ -1,16 +1,17 @@
 internal import FanCore
 internal import FanDatabase
+internal import FanSystem
 internal import FanTLS
 internal import Synchronization
 
 extension Server {
     /// Makes a cluster of this one node.
     func bootstrap(_ call: Call) throws(APIError) -> Document {
-        let body = try call.body()
+        // What is wrong with the request is said before what this node is in no state for.
+        var (config, member, identity) = try firstMember(try call.body())
         return try exclusively { () throws(APIError) in
             try requireUnconfigured()
-            let nodeID = try agentNodeID()
-            let (config, member, identity) = try firstMember(body, nodeID: nodeID)
+            member.nodeID = try agentNodeID()
             do {
                 let cluster = try Identity.generate(commonName: "fanmesh-cluster")
                 let first = ClusterState(generation: 0, config: config, members: [member])
@@ -39,10 +40,8 @@ extension Server {
         }
     }
 
-    private func firstMember(
-        _ body: Document,
-        nodeID: String
-    ) throws(APIError) -> (ClusterConfig, Member, Identity) {
+    /// The only member of a new cluster; whose agent's it is, is not known yet.
+    private func firstMember(_ body: Document) throws(APIError) -> (ClusterConfig, Member, Identity) {
         do {
             let name = try body.parsed("name", checkedLabel)
             let address = try body.parsed("address") { try SocketAddress(parsing: $0) }
@@ -64,7 +63,7 @@ extension Server {
             let member = Member(
                 id: 1,
                 name: name,
-                nodeID: nodeID,
+                nodeID: "",
                 address: address,
                 underlayAddress: underlayAddress,
                 fingerprint: identity.fingerprint,
@@ -99,15 +98,28 @@ extension Server {
         }
     }
 
-    /// The identity of the agent on this node.
-    func agentNodeID() throws(APIError) -> String {
-        guard snapshot().hasAgent, let agent = state.withLock({ $0.agent }) else {
-            throw APIError(
-                .agentMissing,
-                "the agent of this node is not running",
-                remedy: "start it first: systemctl start fanmesh-agent"
-            )
+    /// For how long `init`, `join` and `rehearse` wait for an agent that is just starting.
+    static let agentPatience = Duration.seconds(10)
+
+    /// The identity of the agent on this node, as soon as there is one.
+    func agentNodeID(within patience: Duration = agentPatience) throws(APIError) -> String {
+        let deadline = ContinuousClock.now + patience
+        while !isStopping.withLock({ $0 }) {
+            let (agent, version) = state.withLock { ($0.agent, $0.version) }
+            if let agent, agent.isThere { return agent.nodeID }
+            let rest = deadline - .now
+            guard rest > .zero else {
+                throw APIError(
+                    .agentMissing,
+                    "the agent of this node is not running: none connected within \(patience.wholeSeconds) s",
+                    remedy: "start it first: systemctl start fanmesh-agent"
+                )
+            }
+            let bell = Bell()
+            watchers.park(until: deadline) { bell.ring() }
+            // Who came before that is not announced again.
+            if state.withLock({ $0.version }) == version { bell.wait(atMost: rest) }
         }
-        return agent.nodeID
+        throw APIError(.failed, "the server is stopping")
     }
 }

@@ -257,7 +257,7 @@ extension Leadership {
         do {
             let body = try call.body()
             name = try body.text("name")
-            expiry = try body.optionalInteger("expiry_s", as: Int64.self).map { .seconds($0) }
+            expiry = try body.optionalInteger(.expiry, as: Int64.self).map { .seconds($0) }
         } catch { throw APIError(any: error) }
         let fingerprint = try call.server.member().certificates.withLock { $0.cluster.fingerprint }
         let (token, expiresAt) = try addToken(name: name, expiry: expiry, fingerprint: fingerprint)

@@ -192,7 +192,7 @@ extension Server {
             )
             let membership = Membership(
                 clusterID: known.config.clusterID,
-                id: try admission.integer("id"),
+                id: try admission.integer(.id),
                 name: application.candidate.name,
                 address: application.candidate.address,
                 isJoining: true

@@ -193,18 +193,20 @@ extension Server {
 
     /// Answers with what is known of the cluster, now or when it changes.
     private func watch(_ call: Call) throws(APIError) {
-        let known = call.request.query["generation"].flatMap { Int($0) }
+        let known: Int? = try call.number(.generation)
         let agent = call.request.query["agent"]
         // An agent that died while it waited is missed only when its answer is due.
         let longest = agent == nil ? 60 : 5
-        let wait = min(max(call.request.query["wait"].flatMap { Int($0) } ?? 0, 0), longest)
+        let wait = min(try call.number(.wait) ?? 0, longest)
         if let agent {
             guard agent.utf8.count == 32 else { throw APIError(.badRequest, "'agent' has not 32 hexadecimal digits") }
             let isNew = state.withLock { state in
-                let isNew = state.agent?.nodeID != agent
+                let isOther = state.agent?.nodeID != agent
+                // Who waits for an agent is told when the same one comes back, too.
+                let isNew = isOther || state.agent?.isThere != true
                 state.agent = Agent(
                     nodeID: agent,
-                    watching: (isNew ? 0 : state.agent?.watching ?? 0) + 1,
+                    watching: (isOther ? 0 : state.agent?.watching ?? 0) + 1,
                     seen: .now
                 )
                 return isNew

@@ -164,7 +164,7 @@ extension ClusterNode {
     private func take(_ answer: Document, from address: SocketAddress) throws(APIError) -> LeaderSearch.Finder.Answer {
         do throws(DocumentError) {
             let named = try answer.optionalParsed("leader_address") { try SocketAddress(parsing: $0) }
-            let term: Int? = try answer.optionalInteger("leader_term")
+            let term: Int? = try answer.optionalInteger(.leaderTerm)
             let wasRefused = failure.withLock { failure in
                 defer { failure = nil }
                 return failure != nil
@@ -176,7 +176,7 @@ extension ClusterNode {
             }
             beats.withLock { $0.isAccepted = true }
             if let leader = state.members.first(where: { $0.address == address }) {
-                let heard = Pulse(run: run, beats: try answer.optionalInteger("leader_beats") ?? 0)
+                let heard = Pulse(run: run, beats: try answer.optionalInteger(.leaderBeats) ?? 0)
                 pulses.withLock { $0[leader.fingerprint] = heard }
             }
             return .leads(term: term)
@@ -184,7 +184,7 @@ extension ClusterNode {
     }
 
     private func generation(_ answer: Document) throws(APIError) -> Int {
-        do throws(DocumentError) { return try answer.integer("generation") } catch { throw APIError(error) }
+        do throws(DocumentError) { return try answer.integer(.generation) } catch { throw APIError(error) }
     }
 
     /// Fetches what the leader knows.

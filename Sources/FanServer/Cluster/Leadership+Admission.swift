@@ -69,8 +69,8 @@ struct Candidate: Hashable, Sendable {
         failureDomain = try document.optionalParsed("failure_domain", checkedLabel) ?? "default"
         version = try document.text("version")
         guard version.utf8.count <= 64 else { throw DocumentError(path: "version", problem: "is longer than 64 bytes") }
-        schema = try document.integer("schema_version")
-        clock = try document.integer("clock_ms")
+        schema = try document.integer(.schemaVersion)
+        clock = try document.integer(.clock)
     }
 }
 

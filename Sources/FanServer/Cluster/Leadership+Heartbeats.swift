@@ -71,20 +71,20 @@ struct Heartbeat: Hashable, Sendable {
     init(_ document: Document) throws(DocumentError) {
         name = try document.text("name")
         clusterID = try document.text("cluster_id")
-        generation = try document.integer("generation")
-        incarnation = try document.integer("incarnation")
+        generation = try document.integer(.generation)
+        incarnation = try document.integer(.incarnation)
         version = try document.text("version")
-        schema = try document.integer("schema_version")
-        clock = try document.integer("clock_ms")
-        wait = .milliseconds(min(max(try document.integer("wait_ms", as: Int64.self), 0), 60_000))
+        schema = try document.integer(.schemaVersion)
+        clock = try document.integer(.clock)
+        wait = .milliseconds(try document.integer(.heartbeatWait, as: Int64.self))
         hasAgent = try document.flag("agent")
         isJoining = try document.flag("joining")
         pulse = Pulse(
             run: try document.optionalText("run") ?? "",
-            beats: try document.optionalInteger("beats") ?? 0
+            beats: try document.optionalInteger(.beats) ?? 0
         )
-        formerBeats = try document.optionalInteger("former_beats") ?? 0
-        term = try document.optionalInteger("leads_term")
+        formerBeats = try document.optionalInteger(.formerBeats) ?? 0
+        term = try document.optionalInteger(.leadsTerm)
     }
 }
 

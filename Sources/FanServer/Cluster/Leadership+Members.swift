@@ -18,16 +18,16 @@ extension Leadership {
                     problem: "cannot be changed; what can be is \(keys.joined(separator: ", "))"
                 )
             }
-            if let seconds: Int64 = try changes.optionalInteger("offline_after_s") {
+            if let seconds: Int64 = try changes.optionalInteger(.offlineAfter) {
                 config.offlineAfter = .seconds(seconds)
             }
-            if let seconds: Int64 = try changes.optionalInteger("token_expiry_s") {
+            if let seconds: Int64 = try changes.optionalInteger(.tokenExpiry) {
                 config.tokenExpiry = .seconds(seconds)
             }
-            config.voterTarget = try changes.optionalInteger("voters") ?? config.voterTarget
-            config.standbyTarget = try changes.optionalInteger("standbys") ?? config.standbyTarget
+            config.voterTarget = try changes.optionalInteger(.voters) ?? config.voterTarget
+            config.standbyTarget = try changes.optionalInteger(.standbys) ?? config.standbyTarget
             if changes.fields.contains(where: { $0.key == "mtu" }) {
-                config.mtuBytes = try changes.optionalInteger("mtu")
+                config.mtuBytes = try changes.optionalInteger(.mtu)
             }
             if let forwarder = try changes.optionalText("forwarder") {
                 guard forwarder == "auto" || ForwarderKind(rawValue: forwarder) != nil else {

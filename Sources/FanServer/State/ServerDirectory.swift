@@ -180,7 +180,7 @@ struct Membership: Hashable, Sendable {
 
     init(_ document: Document) throws(DocumentError) {
         clusterID = try document.text("cluster_id")
-        id = try document.integer("id")
+        id = try document.integer(.id)
         name = try document.text("name")
         address = try document.parsed("address") { try SocketAddress(parsing: $0) }
         isJoining = try document.flag("joining")
@@ -210,7 +210,7 @@ struct ClusterState: Hashable, Sendable {
     }
 
     init(_ document: Document) throws(DocumentError) {
-        generation = try document.integer("generation")
+        generation = try document.integer(.generation)
         guard let config = try document.optionalObject("config") else {
             throw DocumentError(path: "config", problem: "is missing")
         }

@@ -47,7 +47,7 @@ final class SimulatedMembers {
             template: report,
             config: try ClusterConfig(config),
             version: try api.text("version"),
-            schema: try api.integer("schema_version")
+            schema: try api.integer(.schemaVersion)
         )
         let taken = Set(ours.cluster.nodes.map(\.address) + [plan.gateway.address])
         let capacity = UInt32(clamping: plan.mapping.hostCapacity)
@@ -186,7 +186,7 @@ struct SimulatedDoor: Sendable {
             connection: connection,
             heartbeat: heartbeat,
             report: report,
-            generation: try state.integer("generation")
+            generation: try state.integer(.generation)
         )
         // The first heartbeat says which start this is, which the cluster writes down.
         try member.sendHeartbeat(waiting: .zero)
@@ -284,7 +284,7 @@ final class SimulatedMember: Sendable {
             ]
         let timeout = interval + .seconds(20)
         let answer = try connection.call("POST", "/1.0/internal/heartbeat", .object(fields), timeout: timeout)
-        let now: Int = try answer.integer("generation")
+        let now: Int = try answer.integer(.generation)
         state.withLock { state in
             state.generation = now
             state.count += 1

@@ -192,16 +192,46 @@ import Testing
         }
     }
 
-    /// Times far out of range are cut, never trapped on.
-    @Test(arguments: [1e300, -1e300, 0, 86_400_001])
-    func clampsTimes(milliseconds: Double) throws {
+    /// Times far out of range are refused, never trapped on.
+    @Test(arguments: [1e300, -1e300, -0.001, 0, 0.5, 86_400_000, 86_400_000.5])
+    func refusesTimes(milliseconds: Double) throws {
         let report = try ClusterFixture.report(of: ClusterFixture.member(1))
         let document = report.document.replacing(
             "peers",
             with: [["name": "a", "reachable": true, "rtt_ms": .real(milliseconds), "diagnosis": ""]]
         )
+        guard milliseconds >= 0, milliseconds <= 86_400_000 else {
+            #expect(throws: DocumentError.self) { try NodeReport(document) }
+            return
+        }
         let time = try #require(try NodeReport(document).reachability.peers.first?.roundTrip)
-        #expect(time >= .zero && time <= .seconds(86_400))
+        #expect(time == .nanoseconds(Int64(milliseconds * 1e6)))
+    }
+
+    /// What a member or a leader answers is looked at as closely as a request: each number, at the ends of its range
+    /// and beyond.
+    @Test(arguments: Kind.allCases)
+    func takesEachNumberWithinItsRangeOnly(kind: Kind) throws {
+        let sample = try #require(try kind.samples().first)
+        for number in OpenAPI.describedNumbers(ofSchema: kind.rawValue) {
+            let key = try #require(number.path.last)
+            let range = try #require(number.range, "\(kind) \(number)")
+            let whole: [Int128] = [
+                range.lowerBound, range.upperBound, range.lowerBound - 1, range.upperBound + 1, 0, -1,
+                Int128(Int64.min), Int128(Int64.max), 1 << 64, .min, .max,
+            ]
+            for value in whole.map({ Document.integer($0) }) + [.real(1.5), .real(1e308), .real(-1e308)] {
+                let document = sample.replacing(number.path[...], with: value)
+                if number.takes(value) {
+                    #expect(throws: Never.self, "\(kind) \(number) \(value)") { try kind.rewritten(document) }
+                } else {
+                    do throws(DocumentError) {
+                        _ = try kind.rewritten(document)
+                        Issue.record("\(kind) takes \(number) = \(value)")
+                    } catch { #expect(error.path == key, "\(kind) \(number) \(value)") }
+                }
+            }
+        }
     }
 
     @Test func onlyLastingChangesCount() throws {
@@ -234,6 +264,20 @@ import Testing
 }
 
 extension Document {
+    /// The document with another value at a place; an item of a list counts as `0`.
+    fileprivate func replacing(_ path: ArraySlice<String>, with value: Document) -> Document {
+        guard let key = path.first else { return value }
+        if case .array(let items) = self {
+            return .array(items.prefix(1).map { $0.replacing(path.dropFirst(), with: value) } + items.dropFirst())
+        }
+        return .object(
+            fields.map { field in
+                guard field.key == key else { return field }
+                return Field(key: key, value: field.value.replacing(path.dropFirst(), with: value))
+            }
+        )
+    }
+
     fileprivate func adding(_ key: String, _ value: Document) -> Document {
         .object(fields + [Field(key: key, value: value)])
     }

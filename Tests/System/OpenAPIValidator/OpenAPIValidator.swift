@@ -2,8 +2,8 @@ public import FanCore
 
 /// Holds documents against the schemas of an OpenAPI 3.0 description.
 ///
-/// It knows what our description uses: `$ref`, `allOf`, `type`, `nullable`, `enum`, `minimum`, `required`, `properties`,
-/// `additionalProperties: false` and `items`. A keyword that it does not know is a problem, so that nothing is skipped.
+/// It knows what our description uses: `$ref`, `allOf`, `type`, `nullable`, `enum`, `minimum`, `maximum`, `required`,
+/// `properties`, `additionalProperties: false` and `items`. A keyword that it does not know is a problem, so that nothing is skipped.
 public struct OpenAPIValidator: Sendable {
     private let description: Document
 
@@ -95,8 +95,8 @@ public struct OpenAPIValidator: Sendable {
     // MARK: Checking
 
     private static let known: Set = [
-        "$ref", "allOf", "type", "nullable", "enum", "minimum", "required", "properties", "additionalProperties",
-        "items",
+        "$ref", "allOf", "type", "nullable", "enum", "minimum", "maximum", "required", "properties",
+        "additionalProperties", "items",
     ]
 
     private func check(_ value: Document, _ schema: Document, _ place: String) -> [String] {
@@ -128,6 +128,15 @@ public struct OpenAPIValidator: Sendable {
                 default: false
                 }
             if isBelow { problems.append("\(here): \(value.compactJSONText) is below \(minimum)") }
+        }
+        if case .integer(let maximum)? = field("maximum", of: schema) {
+            let isAbove =
+                switch value {
+                case .integer(let number): number > maximum
+                case .real(let number): number > Double(maximum)
+                default: false
+                }
+            if isAbove { problems.append("\(here): \(value.compactJSONText) is above \(maximum)") }
         }
         switch value {
         case .object(let fields): problems += check(fields, schema, place)

@@ -134,7 +134,7 @@ extension MemberListing.Row {
         message = try document.text("message")
         overlay = try document.optionalText("overlay")
         version = try document.text("version")
-        lastSeen = try document.optionalInteger("last_seen_ms", as: Int64.self).map { .milliseconds($0) }
+        lastSeen = try document.optionalInteger(.lastSeen, as: Int64.self).map { .milliseconds($0) }
     }
 
     /// Whether the member is down, blocked, or without a working overlay.
