@@ -63,6 +63,9 @@ struct Call: Sendable {
         return headers
     }
 
+    /// What the request says about the change that it asks for.
+    var changeRequest: ChangeRequest { ChangeRequest(condition: request.headers["If-Match"]) }
+
     private func escaped(_ text: String) -> String {
         text.utf8.map { byte in
             let isPlain =
@@ -148,7 +151,7 @@ extension Server {
             let node = try member()
             if let refusal = node.refusal { throw refusal.asFailure }
             if let leadership = node.leadership {
-                call.responder.respond(HTTPResponse(status: route.status, document: try handler(leadership, call)))
+                call.responder.respond(HTTPResponse(status: route.status, answer: try handler(leadership, call)))
                 return
             }
             guard call.request.headers["Fanmesh-Forwarded"] == nil else {
@@ -165,7 +168,7 @@ extension Server {
             if let response {
                 call.responder.respond(response)
             } else if let leadership = node.leadership {
-                call.responder.respond(HTTPResponse(status: route.status, document: try handler(leadership, call)))
+                call.responder.respond(HTTPResponse(status: route.status, answer: try handler(leadership, call)))
             } else {
                 throw APIError.noQuorum("the leadership changed while it was asked")
             }
