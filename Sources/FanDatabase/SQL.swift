@@ -91,7 +91,8 @@ public enum SQL: String, CaseIterable, Sendable {
     case config = "SELECT key, value FROM config ORDER BY key"
     case configValue = "SELECT value FROM config WHERE key = ?"
     case saveConfig = """
-        INSERT INTO config (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+        INSERT INTO config (key, value) VALUES (?, ?)
+        ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE value <> excluded.value
         """
     case removeConfig = "DELETE FROM config WHERE key = ?"
 
@@ -114,12 +115,18 @@ public enum SQL: String, CaseIterable, Sendable {
             version, schema_version, incarnation, joined_at)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """
-    case updateMember = """
-        UPDATE members SET name = ?, node_id = ?, address = ?, underlay_address = ?, fingerprint = ?,
-            failure_domain = ?, pinned_role = ?, version = ?, schema_version = ?, incarnation = ?, joined_at = ?
-        WHERE id = ?
+    case member = """
+        SELECT id, name, node_id, address, underlay_address, fingerprint, failure_domain, pinned_role, version,
+            schema_version, incarnation, joined_at
+        FROM members WHERE name = ?
         """
-    case announceMember = "UPDATE members SET version = ?, schema_version = ? WHERE name = ?"
+    // No column that is changed later is in an index, and a row that would stay the same is not written.
+    case setFailureDomain = "UPDATE members SET failure_domain = ? WHERE name = ? AND failure_domain <> ?"
+    case setPinnedRole = "UPDATE members SET pinned_role = ? WHERE name = ? AND pinned_role IS NOT ?"
+    case announceMember = """
+        UPDATE members SET version = ?, schema_version = ? WHERE name = ? AND (version <> ? OR schema_version <> ?)
+        """
+    case setIncarnation = "UPDATE members SET incarnation = ? WHERE name = ? AND incarnation <> ?"
     case removeMember = "DELETE FROM members WHERE name = ?"
     case memberFingerprint = "SELECT fingerprint FROM members WHERE name = ?"
     case saveRemoved = """
@@ -135,6 +142,7 @@ public enum SQL: String, CaseIterable, Sendable {
     case saveReport = """
         INSERT INTO reports (name, body, updated_at) VALUES (?, ?, ?)
         ON CONFLICT (name) DO UPDATE SET body = excluded.body, updated_at = excluded.updated_at
+        WHERE body <> excluded.body
         """
     case removeReport = "DELETE FROM reports WHERE name = ?"
 

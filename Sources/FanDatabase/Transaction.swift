@@ -4,6 +4,8 @@ public struct Transaction {
     private let mayWrite: Bool
     /// What ended the transaction under way: everything after it fails the same.
     private(set) var failure: DatabaseError?
+    /// How many rows were written so far; a statement that finds all as it should be writes none.
+    public private(set) var changes = 0
 
     /// Works in a transaction that was begun in a connection.
     init(_ client: DatabaseClient, mayWrite: Bool) {
@@ -40,9 +42,11 @@ public struct Transaction {
         guard mayWrite else {
             throw DatabaseError(.refused, operation: "execute", message: "a read cannot write")
         }
-        return try keepingFailure { client throws(DatabaseError) in
+        let rows = try keepingFailure { client throws(DatabaseError) in
             Int(clamping: try client.executePrepared(text, values).rows)
         }
+        changes += rows
+        return rows
     }
 
     /// Runs any query: for ``query(_:_:)`` and for tests.

@@ -61,14 +61,12 @@ final class TestServers {
             _ body: Document? = nil,
             sourceLocation: SourceLocation = #_sourceLocation
         ) throws -> (status: Int, document: Document) {
-            let connection = try HTTPConnection.unix(path: "\(directory)/server.sock", timeout: .seconds(2))
-            defer { connection.close() }
-            let response = try connection.request(method, target, body: body?.compactJSON, timeout: .seconds(30))
-            let document = try response.document()
-            let problems = TestServers.validator.problems(method, target, status: response.status, document)
-            #expect(problems.isEmpty, "\(method) \(target)", sourceLocation: sourceLocation)
-            return (response.status, document)
+            let answer = try caller.call(method, target, body, sourceLocation: sourceLocation)
+            return (answer.status, answer.document)
         }
+
+        /// The same for any thread.
+        var caller: Caller { Caller(socket: "\(directory)/server.sock") }
 
         /// Calls another server's port under a certificate.
         func callRemotely(
@@ -95,6 +93,29 @@ final class TestServers {
         func stop() {
             isStopped.withLock { $0 = true }
             server.stop()
+        }
+    }
+
+    /// Calls a server's local socket.
+    struct Caller: Sendable {
+        let socket: String
+
+        /// Calls it once; the answer fits the description of the API.
+        func call(
+            _ method: String,
+            _ target: String,
+            _ body: Document? = nil,
+            headers: HTTPHeaders = [:],
+            sourceLocation: SourceLocation = #_sourceLocation
+        ) throws -> (status: Int, document: Document, headers: HTTPHeaders) {
+            let connection = try HTTPConnection.unix(path: socket, timeout: .seconds(2))
+            defer { connection.close() }
+            let bytes = body?.compactJSON
+            let response = try connection.request(method, target, headers: headers, body: bytes, timeout: .seconds(30))
+            let document = try response.document()
+            let problems = TestServers.validator.problems(method, target, status: response.status, document)
+            #expect(problems.isEmpty, "\(method) \(target)", sourceLocation: sourceLocation)
+            return (response.status, document, response.headers)
         }
     }
 

@@ -88,6 +88,9 @@ struct Call: Sendable {
         return headers
     }
 
+    /// What the request says about the change that it asks for.
+    var changeRequest: ChangeRequest { ChangeRequest(condition: request.headers["If-Match"]) }
+
     private func escaped(_ text: String) -> String {
         text.utf8.map { byte in
             let isPlain =
@@ -176,7 +179,7 @@ extension Server {
                 // What is read is no older than the request.
                 if route.method == "GET" { try leadership.confirm() }
                 call.responder.respond(
-                    HTTPResponse(status: route.status, document: try lead(route, call, leadership, handler))
+                    HTTPResponse(status: route.status, answer: try lead(route, call, leadership, handler))
                 )
                 return
             }
@@ -198,7 +201,7 @@ extension Server {
                 // What is read is no older than the request.
                 if route.method == "GET" { try leadership.confirm() }
                 call.responder.respond(
-                    HTTPResponse(status: route.status, document: try lead(route, call, leadership, handler))
+                    HTTPResponse(status: route.status, answer: try lead(route, call, leadership, handler))
                 )
             } else {
                 throw APIError.noQuorum("the leadership changed while it was asked")

@@ -201,9 +201,7 @@ extension Leadership {
     /// One member with its report.
     func show(_ name: String) throws(APIError) -> Document {
         _ = try member(name)
-        guard let status = statuses().first(where: { $0.member.name == name }) else {
-            throw APIError(.notFound, "there is no member '\(name.prefix(64))'")
-        }
+        guard let status = statuses().first(where: { $0.member.name == name }) else { throw .noMember(name) }
         guard case .object(let fields) = status.document(state.config.mapping) else { return .null }
         return .object([Document.Field(key: "schema", value: "fanmesh.member/v1")] + fields)
     }
@@ -238,7 +236,8 @@ extension Leadership {
         }
         let report: NodeReport
         do { report = try NodeReport(try call.body()) } catch { throw APIError(any: error) }
-        return try receipt(stored: take(report, of: call.name))
+        let number = call.request.headers[ReportNumber.header].flatMap { ReportNumber($0) }
+        return try receipt(stored: take(report, of: call.name, number: number))
     }
 
     /// The answer to a report.

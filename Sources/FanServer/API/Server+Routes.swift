@@ -33,7 +33,7 @@ extension Server {
             "/1.0/cluster",
             .members,
             .leader { leader, call throws(APIError) in
-                let config = try leader.edit(try call.body())
+                let config = try leader.edit(try call.body(), call.changeRequest)
                 return ["schema": "fanmesh.config/v1", "config": config.document]
             }
         ),
@@ -59,7 +59,7 @@ extension Server {
             "/1.0/members/*",
             .members,
             .leader { leader, call throws(APIError) in
-                let member = try leader.edit(call.name, try call.body())
+                let member = try leader.edit(call.name, try call.body(), call.changeRequest)
                 return ["schema": "fanmesh.member-record/v1", "member": member.document]
             }
         ),
@@ -242,12 +242,14 @@ extension Server {
         let node = try member()
         let report: NodeReport
         do { report = try NodeReport(try call.body()) } catch { throw APIError(any: error) }
+        let number = ReportNumber(start: node.incarnation, count: node.nextReport())
         let receipt = try node.atLeader(
             "PUT",
             "/1.0/members/\(node.membership.name)/report",
-            report.document.compactJSON
+            report.document.compactJSON,
+            headers: [ReportNumber.header: number.text]
         ) { leader throws(APIError) in
-            try leader.receipt(stored: leader.take(report, of: node.membership.name))
+            try leader.receipt(stored: leader.take(report, of: node.membership.name, number: number))
         }
         if report.verdict != .error, report.mapping == node.state.config.mapping {
             do {
@@ -346,10 +348,13 @@ extension ClusterNode {
         _ method: String,
         _ target: String,
         _ body: [UInt8]?,
+        headers: HTTPHeaders = [:],
         _ here: (Leadership) throws(APIError) -> Document
     ) throws(APIError) -> Document {
         if let leadership { return try here(leadership) }
-        if let response = try link.forward(method, target, body, unless: { leadership != nil }) {
+        var headers = headers
+        headers["Fanmesh-Forwarded"] = "1"
+        if let response = try link.forward(method, target, body, headers: headers, unless: { leadership != nil }) {
             guard response.status < 300 else { throw APIError(from: response, of: "the leader") }
             do throws(HTTPError) { return try response.document() } catch { throw APIError(.failed, "\(error)") }
         }

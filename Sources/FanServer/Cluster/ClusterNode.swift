@@ -42,6 +42,8 @@ final class ClusterNode: Sendable {
     let failure = Mutex<APIError?>(nil)
     /// Since when everybody who was asked does not know this member; nil when somebody does.
     let strangerSince = Mutex<ContinuousClock.Instant?>(nil)
+    /// Counts the reports of this node's agent since this start.
+    private let reports = Atomic(0)
     let run = hexadecimal(randomBytes(8))
     let formerBeats: Int
     /// The counter that is on the disk before a heartbeat with it is sent.
@@ -182,6 +184,9 @@ final class ClusterNode: Sendable {
             return joining
         }
     }
+
+    /// The number of a report that the agent handed in now.
+    func nextReport() -> Int { reports.add(1, ordering: .relaxed).newValue }
 
     /// The leadership, while this node has it.
     var leadership: Leadership? { leading.withLock { $0.flatMap { $0.hasEnded ? nil : $0 } } }

@@ -112,14 +112,7 @@ extension Leadership {
                 remedy: "on '\(heartbeat.name)': fanmesh leave --force, then join with a new token"
             )
         }
-        guard heartbeat.incarnation >= member.incarnation else {
-            throw APIError(
-                .conflict,
-                "'\(heartbeat.name)' was restored from an old copy: this is its start number "
-                    + "\(heartbeat.incarnation), the cluster has seen number \(member.incarnation)",
-                remedy: Self.wayOutOfThePast(heartbeat.name)
-            )
-        }
+        try Self.requireLatestStart(heartbeat, member)
         let isFromThePast = model.withLock { model in
             let former = model.pulses[member.fingerprint]
             if let former, former.run != heartbeat.pulse.run, heartbeat.formerBeats < former.beats { return true }
@@ -133,10 +126,6 @@ extension Leadership {
                 remedy: Self.wayOutOfThePast(heartbeat.name)
             )
         }
-        var updated = member
-        updated.incarnation = heartbeat.incarnation
-        updated.version = heartbeat.version
-        updated.schema = heartbeat.schema
         let now = ContinuousClock.now
         let skew = Duration.milliseconds(heartbeat.clock - wallClockMilliseconds())
         model.withLock {
@@ -148,10 +137,26 @@ extension Leadership {
                 isJoining: heartbeat.isJoining
             )
         }
-        guard updated != member else { return }
-        let record = updated
+        guard
+            member.incarnation != heartbeat.incarnation || member.version != heartbeat.version
+                || member.schema != heartbeat.schema
+        else { return }
         try change(evenIfBlocked: true) { transaction in
-            try transaction.update(record)
+            try Self.requireLatestStart(heartbeat, transaction.presentMember(heartbeat.name))
+            try transaction.setIncarnation(heartbeat.incarnation, of: heartbeat.name)
+            try transaction.announce(heartbeat.name, version: heartbeat.version, schema: heartbeat.schema)
+        }
+    }
+
+    /// Refuses a start that is before one that the cluster has seen.
+    private static func requireLatestStart(_ heartbeat: Heartbeat, _ member: Member) throws(APIError) {
+        guard heartbeat.incarnation >= member.incarnation else {
+            throw APIError(
+                .conflict,
+                "'\(heartbeat.name)' was restored from an old copy: this is its start number "
+                    + "\(heartbeat.incarnation), the cluster has seen number \(member.incarnation)",
+                remedy: wayOutOfThePast(heartbeat.name)
+            )
         }
     }
 
@@ -186,28 +191,5 @@ extension Leadership {
         heartbeats.park(until: .now + heartbeat.wait, respond)
         // What changed before it was parked would be missed.
         if heartbeat.generation != state.generation || hasEnded { heartbeats.wake() }
-    }
-
-    /// Takes a report, and writes it when it says something new.
-    ///
-    /// - Returns: whether it was written.
-    func take(_ report: NodeReport, of name: String) throws(APIError) -> Bool {
-        _ = try member(name)
-        let isNew = model.withLock { model in
-            guard let known = model.reports[name], known.lasting == report.lasting else { return true }
-            model.reports[name] = report
-            return false
-        }
-        guard isNew else { return false }
-        let json = report.document.compactJSONText
-        guard json.utf8.count <= NodeReport.maximumBytes else {
-            throw APIError(.tooLarge, "the report of '\(name)' has \(json.utf8.count) bytes, at most 65536 are taken")
-        }
-        let now = wallClockMilliseconds() / 1000
-        try write { transaction in
-            try transaction.saveReport(name, json: json, now: now)
-        }
-        model.withLock { $0.reports[name] = report }
-        return true
     }
 }

@@ -5,69 +5,46 @@ internal import Synchronization
 extension Leadership {
     private var ownID: UInt64? { state.members.first { $0.name == name }?.id }
 
-    /// Changes what the members agree on.
-    func edit(_ changes: Document) throws(APIError) -> ClusterConfig {
-        var config = state.config
-        do throws(DocumentError) {
-            let keys = [
-                "offline_after_s", "voters", "standbys", "token_expiry_s", "mtu", "forwarder", "administrators",
-            ]
-            for field in changes.fields where !keys.contains(field.key) {
-                throw DocumentError(
-                    path: field.key,
-                    problem: "cannot be changed; what can be is \(keys.joined(separator: ", "))"
-                )
-            }
-            if let seconds: Int64 = try changes.optionalInteger(.offlineAfter) {
-                config.offlineAfter = .seconds(seconds)
-            }
-            if let seconds: Int64 = try changes.optionalInteger(.tokenExpiry) {
-                config.tokenExpiry = .seconds(seconds)
-            }
-            config.voterTarget = try changes.optionalInteger(.voters) ?? config.voterTarget
-            config.standbyTarget = try changes.optionalInteger(.standbys) ?? config.standbyTarget
-            if changes.fields.contains(where: { $0.key == "mtu" }) {
-                config.mtuBytes = try changes.optionalInteger(.mtu)
-            }
-            if let forwarder = try changes.optionalText("forwarder") {
-                guard forwarder == "auto" || ForwarderKind(rawValue: forwarder) != nil else {
-                    throw DocumentError(path: "forwarder", problem: "is '\(forwarder)', not auto, ebpf or fdb")
-                }
-                config.forwarder = ForwarderKind(rawValue: forwarder)
-            }
-            if let names = try changes.optionalParsed("administrators", ClusterConfig.administrators(parsing:)) {
-                let members = Set(state.members.map(\.name))
-                if let stranger = names.first(where: { !members.contains($0) }) {
-                    throw DocumentError(path: "administrators", problem: "names '\(stranger)', which is no member")
-                }
-                config.administrators = names
-            }
+    /// Changes what the members agree on: the keys that are named, and no others.
+    func edit(_ changes: Document, _ request: ChangeRequest = .unconditional) throws(APIError) -> ClusterConfig {
+        // What is wrong whatever the settings are is said before anything is asked of the database.
+        var rehearsed = state.config
+        do throws(DocumentError) { try rehearsed.apply(changes) } catch { throw APIError(error) }
+        return try change { transaction in
+            var config = try transaction.clusterConfig()
+            try request.requireUnchanged(EntityTag(config), of: "the cluster's settings")
+            try config.apply(changes)
             try config.validate()
-        } catch { throw APIError(error) }
-        guard config != state.config else { return config }
-        let edited = config
-        try change { transaction in try transaction.saveConfig(edited) }
-        return config
+            let members = Set(try transaction.members().map(\.name))
+            if let stranger = config.administrators.first(where: { !members.contains($0) }) {
+                throw DocumentError(path: "administrators", problem: "names '\(stranger)', which is no member")
+            }
+            try transaction.saveConfig(config)
+            return config
+        }
     }
 
-    /// Changes a member's failure domain, or pins its role.
-    func edit(_ name: String, _ changes: Document) throws(APIError) -> Member {
-        var member = try member(name)
+    /// Changes a member's failure domain, or pins its role; what is not named stays as it is.
+    func edit(
+        _ name: String,
+        _ changes: Document,
+        _ request: ChangeRequest = .unconditional
+    ) throws(APIError) -> Member {
+        let domain: String?
+        let role: String?
         do throws(DocumentError) {
-            if let domain = try changes.optionalParsed("failure_domain", checkedLabel) {
-                member.failureDomain = domain
-            }
-            if let role = try changes.optionalText("role") {
-                guard role == "auto" || DatabaseRole(rawValue: role) != nil else {
-                    throw DocumentError(path: "role", problem: "is '\(role)', not voter, standby, spare or auto")
-                }
-                member.pinnedRole = DatabaseRole(rawValue: role)
+            domain = try changes.optionalParsed("failure_domain", checkedLabel)
+            role = try changes.optionalText("role")
+            if let role, role != "auto", DatabaseRole(rawValue: role) == nil {
+                throw DocumentError(path: "role", problem: "is '\(role)', not voter, standby, spare or auto")
             }
         } catch { throw APIError(error) }
-        guard try member != self.member(name) else { return member }
-        let edited = member
-        try change { transaction in try transaction.update(edited) }
-        return member
+        return try change { transaction in
+            try request.requireUnchanged(EntityTag(transaction.presentMember(name)), of: "'\(name)'")
+            if let domain { try transaction.setFailureDomain(domain, of: name) }
+            if let role { try transaction.setPinnedRole(DatabaseRole(rawValue: role), of: name) }
+            return try transaction.presentMember(name)
+        }
     }
 
     /// Takes a member out of the cluster; its certificate is refused from now on.
@@ -214,5 +191,37 @@ extension Leadership {
             }
             return heir
         } catch { throw APIError(any: error) }
+    }
+}
+
+extension ClusterConfig {
+    /// The keys that may be changed after the cluster was made.
+    private static let editable = [
+        "offline_after_s", "voters", "standbys", "token_expiry_s", "mtu", "forwarder", "administrators",
+    ]
+
+    /// Changes the keys that a document names.
+    ///
+    /// - Throws: ``DocumentError`` for a key that cannot be changed, or a value that it cannot have.
+    fileprivate mutating func apply(_ changes: Document) throws(DocumentError) {
+        for field in changes.fields where !Self.editable.contains(field.key) {
+            throw DocumentError(
+                path: field.key,
+                problem: "cannot be changed; what can be is \(Self.editable.joined(separator: ", "))"
+            )
+        }
+        if let seconds: Int64 = try changes.optionalInteger(.offlineAfter) { offlineAfter = .seconds(seconds) }
+        if let seconds: Int64 = try changes.optionalInteger(.tokenExpiry) { tokenExpiry = .seconds(seconds) }
+        voterTarget = try changes.optionalInteger(.voters) ?? voterTarget
+        standbyTarget = try changes.optionalInteger(.standbys) ?? standbyTarget
+        if changes.fields.contains(where: { $0.key == "mtu" }) { mtuBytes = try changes.optionalInteger(.mtu) }
+        if let name = try changes.optionalText("forwarder") {
+            guard name == "auto" || ForwarderKind(rawValue: name) != nil else {
+                throw DocumentError(path: "forwarder", problem: "is '\(name)', not auto, ebpf or fdb")
+            }
+            forwarder = ForwarderKind(rawValue: name)
+        }
+        administrators =
+            try changes.optionalParsed("administrators", ClusterConfig.administrators(parsing:)) ?? administrators
     }
 }

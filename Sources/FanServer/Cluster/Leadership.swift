@@ -21,6 +21,8 @@ final class Leadership: Sendable {
         var encodedState: (generation: Int, body: [UInt8])?
         /// What was heard of members' disks, by their certificates.
         var pulses: [String: Pulse] = [:]
+        /// How far the reports of each member have come.
+        var slots: [String: ReportSlot] = [:]
     }
 
     /// The member that leads.
@@ -73,9 +75,7 @@ final class Leadership: Sendable {
                     for member in first.members { try transaction.insert(member) }
                     try transaction.bumpGeneration()
                 }
-                guard var config = try transaction.loadConfig() else {
-                    throw APIError(.failed, "the database holds no cluster")
-                }
+                var config = try transaction.clusterConfig()
                 if config.clusterID != clusterID {
                     config.clusterID = clusterID
                     // Root on this host has the last word, and whom the list named may be gone.
@@ -147,6 +147,9 @@ final class Leadership: Sendable {
 
     /// Changes what all members know: writes, loads the new state, and tells everybody.
     ///
+    /// What the body decides by it reads in the transaction: what is in memory may be older. Where it finds everything
+    /// as it should be, nothing is written and nobody is told.
+    ///
     /// - Parameters:
     ///   - evenIfBlocked: whether to change even though members run different schema versions.
     ///   - body: the change.
@@ -156,30 +159,35 @@ final class Leadership: Sendable {
         evenIfBlocked: Bool = false,
         _ body: @escaping @Sendable (inout Transaction) throws -> Result
     ) throws(APIError) -> Result {
-        if !evenIfBlocked { try refuseWhenBlocked() }
-        let (result, state) = try write { transaction in
+        let (result, state): (Result, ClusterState?) = try write { transaction in
+            if !evenIfBlocked { try self.refuseWhenBlocked() }
+            let former = transaction.changes
             let result = try body(&transaction)
+            guard transaction.changes > former else { return (result, nil) }
             try transaction.bumpGeneration()
-            guard let config = try transaction.loadConfig() else {
-                throw APIError(.failed, "the database holds no cluster")
-            }
+            let config = try transaction.clusterConfig()
             let members = try transaction.members()
             let generation = try transaction.generation()
             return (result, ClusterState(generation: generation, config: config, members: members))
         }
+        if let state { take(state) }
+        return result
+    }
+
+    /// Takes what a committed change left behind, unless a later one was faster.
+    private func take(_ state: ClusterState) {
         let isNewer = model.withLock { model in
             // Two changes may have been written in one order and arrive here in the other.
             guard state.generation > model.state.generation else { return false }
             model.state = state
             let names = Set(state.members.map(\.name))
             model.reports = model.reports.filter { names.contains($0.key) }
+            model.slots = model.slots.filter { names.contains($0.key) }
             return true
         }
-        if isNewer {
-            published(state)
-            heartbeats.wake()
-        }
-        return result
+        guard isNewer else { return }
+        published(state)
+        heartbeats.wake()
     }
 
     /// Refuses changes while members run different versions of the schema.
@@ -236,13 +244,7 @@ final class Leadership: Sendable {
 
     /// The member of a name.
     func member(_ name: String) throws(APIError) -> Member {
-        guard let member = state.members.first(where: { $0.name == name }) else {
-            throw APIError(
-                .notFound,
-                "there is no member '\(name.prefix(64))'",
-                remedy: "see 'fanmesh cluster list'"
-            )
-        }
+        guard let member = state.members.first(where: { $0.name == name }) else { throw .noMember(name) }
         return member
     }
 
@@ -272,9 +274,26 @@ extension Transaction {
         guard case .text(let epoch)? = try query(.configValue, .text("epoch")).first?.first else { return 0 }
         return Int(epoch.prefix { $0 != "-" }) ?? 0
     }
+
+    /// What the members agree on.
+    mutating func clusterConfig() throws -> ClusterConfig {
+        guard let config = try loadConfig() else { throw APIError(.failed, "the database holds no cluster") }
+        return config
+    }
+
+    /// The member of a name, as the database has it now.
+    mutating func presentMember(_ name: String) throws -> Member {
+        guard let member = try member(name) else { throw APIError.noMember(name) }
+        return member
+    }
 }
 
 extension APIError {
+    /// Nobody has this name.
+    static func noMember(_ name: String) -> APIError {
+        APIError(.notFound, "there is no member '\(name.prefix(64))'", remedy: "see 'fanmesh cluster list'")
+    }
+
     /// Any error that comes out of the layers below, as the API words it.
     init(any error: any Error) {
         switch error {
