@@ -8,6 +8,7 @@ enum ICMPMessage: Hashable {
     /// An error about an echo request.
     case error(ICMPRejection, QuotedEcho)
 
+    /// The fields of an echo request or of its answer, which repeats them.
     struct EchoReply: Hashable {
         var source: IPv4Address
         var ipBytes: Int
@@ -43,17 +44,7 @@ enum ICMPMessage: Hashable {
         switch type {
         case ICMP_ECHOREPLY:
             guard code == 0, end - start >= EchoPacket.icmpHeaderBytes + 16 else { return nil }
-            self = .echoReply(
-                EchoReply(
-                    source: outer.source,
-                    ipBytes: end,
-                    identifier: packet.load(UInt16.self, at: start + 4),
-                    sequence: packet.load(UInt16.self, at: start + 6),
-                    token: packet.load(UInt64.self, at: start + 8),
-                    job: packet.load(UInt32.self, at: start + 16),
-                    attempt: packet.load(UInt32.self, at: start + 20)
-                )
-            )
+            self = .echoReply(EchoReply(packet, outer))
         case ICMP_DEST_UNREACH, ICMP_TIME_EXCEEDED:
             let inner = start + EchoPacket.icmpHeaderBytes
             guard let quoted = QuotedEcho(packet, at: inner, end: end) else { return nil }
@@ -67,6 +58,38 @@ enum ICMPMessage: Hashable {
         default:
             return nil
         }
+    }
+}
+
+extension ICMPMessage.EchoReply {
+    /// Reads the fields; the caller has checked the length.
+    fileprivate init(_ packet: Span<UInt8>, _ header: IPv4Header) {
+        let start = header.headerBytes
+        self.init(
+            source: header.source,
+            ipBytes: header.totalBytes,
+            identifier: packet.load(UInt16.self, at: start + 4),
+            sequence: packet.load(UInt16.self, at: start + 6),
+            token: packet.load(UInt64.self, at: start + 8),
+            job: packet.load(UInt32.self, at: start + 16),
+            attempt: packet.load(UInt32.self, at: start + 20)
+        )
+    }
+
+    /// Reads an echo request of ours as it went to its device, whatever link header stands before it; nil for anything
+    /// else.
+    init?(departed frame: Span<UInt8>) {
+        for linkBytes in [14, 0, 18] where frame.count > linkBytes {
+            let packet = frame.extracting(linkBytes...)
+            guard let header = IPv4Header(packet, at: 0, isWhole: true),
+                header.protocolNumber == UInt8(IPPROTO_ICMP),
+                header.totalBytes - header.headerBytes >= EchoPacket.icmpHeaderBytes + 16,
+                packet[header.headerBytes] == UInt8(ICMP_ECHO), packet[header.headerBytes + 1] == 0
+            else { continue }
+            self.init(packet, header)
+            return
+        }
+        return nil
     }
 }
 
@@ -89,7 +112,7 @@ extension ICMPMessage.QuotedEcho {
 }
 
 /// The fields of an IPv4 header that matter here.
-private struct IPv4Header {
+fileprivate struct IPv4Header {
     var headerBytes: Int
     var totalBytes: Int
     var fragmentOffset: Int

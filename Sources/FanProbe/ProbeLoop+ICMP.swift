@@ -40,6 +40,7 @@ extension ProbeLoop {
             let length = packet.write(to: &buffer, at: offset, ipBytes: entry.bytes)
             packets.append(
                 fan_packet(
+                    time: 0,
                     address: jobs[entry.job].destination.rawValue,
                     offset: UInt32(offset),
                     length: UInt32(length)
@@ -56,6 +57,7 @@ extension ProbeLoop {
         let socket = sources[index].source.icmp.number
         let result = Int(unsafe fan_send_packets(socket, sendBuffer, packets, UInt32(packets.count)))
         let sent = max(0, result)
+        noteDepartures(source: index)
         // What did not leave stays queued and was not an attempt.
         for entry in owners[sent...].reversed() { jobs[entry.job].sent.removeLast() }
         pacer.spend(sent)
@@ -75,33 +77,63 @@ extension ProbeLoop {
 
     /// Reads what has come for a source.
     mutating func receive(source index: Int) {
+        // A packet that waited for its neighbour's address left after it was sent, but before it was answered.
+        noteDepartures(source: index)
+        for (message, arrival) in read(source: index, .arrivals, { ICMPMessage(packet: $0) }) {
+            take(message, source: index, arrival: arrival, time: fan_monotonic_nanoseconds())
+        }
+    }
+
+    /// Takes note of when the kernel passed a source's packets to their device.
+    private mutating func noteDepartures(source index: Int) {
+        let departed = read(source: index, .departures) { ICMPMessage.EchoReply(departed: $0) }
+        for (echo, time) in departed {
+            let job = Int(echo.job)
+            let attempt = Int(echo.attempt)
+            guard echo.identifier == identifier, job < jobs.count, jobs[job].isActive, jobs[job].source == index,
+                echo.token == jobs[job].token, attempt < jobs[job].sent.count
+            else { continue }
+            jobs[job].sent[attempt].leftAt = time
+        }
+    }
+
+    /// What the kernel keeps for a socket.
+    private enum PacketQueue {
+        case arrivals
+        case departures
+    }
+
+    /// Reads all that one of a source's queues holds, with the kernel's time of each packet.
+    private mutating func read<Message>(
+        source index: Int,
+        _ queue: PacketQueue,
+        _ parse: (Span<UInt8>) -> Message?
+    ) -> [(Message, UInt64)] {
         let socket = sources[index].source.icmp.number
         let limit = receiveBuffer.count / slotBytes
         var packets = Array(repeating: fan_packet(), count: min(limit, Self.batch))
+        var messages: [(Message, UInt64)] = []
         while true {
-            let count = Int(
-                unsafe fan_receive_packets(
-                    socket,
-                    &receiveBuffer,
-                    UInt32(slotBytes),
-                    &packets,
-                    UInt32(packets.count)
-                )
-            )
-            let time = fan_monotonic_nanoseconds()
-            // An empty socket, or an error of the socket's that concerns no packet: the timers decide.
-            guard count > 0 else { return }
+            let room = UInt32(packets.count)
+            let slot = UInt32(slotBytes)
+            let count =
+                switch queue {
+                case .arrivals: Int(unsafe fan_receive_packets(socket, &receiveBuffer, slot, &packets, room))
+                case .departures: Int(unsafe fan_receive_stamps(socket, &receiveBuffer, slot, &packets, room))
+                }
+            // An empty queue, or an error of the socket's that concerns no packet: the timers decide.
+            guard count > 0 else { return messages }
             for packet in packets[..<count] {
                 let start = Int(packet.offset)
-                let message = ICMPMessage(packet: receiveBuffer.span.extracting(start..<start + Int(packet.length)))
-                if let message { take(message, source: index, time: time) }
+                let bytes = receiveBuffer.span.extracting(start..<start + Int(packet.length))
+                if let message = parse(bytes) { messages.append((message, packet.time)) }
             }
-            if count < packets.count { return }
+            if count < packets.count { return messages }
         }
     }
 
     /// Passes a message to the probe that it belongs to, if it belongs to any.
-    mutating func take(_ message: ICMPMessage, source index: Int, time: UInt64) {
+    mutating func take(_ message: ICMPMessage, source index: Int, arrival: UInt64, time: UInt64) {
         switch message {
         case .echoReply(let reply):
             let job = Int(reply.job)
@@ -112,7 +144,7 @@ extension ProbeLoop {
                 !jobs[job].sent[attempt].isAnswered, reply.ipBytes == jobs[job].sent[attempt].bytes
             else { return }
             jobs[job].sent[attempt].isAnswered = true
-            let roundTrip = Duration.nanoseconds(Int64(time - jobs[job].sent[attempt].time))
+            let roundTrip = jobs[job].sent[attempt].roundTrip(answeredAt: arrival, readAt: time)
             deliver(.reply(bytes: reply.ipBytes, attempt: attempt + 1, roundTrip: roundTrip), to: job)
         case .error(let rejection, let quoted):
             guard quoted.identifier == identifier else { return }

@@ -23,8 +23,21 @@ struct JobState {
 /// One packet on its way.
 struct SentEcho {
     var bytes: Int
+    /// When it was handed to the kernel, by the loop's clock, in nanoseconds.
     var time: UInt64
+    /// When the kernel passed it to its device, in nanoseconds since 1970; 0 until it says so.
+    var leftAt: UInt64 = 0
     var isAnswered = false
+
+    /// How long the answer took.
+    ///
+    /// Taken from the kernel's own times, since the loop may get to a packet late; by the loop's clock where the kernel
+    /// gave none, or where the machine's clock was set in between and says more than passed here.
+    func roundTrip(answeredAt arrival: UInt64, readAt now: UInt64) -> Duration {
+        let seen = now - time
+        guard leftAt > 0, arrival >= leftAt, arrival - leftAt <= seen else { return .nanoseconds(Int64(seen)) }
+        return .nanoseconds(Int64(arrival - leftAt))
+    }
 }
 
 /// A packet that waits for its turn.

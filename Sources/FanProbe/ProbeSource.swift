@@ -46,6 +46,8 @@ public final class ProbeSource: Sendable {
         let types: UInt32 =
             1 << UInt32(ICMP_ECHOREPLY) | 1 << UInt32(ICMP_DEST_UNREACH) | 1 << UInt32(ICMP_TIME_EXCEEDED)
         try ProbeError.check(fan_icmp_accept(icmp.number, types), "filter", "a raw ICMP socket")
+        // Without the kernel's times the loop's own clock has to do.
+        _ = fan_stamp_packets(icmp.number)
         Self.growBuffers(icmp.number)
         var streams: [StreamSocket] = []
         for _ in 0..<tcpConnections {

@@ -56,19 +56,19 @@ import Testing
         try Self.loop { loop, reply, _ in
             var forged = reply
             Self.forgeries[index].1(&forged)
-            loop.take(.echoReply(forged), source: 0, time: fan_monotonic_nanoseconds())
+            loop.take(.echoReply(forged), source: 0, arrival: 0, time: fan_monotonic_nanoseconds())
             #expect(loop.jobs[0].outcome == nil && loop.jobs[1].outcome == nil, "\(Self.forgeries[index].0)")
-            loop.take(.echoReply(reply), source: 0, time: fan_monotonic_nanoseconds())
+            loop.take(.echoReply(reply), source: 0, arrival: 0, time: fan_monotonic_nanoseconds())
             #expect(loop.jobs[0].outcome?.echoOutcome?.roundTrip != nil)
         }
     }
 
     @Test func duplicateAndLateRepliesAreIgnored() throws {
         try Self.loop { loop, reply, _ in
-            loop.take(.echoReply(reply), source: 0, time: fan_monotonic_nanoseconds())
+            loop.take(.echoReply(reply), source: 0, arrival: 0, time: fan_monotonic_nanoseconds())
             let outcome = loop.jobs[0].outcome
             let unfinished = loop.unfinished
-            loop.take(.echoReply(reply), source: 0, time: fan_monotonic_nanoseconds() + 1_000_000)
+            loop.take(.echoReply(reply), source: 0, arrival: 0, time: fan_monotonic_nanoseconds() + 1_000_000)
             #expect(loop.jobs[0].outcome == outcome)
             #expect(loop.unfinished == unfinished)
         }
@@ -85,7 +85,7 @@ import Testing
             forgeries[4].token = loop.jobs[0].token ^ 1
             // One error for the one attempt made says nothing yet, so the end of the probe shows what was counted.
             for forged in forgeries + [quoted] {
-                loop.take(.error(rejection, forged), source: 0, time: fan_monotonic_nanoseconds())
+                loop.take(.error(rejection, forged), source: 0, arrival: 0, time: fan_monotonic_nanoseconds())
                 #expect(loop.jobs[0].outcome == nil)
                 var ended = loop.jobs[0].machine
                 var actions: [ProbeAction] = []

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <linux/capability.h>
+#include <linux/errqueue.h>
+#include <linux/net_tstamp.h>
 
 struct sockaddr_in fan_sockaddr(uint32_t address, uint16_t port) {
     struct sockaddr_in it;
@@ -144,10 +146,28 @@ int fan_send_packets(int fd, const uint8_t *buffer, const struct fan_packet *pac
     return n < 0 ? -errno : n;
 }
 
-int fan_receive_packets(int fd, uint8_t *buffer, uint32_t slot, struct fan_packet *packets, unsigned count) {
+int fan_stamp_packets(int fd) {
+    // Stamped on the way to the first device: drivers' own stamps are lost behind a bridge or a tunnel.
+    return fan_set_option(fd, SOL_SOCKET, SO_TIMESTAMPING,
+                          SOF_TIMESTAMPING_TX_SCHED | SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE);
+}
+
+static uint64_t stamp(struct msghdr *message) {
+    for (struct cmsghdr *it = CMSG_FIRSTHDR(message); it; it = CMSG_NXTHDR(message, it)) {
+        if (it->cmsg_level != SOL_SOCKET || it->cmsg_type != SO_TIMESTAMPING) continue;
+        struct scm_timestamping times;
+        memcpy(&times, CMSG_DATA(it), sizeof times);
+        return (uint64_t)times.ts[0].tv_sec * 1000000000u + (uint64_t)times.ts[0].tv_nsec;
+    }
+    return 0;
+}
+
+static int receive(int fd, uint8_t *buffer, uint32_t slot, struct fan_packet *packets, unsigned count, int flags) {
     struct mmsghdr messages[FAN_BATCH];
     struct iovec vectors[FAN_BATCH];
     struct sockaddr_in addresses[FAN_BATCH];
+    // Room for the stamp, and for the error that an announced departure is dressed as.
+    _Alignas(struct cmsghdr) char controls[FAN_BATCH][128];
     if (count > FAN_BATCH) count = FAN_BATCH;
     memset(messages, 0, sizeof messages[0] * count);
     for (unsigned i = 0; i < count; i++) {
@@ -157,14 +177,25 @@ int fan_receive_packets(int fd, uint8_t *buffer, uint32_t slot, struct fan_packe
         messages[i].msg_hdr.msg_namelen = sizeof addresses[i];
         messages[i].msg_hdr.msg_iov = &vectors[i];
         messages[i].msg_hdr.msg_iovlen = 1;
+        messages[i].msg_hdr.msg_control = controls[i];
+        messages[i].msg_hdr.msg_controllen = sizeof controls[i];
     }
     int n;
-    do { n = recvmmsg(fd, messages, count, MSG_DONTWAIT, NULL); } while (n < 0 && errno == EINTR);
+    do { n = recvmmsg(fd, messages, count, MSG_DONTWAIT | flags, NULL); } while (n < 0 && errno == EINTR);
     if (n < 0) return -errno;
     for (int i = 0; i < n; i++) {
+        packets[i].time = stamp(&messages[i].msg_hdr);
         packets[i].address = ntohl(addresses[i].sin_addr.s_addr);
         packets[i].offset = slot * (uint32_t)i;
         packets[i].length = messages[i].msg_hdr.msg_flags & MSG_TRUNC ? 0 : messages[i].msg_len;
     }
     return n;
+}
+
+int fan_receive_packets(int fd, uint8_t *buffer, uint32_t slot, struct fan_packet *packets, unsigned count) {
+    return receive(fd, buffer, slot, packets, count, 0);
+}
+
+int fan_receive_stamps(int fd, uint8_t *buffer, uint32_t slot, struct fan_packet *packets, unsigned count) {
+    return receive(fd, buffer, slot, packets, count, MSG_ERRQUEUE);
 }

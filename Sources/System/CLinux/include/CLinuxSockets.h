@@ -59,12 +59,17 @@ int fan_drop_capabilities(void);
 
 enum { FAN_BATCH = 64 };
 
-// One packet inside a shared buffer.
+// One packet inside a shared buffer. The time is the kernel's, when a packet arrived or left: nanoseconds since 1970 by
+// the clock of the machine, 0 when it said none.
 struct fan_packet {
+    uint64_t time;
     uint32_t address;
     uint32_t offset;
     uint32_t length;
 };
+
+// Has the kernel say when each packet of a socket arrived, and when it went to its device.
+int fan_stamp_packets(int fd);
 
 // Waits at most `milliseconds`; an interruption counts as nothing ready.
 int fan_epoll_wait(int epoll, struct fan_ready *ready, unsigned count, int milliseconds);
@@ -74,3 +79,6 @@ int fan_send_packets(int fd, const uint8_t *buffer, const struct fan_packet *pac
 
 // Receives up to FAN_BATCH packets, each into its own slot; one that does not fit has length 0.
 int fan_receive_packets(int fd, uint8_t *buffer, uint32_t slot, struct fan_packet *packets, unsigned count);
+
+// Receives likewise what the kernel says of packets that left: each as it went to its device, with the link's header.
+int fan_receive_stamps(int fd, uint8_t *buffer, uint32_t slot, struct fan_packet *packets, unsigned count);
