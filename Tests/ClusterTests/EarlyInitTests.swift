@@ -33,6 +33,8 @@ import Testing
 
     private static func startServer(_ cluster: ClusterLab) throws {
         let socket = "\(cluster.node(1).runtimeDirectory)/server.sock"
+        // One that an earlier server left behind answers nobody.
+        try? FileManager.default.removeItem(atPath: socket)
         try cluster.start(.server, on: 1)
         let isThere = Formation.holds(within: .seconds(10)) { FileManager.default.fileExists(atPath: socket) }
         try #require(isThere, "no \(socket)")

@@ -239,9 +239,9 @@ extension Server {
 
     /// Takes the own agent's report and has the leader keep it.
     private func report(_ call: Call) throws(APIError) -> Document {
-        let node = try member()
         let report: NodeReport
         do { report = try NodeReport(try call.body()) } catch { throw APIError(any: error) }
+        let node = try member()
         let number = ReportNumber(start: node.incarnation, count: node.nextReport())
         let receipt = try node.atLeader(
             "PUT",

@@ -39,7 +39,7 @@ enum ClusterFixture {
         report.mtuBytes = 1450
         report.vni = config.vni
         report.port = config.port
-        report.counters = ForwardingCounters(forwarded: 7, spoofed: 1, outside: 0, unsupported: .max)
+        report.counters = ForwardingCounters(forwarded: 7, spoofed: 1, outside: 0, unsupported: UInt64(Int64.max))
         report.reachability.peers = [
             NodeReport.Reachability.Peer(name: "node8", isReachable: true, roundTrip: .microseconds(1500)),
             NodeReport.Reachability.Peer(name: "node9", isReachable: false, diagnosis: "UDP 8472 is blocked"),
