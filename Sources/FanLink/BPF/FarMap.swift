@@ -32,10 +32,10 @@ struct FarMap: ~Copyable, Sendable {
     /// Opens the one among some maps that is ours and of today's shape; creates one where there is none, since earlier
     /// versions had none.
     ///
-    /// Requires: CAP_SYS_ADMIN.
+    /// Requires: CAP_SYS_ADMIN for what this process does not keep.
     init(goingOnWith ids: [UInt32]) throws(BPFError) {
         for id in ids {
-            let descriptor = try Descriptor(map: id)
+            let descriptor = try CounterMap.open(id: id)
             let isOurs = try descriptor.isMap(
                 BPF_MAP_TYPE_LRU_HASH,
                 keyBytes: Self.keyBytes,
@@ -83,11 +83,6 @@ struct FarMap: ~Copyable, Sendable {
 }
 
 extension Descriptor {
-    /// Opens a map by its number in the kernel.
-    ///
-    /// Requires: CAP_SYS_ADMIN.
-    init(map id: UInt32) throws(BPFError) { try self.init(bpf_map_get_fd_by_id(id), "open", "map \(id)") }
-
     /// Whether this is a map of a given kind and shape.
     func isMap(
         _ type: bpf_map_type,

@@ -11,11 +11,14 @@ public struct LoadedClassifiers: ~Copyable, Sendable {
 
     let ingress: BPFProgram
     let egress: BPFProgram
+    let counters: CounterMap
+    let far: FarMap
     let outerSource: OuterSource
 
     /// Loads the classifiers of a host.
     ///
-    /// Requires: CAP_BPF and CAP_NET_ADMIN; with a predecessor also CAP_SYS_ADMIN.
+    /// Requires: CAP_BPF and CAP_NET_ADMIN. A predecessor's counters are taken over where this process may open them:
+    /// with CAP_SYS_ADMIN, or when it keeps them.
     ///
     /// - Parameters:
     ///   - spec: what they are generated from.
@@ -30,6 +33,8 @@ public struct LoadedClassifiers: ~Copyable, Sendable {
                 spec,
                 ingress: Self.ingress(spec, counters, far),
                 egress: Self.egress(spec, known, counters, far),
+                counters,
+                far,
                 known
             )
             return
@@ -43,9 +48,10 @@ public struct LoadedClassifiers: ~Copyable, Sendable {
         try counters.reset(.forwarded, .egress)
         try counters.reset(.unsupported, .egress)
         if isPinned {
-            self.init(spec, ingress: ingress, egress: pinned, .pinned)
+            self.init(spec, ingress: ingress, egress: pinned, counters, far, .pinned)
         } else {
-            try self.init(spec, ingress: ingress, egress: Self.egress(spec, .routed, counters, far), .routed)
+            let egress = try Self.egress(spec, .routed, counters, far)
+            self.init(spec, ingress: ingress, egress: egress, counters, far, .routed)
         }
     }
 
@@ -53,11 +59,15 @@ public struct LoadedClassifiers: ~Copyable, Sendable {
         _ spec: ClassifierSpec,
         ingress: consuming BPFProgram,
         egress: consuming BPFProgram,
+        _ counters: consuming CounterMap,
+        _ far: consuming FarMap,
         _ outerSource: OuterSource
     ) {
         self.spec = spec
         self.ingress = ingress
         self.egress = egress
+        self.counters = counters
+        self.far = far
         self.outerSource = outerSource
     }
 
