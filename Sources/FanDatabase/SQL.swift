@@ -79,7 +79,7 @@ public enum SQL: String, CaseIterable, Sendable {
     case createRequests = """
         CREATE TABLE requests (
             key TEXT NOT NULL PRIMARY KEY,
-            at INTEGER NOT NULL,
+            number INTEGER NOT NULL,
             request TEXT NOT NULL,
             status INTEGER NOT NULL,
             answer TEXT NOT NULL
@@ -175,6 +175,12 @@ public enum SQL: String, CaseIterable, Sendable {
     case audit = """
         SELECT at, member, caller, action, subject, detail, outcome FROM audit ORDER BY id DESC LIMIT ?
         """
+
+    // MARK: requests
+
+    case request = "SELECT request, status, answer FROM requests WHERE key = ?"
+    case saveRequest = "INSERT INTO requests (key, number, request, status, answer) VALUES (?, ?, ?, ?, ?)"
+    case purgeRequests = "DELETE FROM requests WHERE number <= ?"
 
     // MARK: counters
 

@@ -318,6 +318,7 @@ extension OpenAPI {
                 ["id": number(.id), "state": reference("State"), "cluster_certificate": text, "cluster_key": text]
             )
         ),
+        ("Ticket", answer("ticket", ["ticket": text])),
         ("LeaderAdmission", answer("admission", ["id": number(.id), "state": reference("State")])),
         (
             "Heartbeat",
