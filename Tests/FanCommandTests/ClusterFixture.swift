@@ -147,3 +147,11 @@ enum Cluster {
         ).encoded
     }
 }
+
+extension FakeServer {
+    /// A server in no cluster, to which no agent connects however long one waits.
+    static func withoutAgent() throws -> FakeServer {
+        let answers = [Cluster.unconfigured(hasAgent: false)]
+        return try FakeServer(["GET /1.0/local": answers, "GET /1.0/local?generation=0&wait=1": answers])
+    }
+}

@@ -261,7 +261,7 @@ import Testing
     // MARK: failures
 
     @Test func refusesWithoutAnAgent() throws {
-        let server = try FakeServer(["GET /1.0/local": [Cluster.unconfigured(hasAgent: false)]])
+        let server = try FakeServer.withoutAgent()
         let expected = """
             Error: the fanmesh agent is not running: none is connected to this node's server
             Fix: run: systemctl start fanmesh-agent

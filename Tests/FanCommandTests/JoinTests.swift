@@ -227,7 +227,7 @@ import Testing
     }
 
     @Test func refusesWithoutAnAgent() throws {
-        let server = try FakeServer(["GET /1.0/local": [Cluster.unconfigured(hasAgent: false)]])
+        let server = try FakeServer.withoutAgent()
         let outcome = try Node(server: server, facts: facts).run(["join", try Cluster.token()])
         #expect(outcome.code == .agentNotRunning)
         #expect(outcome.error.hasSuffix("\nFix: run: systemctl start fanmesh-agent\n"))

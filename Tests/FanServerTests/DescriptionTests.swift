@@ -22,7 +22,7 @@ import Testing
             incarnation: 2,
             version: FanmeshVersion.text,
             schema: 1,
-            clock: -5,
+            clock: 5,
             wait: .milliseconds(1500),
             hasAgent: true,
             isJoining: false
