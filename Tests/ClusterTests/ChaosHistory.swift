@@ -90,6 +90,12 @@ final class ChaosHistory: Sendable {
         }
     }
 
+    /// Everything that was done with a register, in order.
+    func all(_ key: String) -> [String] {
+        let operations = state.withLock { $0.registers[key]?.operations ?? [] }
+        return operations.sorted { $0.called < $1.called }.map(\.description)
+    }
+
     /// What happened to a register around a moment, for a report.
     func excerpt(_ key: String, around moment: Int64) -> [String] {
         let operations = (state.withLock { $0.registers[key]?.operations ?? [] }).sorted { $0.called < $1.called }
