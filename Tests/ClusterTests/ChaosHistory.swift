@@ -90,6 +90,12 @@ final class ChaosHistory: Sendable {
         }
     }
 
+    /// Everything that was done with a register, in order.
+    func all(_ key: String) -> [String] {
+        let operations = state.withLock { $0.registers[key]?.operations ?? [] }
+        return operations.sorted { $0.called < $1.called }.map(\.description)
+    }
+
     /// What happened to a register around a moment, for a report.
     func excerpt(_ key: String, around moment: Int64) -> [String] {
         let operations = (state.withLock { $0.registers[key]?.operations ?? [] }).sorted { $0.called < $1.called }
@@ -190,7 +196,9 @@ enum ChaosRegisters {
     static func tokens(_ document: Document, known: [String]) -> [String: String] {
         var values = Dictionary(known.map { ($0, "absent") }) { first, _ in first }
         for row in (try? document.list("tokens")) ?? [] {
-            if let name = try? row.text("name"), let state = try? row.text("state") { values["token/\(name)"] = state }
+            guard let name = try? row.text("name"), let state = try? row.text("state") else { continue }
+            // A request that was sent on twice made two, of which the first is revoked.
+            if values["token/\(name)"] != "valid" { values["token/\(name)"] = state }
         }
         return values
     }

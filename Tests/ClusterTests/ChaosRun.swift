@@ -197,6 +197,10 @@ final class ChaosRun {
         }
         let text = (problems + ["", "schedule:"] + schedule.steps.map(\.description) + ["", "done:"] + faults.trace)
         try? text.joined(separator: "\n").write(toFile: "\(path)/report", atomically: true, encoding: .utf8)
+        for key in Set(history.violations().map(\.key)) {
+            let file = "\(path)/history-\(key.replacing("/", with: "-"))"
+            try? history.all(key).joined(separator: "\n").write(toFile: file, atomically: true, encoding: .utf8)
+        }
         return path
     }
 }

@@ -87,13 +87,36 @@ enum Linearizability {
         let operations = plausible(history, &found)
         let written = operations.filter(\.isWrite).map(\.value)
         let others = history.initial.union(history.ambient)
-        let isUnique = Set(written).count == written.count && others.isDisjoint(with: written)
+        let refused = history.operations.filter { $0.isWrite && $0.outcome == .refused }.map(\.value)
+        let isUnique =
+            Set(written).count == written.count && others.isDisjoint(with: written)
+            && Set(written).isDisjoint(with: refused)
         if isUnique {
             found += LinearizabilityZones.violations(of: operations, history)
         } else {
-            found += LinearizabilitySearch.violations(of: operations, history)
+            found += searched(operations, history)
         }
         return found
+    }
+
+    /// The same value may have been written and refused: when that explains everything, a refused one took effect.
+    private static func searched(
+        _ operations: [RegisterOperation],
+        _ history: RegisterHistory
+    ) -> [LinearizabilityViolation] {
+        let found = LinearizabilitySearch.violations(of: operations, history)
+        var refused = history.operations.filter { $0.isWrite && $0.outcome == .refused }
+        guard !found.isEmpty, !refused.isEmpty else { return found }
+        for index in refused.indices { refused[index].outcome = .unknown }
+        guard LinearizabilitySearch.violations(of: operations + refused, history).isEmpty else { return found }
+        return found.map { violation in
+            var violation = violation
+            violation.kind = .refusedApplied
+            violation.evidence = history.operations.filter {
+                $0.outcome == .refused && $0.value == violation.read.value && $0.called < violation.read.answered
+            }
+            return violation
+        }
     }
 
     /// Leaves out what decides nothing, and reads that no order can explain, which are violations by themselves.

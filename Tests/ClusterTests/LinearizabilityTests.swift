@@ -62,6 +62,12 @@ import Testing
         ([write("a", 1, 10), read("a", 2, 3), read("0", 4, 5), read("a", 11, 12)], .lost),
         // A refused write that takes effect.
         ([write("a", 1, 2, .refused), read("0", 3, 4), read("a", 5, 6)], .refusedApplied),
+        // The same, of a value that others wrote before.
+        (
+            [
+                write("a", 1, 2), write("a", 3, 4, .refused), write("b", 5, 6), read("b", 7, 8), read("a", 9, 10),
+            ], .refusedApplied
+        ),
         // A value that came back.
         ([write("a", 1, 2), write("b", 3, 4), read("b", 5, 6), read("a", 7, 8)], .lost),
         // A write with no answer takes effect once.
