@@ -184,8 +184,8 @@ extension Server {
             let node = try member()
             if let refusal = node.refusal { throw refusal.asFailure }
             if let leadership = node.leadership {
-                // What is read is no older than the request.
-                if route.method == "GET" { try leadership.confirm() }
+                // What is read, or found to need no change, is no older than the request.
+                if route.method == "GET" || route.action != nil { try leadership.confirm() }
                 call.responder.respond(
                     HTTPResponse(status: route.status, answer: try lead(route, call, leadership, handler))
                 )
@@ -206,8 +206,8 @@ extension Server {
             if let response {
                 call.responder.respond(response)
             } else if let leadership = node.leadership {
-                // What is read is no older than the request.
-                if route.method == "GET" { try leadership.confirm() }
+                // What is read, or found to need no change, is no older than the request.
+                if route.method == "GET" || route.action != nil { try leadership.confirm() }
                 call.responder.respond(
                     HTTPResponse(status: route.status, answer: try lead(route, call, leadership, handler))
                 )
