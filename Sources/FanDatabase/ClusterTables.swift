@@ -103,7 +103,7 @@ extension Transaction {
         return UInt64(next)
     }
 
-    private mutating func counter(_ key: String) throws(DatabaseError) -> Int64 {
+    mutating func counter(_ key: String) throws(DatabaseError) -> Int64 {
         guard let row = try query(.counter, .text(key)).first else { return 0 }
         var reader = RowReader(row, "counters")
         return try reader.integer()

@@ -79,7 +79,7 @@ public enum SQL: String, CaseIterable, Sendable {
     case createRequests = """
         CREATE TABLE requests (
             key TEXT NOT NULL PRIMARY KEY,
-            at INTEGER NOT NULL,
+            number INTEGER NOT NULL,
             request TEXT NOT NULL,
             status INTEGER NOT NULL,
             answer TEXT NOT NULL
@@ -165,6 +165,12 @@ public enum SQL: String, CaseIterable, Sendable {
         """
     case useToken = "UPDATE tokens SET used_at = ?, used_by = ? WHERE hash = ?"
     case purgeTokens = "DELETE FROM tokens WHERE max(expires_at, coalesce(used_at, 0), coalesce(revoked_at, 0)) < ?"
+
+    // MARK: requests
+
+    case request = "SELECT request, status, answer FROM requests WHERE key = ?"
+    case saveRequest = "INSERT INTO requests (key, number, request, status, answer) VALUES (?, ?, ?, ?, ?)"
+    case purgeRequests = "DELETE FROM requests WHERE number <= ?"
 
     // MARK: counters
 

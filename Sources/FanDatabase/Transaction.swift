@@ -54,6 +54,31 @@ public struct Transaction {
         try keepingFailure { client throws(DatabaseError) in try client.queryPrepared(text, values) }
     }
 
+    /// Runs a part that is undone alone when it throws.
+    ///
+    /// - Parameter body: the part.
+    /// - Returns: what it returned.
+    /// - Throws: what it threw; ``DatabaseError`` when the whole transaction is gone.
+    public mutating func attempt<R>(_ body: (inout Transaction) throws -> R) throws -> R {
+        let former = changes
+        try mark(.savepoint)
+        let result: R
+        do { result = try body(&self) } catch {
+            if let failure { throw failure }
+            try mark(.rollbackToSavepoint)
+            try mark(.release)
+            changes = former
+            throw error
+        }
+        try mark(.release)
+        return result
+    }
+
+    private mutating func mark(_ sql: SQL) throws(DatabaseError) {
+        try keepingFailure { client throws(DatabaseError) in try client.executePrepared(sql.rawValue, []) }
+    }
+
+    @discardableResult
     private mutating func keepingFailure<Answer>(
         _ body: (DatabaseClient) throws(DatabaseError) -> Answer
     ) throws(DatabaseError) -> Answer {

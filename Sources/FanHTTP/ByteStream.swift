@@ -18,6 +18,14 @@ public protocol ByteStream: Sendable {
     func write(_ bytes: [UInt8], deadline: ContinuousClock.Instant) throws(HTTPError)
     /// Ends the connection, also under a thread that reads or writes, which then gets an error or the end.
     func close()
+    /// Ends the connection so that nothing which waits to be sent is delivered any more; the same as ``close()`` where
+    /// bytes do not wait.
+    func reset()
+}
+
+extension ByteStream {
+    /// Ends the connection: what was sent is with the other side already.
+    public func reset() { close() }
 }
 
 extension ContinuousClock.Instant {

@@ -50,6 +50,14 @@ public final class HTTPConnection: Sendable {
         stream.close()
     }
 
+    /// Ends the connection, and takes back what was not sent yet: for a request whose answer did not come.
+    ///
+    /// What is on its way already, or with the other side, cannot be recalled.
+    public func reset() {
+        closed.store(true, ordering: .releasing)
+        stream.reset()
+    }
+
     /// Sends a request and waits for its answer, whatever its status.
     ///
     /// After an error the connection cannot be used again.

@@ -36,9 +36,46 @@ public struct ServerClient: Sendable {
         body: Document? = nil,
         timeout: Duration = Self.defaultTimeout
     ) throws(StoreError) -> Document {
-        let (status, document) = try transport.exchange(method, path, body: body, timeout: timeout)
-        guard (200..<300).contains(status) else { throw .refused(StoreError.Refusal(status: status, document)) }
-        return document
+        try exchange(method, path, body: body, timeout: timeout).document
+    }
+
+    /// Asks the server for something, and gets the answer with the tag of the document that it shows.
+    ///
+    /// Every request to change something has a key of its own, by which the cluster does it once however often it
+    /// arrives.
+    ///
+    /// - Parameters:
+    ///   - method: the HTTP method.
+    ///   - path: the path and query.
+    ///   - body: what is sent.
+    ///   - tag: refuse the change when the document is not the one that came with this tag.
+    ///   - timeout: how long the answer may take.
+    /// - Returns: the answer.
+    /// - Throws: ``StoreError``.
+    public func exchange(
+        _ method: String,
+        _ path: String,
+        body: Document? = nil,
+        ifMatch tag: String? = nil,
+        timeout: Duration = Self.defaultTimeout
+    ) throws(StoreError) -> ServerAnswer {
+        var headers: [String: String] = [:]
+        if let tag { headers["If-Match"] = tag }
+        if method != "GET" { headers["Idempotency-Key"] = Self.newKey() }
+        let answer = try transport.exchange(method, path, headers: headers, body: body, timeout: timeout)
+        guard (200..<300).contains(answer.status) else {
+            throw .refused(StoreError.Refusal(status: answer.status, answer.document))
+        }
+        return answer
+    }
+
+    /// A key that no other request has: 128 random bits.
+    private static func newKey() -> String {
+        var random = SystemRandomNumberGenerator()
+        return (0..<4).map { _ in
+            let digits = String(UInt32.random(in: .min ... .max, using: &random), radix: 16)
+            return String(repeating: "0", count: 8 - digits.utf8.count) + digits
+        }.joined()
     }
 
     /// Asks the server for something that is read from its answer.
@@ -85,9 +122,27 @@ public protocol ServerTransport: Sendable {
     func exchange(
         _ method: String,
         _ target: String,
+        headers: [String: String],
         body: Document?,
         timeout: Duration
-    ) throws(StoreError) -> (status: Int, document: Document)
+    ) throws(StoreError) -> ServerAnswer
+}
+
+/// What a server answered.
+public struct ServerAnswer: Hashable, Sendable {
+    /// The HTTP status.
+    public var status: Int
+    /// The body.
+    public var document: Document
+    /// The tag of the document, when it is one that may be edited.
+    public var tag: String?
+
+    /// Puts an answer together.
+    public init(status: Int, document: Document, tag: String? = nil) {
+        self.status = status
+        self.document = document
+        self.tag = tag
+    }
 }
 
 extension StoreError.Refusal {

@@ -19,16 +19,19 @@ final class SocketTransport: ServerTransport {
     func exchange(
         _ method: String,
         _ target: String,
+        headers: [String: String],
         body: Document?,
         timeout: Duration
-    ) throws(StoreError) -> (status: Int, document: Document) {
+    ) throws(StoreError) -> ServerAnswer {
+        var fields = HTTPHeaders()
+        for (name, value) in headers.sorted(by: { $0.key < $1.key }) { fields[name] = value }
         let request = "\(method) \(target.prefix { $0 != "?" })"
         let bytes = body?.compactJSON
         var response: HTTPResponse?
         // A server that was restarted closed the connection that was kept; what is safe to repeat is tried anew.
         if let kept = idle.withLock({ $0.take() }), kept.isOpen {
             do throws(HTTPError) {
-                response = try kept.request(method, target, body: bytes, timeout: timeout)
+                response = try kept.request(method, target, headers: fields, body: bytes, timeout: timeout)
                 keep(kept)
             } catch {
                 guard case .closed = error.reason, method == "GET" || method == "PUT" else {
@@ -39,12 +42,15 @@ final class SocketTransport: ServerTransport {
         if response == nil {
             let connection = try connect()
             do throws(HTTPError) {
-                response = try connection.request(method, target, body: bytes, timeout: timeout)
+                response = try connection.request(method, target, headers: fields, body: bytes, timeout: timeout)
                 keep(connection)
             } catch { throw StoreError(error, request: request, timeout: timeout) }
         }
         guard let response else { throw .disconnected(request: request, cause: "no answer") }
-        do throws(DocumentError) { return (response.status, try Document(json: response.body)) } catch {
+        do throws(DocumentError) {
+            let document = try Document(json: response.body)
+            return ServerAnswer(status: response.status, document: document, tag: response.headers["ETag"])
+        } catch {
             throw .malformed(request: request, problem: "status \(response.status), \(error)")
         }
     }

@@ -44,7 +44,7 @@ public enum StoreError: Error, Hashable, Sendable {
         case .notRunning: "run: systemctl start fanmesh-server"
         case .permissionDenied: "run it as root, or as a member of the group fanmesh"
         case .refused(let refusal): refusal.remedy
-        case .timeout: "look at the cluster with: fanmesh cluster list; then run the command again"
+        case .timeout: "see what became of it with: fanmesh cluster list; then run the command again"
         case .disconnected: "see why it stopped with: journalctl -u fanmesh-server; then run the command again"
         case .malformed: "make sure that fanmesh and fanmesh-server are of the same version"
         }

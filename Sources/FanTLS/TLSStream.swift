@@ -138,6 +138,16 @@ public final class TLSStream: ByteStream {
         fan_end(channel.descriptor.number)
     }
 
+    /// Ends the connection at once: what waits in this host to be sent, as behind a cut cable, is thrown away, and the
+    /// other side gets a reset in place of it.
+    public func reset() {
+        var nothing = sockaddr()
+        nothing.sa_family = sa_family_t(AF_UNSPEC)
+        // Linux drops a TCP connection and its queue that is connected to nowhere.
+        _ = unsafe Glibc.connect(channel.descriptor.number, &nothing, socklen_t(MemoryLayout<sockaddr>.size))
+        fan_end(channel.descriptor.number)
+    }
+
     private func wait(_ events: Int32, _ deadline: ContinuousClock.Instant, _ what: String) throws(HTTPError) {
         let left = deadline.pollMilliseconds
         guard left > 0 else { throw HTTPError(.timeout(what), peer: peer) }

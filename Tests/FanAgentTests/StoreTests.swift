@@ -22,12 +22,13 @@ import Testing
         func exchange(
             _ method: String,
             _ target: String,
+            headers: [String: String],
             body: Document?,
             timeout: Duration
-        ) throws(StoreError) -> (status: Int, document: Document) {
+        ) throws(StoreError) -> ServerAnswer {
             requests.withLock { $0.append("\(method) \(target)\(body.map { " " + $0.compactJSONText } ?? "")") }
             timeouts.withLock { $0.append(timeout) }
-            return (status, answer)
+            return ServerAnswer(status: status, document: answer)
         }
     }
 

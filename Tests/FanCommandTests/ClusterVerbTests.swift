@@ -240,6 +240,19 @@ import Testing
         #expect(server.changes.count == 1)
     }
 
+    @Test func whatIsInDoubtIsNeitherDoneNorRefused() throws {
+        let remedy = "'fanmesh cluster tokens' shows the tokens; to repeat the command is safe"
+        let server = try FakeServer([
+            "POST /1.0/tokens": [
+                .refusal(504, "unknown", "whether it was done is not known: timed out", remedy: remedy)
+            ]
+        ])
+        let outcome = try Node(server: server).run("cluster add node4")
+        #expect(outcome.code == .undetermined && outcome.output.isEmpty)
+        #expect(outcome.error == "Error: whether it was done is not known: timed out\nFix: \(remedy)\n")
+        #expect(server.changes.count == 1)
+    }
+
     @Test func editNamesTheLineOfABadSetting() throws {
         let server = try FakeServer(["GET /1.0/cluster": [Cluster.info()]])
         let outcome = try Node(server: server, input: TextInput("voters: 3\ncolour: red\n")).run("cluster edit")

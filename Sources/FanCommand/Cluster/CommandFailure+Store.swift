@@ -20,7 +20,8 @@ extension CommandFailure {
             switch refusal.code {
             case "bad_request", "too_large", "token_malformed": .usage
             case "agent_missing": .agentNotRunning
-            case "timeout": .undetermined
+            // Nobody knows whether it was done, and the remedy says how to find out.
+            case "timeout", "unknown": .undetermined
             default: .problem
             }
         }

@@ -19,6 +19,19 @@ struct LocalServer {
         }
     }
 
+    /// Asks for something, and gets the tag of what is shown along with it; with a tag, changes nothing else.
+    @discardableResult
+    func exchange(
+        _ method: String,
+        _ path: String,
+        _ body: Document? = nil,
+        ifMatch tag: String? = nil
+    ) throws(CommandFailure) -> ServerAnswer {
+        do throws(StoreError) { return try client.exchange(method, path, body: body, ifMatch: tag) } catch {
+            throw CommandFailure(error)
+        }
+    }
+
     /// Asks for something that is read from the answer.
     func call<Value>(
         _ method: String,

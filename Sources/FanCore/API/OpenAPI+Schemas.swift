@@ -285,6 +285,7 @@ extension OpenAPI {
                 ["id": count, "state": reference("State"), "cluster_certificate": text, "cluster_key": text]
             )
         ),
+        ("Ticket", answer("ticket", ["ticket": text])),
         ("LeaderAdmission", answer("admission", ["id": count, "state": reference("State")])),
         (
             "Heartbeat",

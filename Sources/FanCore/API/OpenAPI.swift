@@ -36,6 +36,8 @@ public enum OpenAPI {
         var summary: String
         var access: Access
         var query: [(name: String, schema: Document, help: String)] = []
+        /// Fields of the request's head.
+        var headers: [(name: String, help: String)] = []
         var request: String?
         var response: String
         /// Beside those that any operation may give.
@@ -48,6 +50,18 @@ public enum OpenAPI {
     private static let writeErrors =
         leaderErrors + [
             .blocked, .conflict, .preconditionFailed, .notAdministrator, .unknown, .diskFull,
+        ]
+    /// What every request to change something may say about itself.
+    private static let changeHeaders = [
+        (
+            name: "Idempotency-Key",
+            help: "16 to 128 visible characters that nobody else uses: a second request with the same ones is answered "
+                + "as the first one was, and changes nothing more."
+        )
+    ]
+    private static let editHeaders =
+        changeHeaders + [
+            (name: "If-Match", help: "The ETag that came with the document; 412 when it was changed since.")
         ]
     private static let tokenErrors: [APIErrorCode] = [
         .tokenMalformed, .tokenExpired, .tokenUsed, .tokenRevoked, .tokenUnknown, .wrongCluster,
@@ -150,6 +164,7 @@ public enum OpenAPI {
             name: "editCluster",
             summary: "Changes what the members agree on.",
             access: .members,
+            headers: editHeaders,
             request: "ConfigChange",
             response: "ConfigAnswer",
             errors: writeErrors
@@ -160,6 +175,7 @@ public enum OpenAPI {
             name: "rotate",
             summary: "Replaces the certificate that the members share.",
             access: .members,
+            headers: changeHeaders,
             request: "Empty",
             response: "Rotation",
             errors: writeErrors
@@ -188,6 +204,7 @@ public enum OpenAPI {
             name: "editMember",
             summary: "Changes a member's failure domain or pins its role.",
             access: .members,
+            headers: editHeaders,
             request: "MemberChange",
             response: "MemberRecord",
             errors: writeErrors + [.notFound]
@@ -201,6 +218,7 @@ public enum OpenAPI {
             query: [
                 ("force", text, "1 removes one that is OFFLINE."), ("leaving", text, "1 when the member asks itself."),
             ],
+            headers: changeHeaders,
             response: "Removal",
             errors: writeErrors + [.notFound]
         ),
@@ -220,6 +238,7 @@ public enum OpenAPI {
             name: "addToken",
             summary: "Makes a join token; an earlier one for the name is void.",
             access: .members,
+            headers: changeHeaders,
             request: "TokenRequest",
             response: "IssuedToken",
             errors: writeErrors
@@ -239,6 +258,7 @@ public enum OpenAPI {
             name: "revokeToken",
             summary: "Makes a token void.",
             access: .members,
+            headers: changeHeaders,
             response: "Revocation",
             errors: writeErrors + [.notFound]
         ),
@@ -304,6 +324,15 @@ public enum OpenAPI {
         ),
         Operation(
             method: "get",
+            path: "/1.0/internal/ticket",
+            name: "ticket",
+            summary: "What a member sends along with a change: the leader refuses one that is on its way for too long.",
+            access: .peers,
+            response: "Ticket",
+            errors: leaderErrors
+        ),
+        Operation(
+            method: "get",
             path: "/1.0/internal/state",
             name: "state",
             summary: "The configuration and the members.",
@@ -365,6 +394,12 @@ public enum OpenAPI {
             [
                 "name": .string($0.name), "in": "query", "required": false, "description": .string($0.help),
                 "schema": $0.schema,
+            ]
+        }
+        parameters += operation.headers.map {
+            [
+                "name": .string($0.name), "in": "header", "required": false, "description": .string($0.help),
+                "schema": text,
             ]
         }
         if operation.path.contains("{name}") {

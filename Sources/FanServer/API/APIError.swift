@@ -13,6 +13,8 @@ struct APIError: Error, Equatable, CustomStringConvertible {
     var message: String
     /// What to do about it.
     var remedy: String
+    /// Whether what was asked for will never be done under the key that it came with.
+    var isSettled = false
 
     init(_ code: Code, _ message: String, remedy: String = "") {
         self.code = code
@@ -23,7 +25,14 @@ struct APIError: Error, Equatable, CustomStringConvertible {
     var description: String { remedy.isEmpty ? message : "\(message); \(remedy)" }
 
     /// The refusal as an answer.
-    var response: HTTPResponse { HTTPResponse(status: code.status, document: document) }
+    var response: HTTPResponse {
+        var response = HTTPResponse(status: code.status, document: document)
+        if isSettled { response.headers[Self.settledHeader] = "1" }
+        return response
+    }
+
+    /// Tells the member that sent a request on that its refusal is final.
+    static let settledHeader = "Fanmesh-Settled"
 
     private var document: Document {
         [
@@ -38,6 +47,7 @@ struct APIError: Error, Equatable, CustomStringConvertible {
         let code = document.flatMap { try? $0.optionalText("code") }.flatMap(Code.init(rawValue:))
         let message = document.flatMap { try? $0.optionalText("message") } ?? "\(peer) answered \(response.status)"
         self.init(code ?? .failed, message, remedy: document.flatMap { try? $0.optionalText("remedy") } ?? "")
+        isSettled = response.headers[Self.settledHeader] != nil
     }
 
     /// What a stranger is told, whatever the reason.
@@ -73,7 +83,9 @@ struct APIError: Error, Equatable, CustomStringConvertible {
 
     /// What the database refused.
     init(_ error: DatabaseError) {
-        if case .conflict(let member, let field) = error.reason {
+        if error.mayBeApplied {
+            self.init(.unknown, "whether it was done is not known: \(error)", remedy: "look before you repeat it")
+        } else if case .conflict(let member, let field) = error.reason {
             self.init(
                 .conflict,
                 "'\(member)' has the same \(field) already: \(error)",
@@ -81,6 +93,11 @@ struct APIError: Error, Equatable, CustomStringConvertible {
             )
         } else if error.isNotLeader || error.reason == .epochLost || error.reason == .closed {
             self = .noQuorum("\(error)")
+        } else if error.reason == .timeout || error.isBusy {
+            // Its turn did not come, or it had to wait for somebody else: nothing was done.
+            self = .noQuorum("\(error)")
+        } else if error.reason == .overloaded {
+            self.init(.unavailable, "the database is busy: \(error)", remedy: "try again in a moment")
         } else if error.isDiskFull {
             self.init(
                 .diskFull,

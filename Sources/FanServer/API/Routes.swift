@@ -24,6 +24,8 @@ enum Place {
     case held(@Sendable (Call) throws(APIError) -> Void)
     /// By the leader's server.
     case leader(@Sendable (Leadership, Call) throws(APIError) -> Document)
+    /// By the leader's server, which changes something, once.
+    case change(ChangeHints, @Sendable (Leadership, Call) throws(APIError) -> Document)
 }
 
 /// One call, on its way through the server.
@@ -33,6 +35,8 @@ struct Call: Sendable {
     let responder: HTTPResponder
     /// What stands in the place of `*` in the route.
     var names: [String] = []
+    /// What makes this request one and the same however often it arrives; empty where nothing is changed.
+    var key = ""
 
     /// The first name in the path.
     var name: String { names.first ?? "" }
@@ -62,9 +66,6 @@ struct Call: Sendable {
         }
         return headers
     }
-
-    /// What the request says about the change that it asks for.
-    var changeRequest: ChangeRequest { ChangeRequest(condition: request.headers["If-Match"]) }
 
     private func escaped(_ text: String) -> String {
         text.utf8.map { byte in
@@ -147,6 +148,10 @@ extension Server {
             call.responder.respond(HTTPResponse(status: route.status, document: try handler(call)))
         case .held(let handler):
             try handler(call)
+        case .change(let hints, let handler):
+            let node = try member()
+            if let refusal = node.refusal { throw refusal.asFailure }
+            call.responder.respond(try change(call, node, route.status, hints, handler))
         case .leader(let handler):
             let node = try member()
             if let refusal = node.refusal { throw refusal.asFailure }

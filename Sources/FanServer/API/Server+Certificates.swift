@@ -19,8 +19,9 @@ extension Server {
     ///
     /// Each step is taken by all members before the next one begins, so that whoever connects is trusted. When it
     /// fails half-way, running it again goes on with the same certificate.
-    func rotate(_ leader: Leadership) throws(APIError) -> Document {
+    func rotate(_ leader: Leadership, _ request: ChangeRequest) throws(APIError) -> Document {
         let node = try member()
+        if let answered = try leader.answer(to: request) { return answered }
         let members = leader.statuses()
         if let offline = members.first(where: { $0.state == .offline }) {
             throw APIError(
@@ -64,21 +65,21 @@ extension Server {
             }
             let now = wallClockMilliseconds() / 1000
             // They name the former certificate.
-            let revoked = try leader.write { transaction in
+            let answer = try leader.once(request.takenOn, isShared: false, evenIfBlocked: true) { transaction in
                 var count = 0
                 for token in try transaction.tokens() {
                     guard token.state(now: now) == .valid(name: token.name) else { continue }
                     if try transaction.revokeToken(name: token.name, now: now) { count += 1 }
                 }
-                return count
+                return [
+                    "schema": "fanmesh.rotation/v1",
+                    "fingerprint": .string(next.fingerprint),
+                    "members": .array(members.map { .string($0.member.name) }),
+                    "revoked_tokens": .number(count),
+                ]
             }
             log.notice("rotated", "the cluster certificate is now \(next.fingerprint)")
-            return [
-                "schema": "fanmesh.rotation/v1",
-                "fingerprint": .string(next.fingerprint),
-                "members": .array(members.map { .string($0.member.name) }),
-                "revoked_tokens": .number(revoked),
-            ]
+            return answer
         }
     }
 

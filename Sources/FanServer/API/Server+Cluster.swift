@@ -34,7 +34,9 @@ extension Server {
         let isForced = call.request.query["force"].map { $0 != "0" } ?? false
         let isLeaving = call.request.query["leaving"].map { $0 != "0" } ?? false
         let node = try member()
-        if call.name == node.membership.name { return try removeLeader(node, leader) }
+        let request = call.changeRequest
+        if let answered = try leader.answer(to: request) { return answered }
+        if call.name == node.membership.name { return try removeLeader(node, leader, call) }
         let status = leader.statuses().first { $0.member.name == call.name }
         if let status, status.state == .offline, !isForced, !isLeaving {
             throw APIError(
@@ -44,14 +46,25 @@ extension Server {
             )
         }
         let member = try leader.member(call.name)
+        var message = "'\(member.name)' is no member any more; its certificate is refused from now on"
+        func answer() -> Document {
+            [
+                "schema": "fanmesh.removal/v1",
+                "name": .string(member.name),
+                "message": .string(message),
+                "remedy": .string(
+                    "it still knows the cluster certificate's key: replace that with 'fanmesh cluster rotate'"
+                ),
+            ]
+        }
+        let first = answer()
         try removal.withLock { _ throws(APIError) in
             leader.setLeaving(member.id)
             defer { leader.setLeaving(nil) }
             try node.retire(member, leader)
-            _ = try leader.remove(call.name)
+            _ = try leader.remove(call.name, request.takenOn, answer: first)
         }
         log.notice("member-removed", "'\(member.name)' at \(member.address) is no member any more")
-        var message = "'\(member.name)' is no member any more; its certificate is refused from now on"
         if !isLeaving {
             do throws(APIError) {
                 _ = try node.link.call(
@@ -65,18 +78,15 @@ extension Server {
                 message += "; it could not be told: run 'fanmesh leave --force' on it if it comes back"
             }
         }
-        return [
-            "schema": "fanmesh.removal/v1",
-            "name": .string(member.name),
-            "message": .string(message),
-            "remedy": .string(
-                "it still knows the cluster certificate's key: replace that with 'fanmesh cluster rotate'"
-            ),
-        ]
+        return answer()
     }
 
     /// Takes this leader out: another takes the leadership over, and then this member out.
-    private func removeLeader(_ node: ClusterNode, _ leader: Leadership) throws(APIError) -> Document {
+    private func removeLeader(
+        _ node: ClusterNode,
+        _ leader: Leadership,
+        _ call: Call
+    ) throws(APIError) -> Document {
         let document: Document
         do {
             let client = try DatabaseClient(descriptor: node.database.connectLocally(), timeout: .seconds(10))
@@ -86,9 +96,11 @@ extension Server {
             log.notice("handed-over", "'\(heir)' leads the database now, since '\(node.membership.name)' is removed")
             node.watchBell.ring()
             let target = "/1.0/members/\(node.membership.name)?leaving=1"
-            guard let response = try node.link.forward("DELETE", target, nil, patience: .seconds(15)) else {
-                throw APIError.noQuorum("the leadership came back while it was handed over")
-            }
+            // It is another request than the one that came here, and has another key.
+            let key = sha256Hex(Array("leaving \(call.key)".utf8))
+            let headers: HTTPHeaders = ["Fanmesh-Forwarded": "1", "Idempotency-Key": key]
+            let response = try node.link.forward("DELETE", target, nil, headers: headers, patience: .seconds(15))
+            guard let response else { throw APIError.noQuorum("the leadership came back while it was handed over") }
             guard response.status < 300 else { throw APIError(from: response, of: heir) }
             document = try response.document()
         } catch { throw APIError(any: error) }
@@ -268,8 +280,14 @@ extension Leadership {
             name = try body.text("name")
             expiry = try body.optionalInteger("expiry_s", as: Int64.self).map { .seconds($0) }
         } catch { throw APIError(any: error) }
-        let fingerprint = try call.server.member().certificates.withLock { $0.cluster.fingerprint }
-        let (token, expiresAt) = try addToken(name: name, expiry: expiry, fingerprint: fingerprint)
+        let cluster = try call.server.member().certificates.withLock { $0.cluster }
+        let (token, expiresAt) = try addToken(
+            name: name,
+            expiry: expiry,
+            cluster: cluster,
+            key: call.key,
+            call.changeRequest
+        )
         return [
             "schema": "fanmesh.token/v1",
             "name": .string(name),
@@ -300,16 +318,17 @@ extension Leadership {
     }
 
     /// Makes a name's token void.
-    func revokeToken(_ name: String) throws(APIError) -> Document {
+    func revokeToken(_ name: String, _ request: ChangeRequest) throws(APIError) -> Document {
         let now = wallClockMilliseconds() / 1000
-        let wasThere = try write { transaction in try transaction.revokeToken(name: name, now: now) }
-        guard wasThere else {
-            throw APIError(
-                .notFound,
-                "there is no valid token for '\(name.prefix(64))'",
-                remedy: "see 'fanmesh cluster tokens'"
-            )
+        return try once(request, isShared: false, evenIfBlocked: true) { transaction in
+            guard try transaction.revokeToken(name: name, now: now) else {
+                throw APIError(
+                    .notFound,
+                    "there is no valid token for '\(name.prefix(64))'",
+                    remedy: "see 'fanmesh cluster tokens'"
+                )
+            }
+            return ["schema": "fanmesh.revocation/v1", "name": .string(name)]
         }
-        return ["schema": "fanmesh.revocation/v1", "name": .string(name)]
     }
 }

@@ -37,7 +37,7 @@ extension Server {
                 try requirePassed(rehearsal)
                 var applied = application
                 applied.member = member
-                let (admission, _) = try knock(applied, "/1.0/join/redemption", only: member)
+                let (admission, _) = try knock(applied, "/1.0/join/redemption", first: member)
                 try settle(applied, admission)
             } catch {
                 closeDoor()
@@ -110,11 +110,16 @@ extension Server {
     private func knock(
         _ application: Application,
         _ path: String,
-        only: SocketAddress? = nil
+        first: SocketAddress? = nil
     ) throws(APIError) -> (Document, SocketAddress) {
         var unreachable: [String] = []
+        // Whether a member that did not answer may have made this node one all the same.
+        var isInDoubt = false
         var candidate = application.candidate
-        for address in only.map({ [$0] }) ?? application.token.addresses {
+        let isRedeeming = first != nil
+        // Under the same certificate the same answer is given by all, also to who did not get it the first time.
+        let others = application.token.addresses.filter { $0 != first }
+        for address in [first].compactMap(\.self) + others {
             candidate.clock = wallClockMilliseconds()
             do {
                 let connection = try HTTPConnection.tls(
@@ -125,16 +130,20 @@ extension Server {
                     timeout: .seconds(5)
                 )
                 defer { connection.close() }
-                let response = try connection.request(
-                    "POST",
-                    path,
-                    body: candidate.document.compactJSON,
-                    timeout: .seconds(15)
-                )
+                let response: HTTPResponse
+                do {
+                    let body = candidate.document.compactJSON
+                    response = try connection.request("POST", path, body: body, timeout: .seconds(15))
+                } catch {
+                    isInDoubt = isInDoubt || isRedeeming
+                    connection.reset()
+                    throw error
+                }
                 guard response.status < 300 else {
                     let refusal = APIError(from: response, of: address.description)
                     // Another member may know a leader when this one does not.
-                    if refusal.code == .noQuorum || refusal.code == .notLeader {
+                    if refusal.code == .unknown { isInDoubt = isInDoubt || isRedeeming }
+                    if [.noQuorum, .notLeader, .unavailable, .unknown].contains(refusal.code) {
                         unreachable.append("\(address): \(refusal.message)")
                         continue
                     }
@@ -152,6 +161,14 @@ extension Server {
                 }
                 unreachable.append("\(error)")
             } catch { throw APIError(any: error) }
+        }
+        if isInDoubt {
+            throw APIError(
+                .unknown,
+                "whether the cluster took '\(candidate.name)' in is not known: \(unreachable.joined(separator: "; "))",
+                remedy: "see 'fanmesh cluster list' on a member: if '\(candidate.name)' is there, run 'fanmesh cluster "
+                    + "remove \(candidate.name) --force' and get a new token; if not, repeat the join"
+            )
         }
         throw APIError(
             .timeout,

@@ -41,6 +41,9 @@ extension Server {
         let name = node.membership.name
         guard node.state.members.count > 1 else { return ["the cluster had no other member, and ends"] }
         let deadline = ContinuousClock.now + patience
+        // Whether the cluster may have let it go although no answer came.
+        var isInDoubt = false
+        var last: APIError?
         while true {
             if let leadership = node.leadership {
                 do {
@@ -57,6 +60,7 @@ extension Server {
                     "DELETE",
                     "/1.0/members/\(name)?leaving=1",
                     nil,
+                    isInDoubt: &isInDoubt,
                     unless: {
                         node.leadership != nil
                     }
@@ -68,11 +72,18 @@ extension Server {
                     return changes
                 }
             } catch {
-                guard ContinuousClock.now < deadline, error.code == .noQuorum || error.code == .conflict else {
-                    throw error
-                }
+                last = error
+                guard error.code == .noQuorum || error.code == .conflict else { throw error }
             }
             guard ContinuousClock.now < deadline else {
+                if isInDoubt {
+                    throw APIError(
+                        .unknown,
+                        "whether '\(name)' is still a member is not known: \(last?.message ?? "no answer")",
+                        remedy: "see 'fanmesh cluster list' on another member; to repeat 'fanmesh leave' is safe"
+                    )
+                }
+                if let last { throw last }
                 throw .noQuorum("the leadership could not be handed over within \(patience.components.seconds) s")
             }
             sleepThread(for: .milliseconds(50))

@@ -32,18 +32,23 @@ extension Server {
             "PATCH",
             "/1.0/cluster",
             .members,
-            .leader { leader, call throws(APIError) in
-                let config = try leader.edit(try call.body(), call.changeRequest)
-                return ["schema": "fanmesh.config/v1", "config": config.document]
-            }
+            .change(
+                .settings,
+                { leader, call throws(APIError) in
+                    try leader.edit(try call.body(), call.changeRequest)
+                }
+            )
         ),
         Route(
             "POST",
             "/1.0/cluster/rotate",
             .members,
-            .leader { leader, call throws(APIError) in
-                try call.server.rotate(leader)
-            }
+            .change(
+                .rotation,
+                { leader, call throws(APIError) in
+                    try call.server.rotate(leader, call.changeRequest)
+                }
+            )
         ),
         Route("GET", "/1.0/members", .members, .held { call throws(APIError) in try call.server.members(call) }),
         Route(
@@ -58,10 +63,12 @@ extension Server {
             "PATCH",
             "/1.0/members/*",
             .members,
-            .leader { leader, call throws(APIError) in
-                let member = try leader.edit(call.name, try call.body(), call.changeRequest)
-                return ["schema": "fanmesh.member-record/v1", "member": member.document]
-            }
+            .change(
+                .member,
+                { leader, call throws(APIError) in
+                    try leader.edit(call.name, try call.body(), call.changeRequest)
+                }
+            )
         ),
         Route(
             "PUT",
@@ -75,26 +82,35 @@ extension Server {
             "DELETE",
             "/1.0/members/*",
             .members,
-            .leader { leader, call throws(APIError) in
-                try call.server.remove(call, leader)
-            }
+            .change(
+                .removal,
+                { leader, call throws(APIError) in
+                    try call.server.remove(call, leader)
+                }
+            )
         ),
         Route(
             "POST",
             "/1.0/tokens",
             .members,
-            .leader { leader, call throws(APIError) in
-                try leader.issueToken(call)
-            }
+            .change(
+                .token,
+                { leader, call throws(APIError) in
+                    try leader.issueToken(call)
+                }
+            )
         ),
         Route("GET", "/1.0/tokens", .members, .leader { leader, _ throws(APIError) in try leader.tokens() }),
         Route(
             "DELETE",
             "/1.0/tokens/*",
             .members,
-            .leader { leader, call throws(APIError) in
-                try leader.revokeToken(call.name)
-            }
+            .change(
+                .token,
+                { leader, call throws(APIError) in
+                    try leader.revokeToken(call.name, call.changeRequest)
+                }
+            )
         ),
         Route("GET", "/1.0/database/dump", .members, .here { call throws(APIError) in try call.server.dump(call) }),
 
@@ -139,6 +155,14 @@ extension Server {
             .peers,
             .held { call throws(APIError) in
                 try call.server.hear(call)
+            }
+        ),
+        Route(
+            "GET",
+            "/1.0/internal/ticket",
+            .peers,
+            .leader { leader, _ throws(APIError) in
+                ["schema": "fanmesh.ticket/v1", "ticket": .string(leader.ticket)]
             }
         ),
         Route("GET", "/1.0/internal/state", .peers, .held { call throws(APIError) in try call.server.state(call) }),

@@ -90,7 +90,16 @@ final class LeaderLink: Sendable {
             if onOwnConnection {
                 response = try ask(onHeartbeatConnectionTo: address, method, target, bytes, timeout: timeout)
             } else {
-                response = try send(to: address, method, target, bytes, headers: HTTPHeaders(), timeout: timeout)
+                var isInDoubt = false
+                response = try send(
+                    to: address,
+                    method,
+                    target,
+                    bytes,
+                    headers: HTTPHeaders(),
+                    timeout: timeout,
+                    isInDoubt: &isInDoubt
+                )
             }
         } catch {
             lose(address)
@@ -102,9 +111,10 @@ final class LeaderLink: Sendable {
 
     /// Has the leader answer a request, whoever that is by the time it is found.
     ///
-    /// Every request that is sent on may be repeated: writes are idempotent.
+    /// Every request that is sent on may be repeated: it has a key, or is the same a second time.
     ///
-    /// - Throws: ``APIError/Code/noQuorum`` when there is no leader for too long.
+    /// - Throws: ``APIError/Code/noQuorum`` when there is no leader for too long and nothing was done;
+    ///   ``APIError/Code/unknown`` when a change may have been made all the same.
     func forward(
         _ method: String,
         _ target: String,
@@ -113,6 +123,68 @@ final class LeaderLink: Sendable {
         patience: Duration = LeaderLink.patience,
         unless isLeading: () -> Bool = { false }
     ) throws(APIError) -> HTTPResponse? {
+        var isInDoubt = false
+        do throws(APIError) {
+            return try forward(
+                method,
+                target,
+                body,
+                headers: headers,
+                patience: patience,
+                isInDoubt: &isInDoubt,
+                unless: isLeading
+            )
+        } catch {
+            guard isInDoubt, method != "GET" else { throw error }
+            throw APIError(.unknown, "whether it was done is not known: \(error.message)", remedy: error.remedy)
+        }
+    }
+
+    /// The header of a leader's ticket.
+    static let ticketHeader = "Fanmesh-Ticket"
+
+    /// Asks the leader for what a change is sent along with.
+    ///
+    /// - Returns: its refusal; nil when it gave a ticket.
+    private func ticket(
+        _ leader: SocketAddress,
+        until deadline: ContinuousClock.Instant,
+        into headers: inout HTTPHeaders
+    ) throws(HTTPError) -> HTTPResponse? {
+        // Nothing is changed by asking, whatever becomes of it.
+        var isInDoubt = false
+        let response = try send(
+            to: leader,
+            "GET",
+            "/1.0/internal/ticket",
+            nil,
+            headers: ["Fanmesh-Forwarded": "1"],
+            timeout: max(deadline - .now, .milliseconds(100)),
+            isInDoubt: &isInDoubt
+        )
+        // A leader of an older version gives none.
+        guard response.status < 300 || response.status == 404 else { return response }
+        headers[Self.ticketHeader] = try? response.document().text("ticket")
+        return nil
+    }
+
+    /// The same, and says whether an attempt that was not answered may have had an effect.
+    ///
+    /// What has a key is sent with a ticket of the leader; see ``ChangeRequest``.
+    ///
+    /// - Parameter answerTime: how long the leader may take, at least.
+    func forward(
+        _ method: String,
+        _ target: String,
+        _ body: [UInt8]?,
+        headers: HTTPHeaders = ["Fanmesh-Forwarded": "1"],
+        patience: Duration = LeaderLink.patience,
+        answerTime: Duration = .milliseconds(100),
+        isInDoubt: inout Bool,
+        unless isLeading: () -> Bool = { false }
+    ) throws(APIError) -> HTTPResponse? {
+        var headers = headers
+        let needsTicket = headers["Idempotency-Key"] != nil
         let deadline = ContinuousClock.now + patience
         var last = "no leader is known"
         var pause = Duration.milliseconds(10)
@@ -120,16 +192,27 @@ final class LeaderLink: Sendable {
             if isLeading() { return nil }
             if let leader, leader != own {
                 do throws(HTTPError) {
-                    let response = try send(
-                        to: leader,
-                        method,
-                        target,
-                        body,
-                        headers: headers,
-                        timeout: max(deadline - .now, .milliseconds(100))
-                    )
-                    guard response.status == 503 else { return response }
-                    last = APIError(from: response, of: leader.description).message
+                    var response = needsTicket ? try ticket(leader, until: deadline, into: &headers) : nil
+                    if response == nil {
+                        response = try send(
+                            to: leader,
+                            method,
+                            target,
+                            body,
+                            headers: headers,
+                            timeout: max(deadline - .now, answerTime),
+                            isInDoubt: &isInDoubt
+                        )
+                    }
+                    guard let response else { continue }
+                    if response.status < 400 { return response }
+                    let refusal = APIError(from: response, of: leader.description)
+                    if refusal.code == .unknown {
+                        isInDoubt = true
+                    } else if response.status != 503, !isInDoubt || refusal.isSettled || !needsTicket {
+                        return response
+                    }
+                    last = refusal.message
                 } catch {
                     last = "\(error)"
                     lose(leader)
@@ -159,23 +242,23 @@ final class LeaderLink: Sendable {
         _ target: String,
         _ body: [UInt8]?,
         headers: HTTPHeaders,
-        timeout: Duration
+        timeout: Duration,
+        isInDoubt: inout Bool
     ) throws(HTTPError) -> HTTPResponse {
         let kept = state.withLock { $0.idle[address]?.popLast() }
         if let kept {
             do throws(HTTPError) {
-                let response = try request(on: kept, to: address, method, target, body, headers, timeout)
+                let response = try request(on: kept, to: address, method, target, body, headers, timeout, &isInDoubt)
                 put(back: kept, address)
                 return response
             } catch {
                 // It was closed while it lay idle, or its server is gone: only a new connection tells.
-                kept.close()
                 state.withLock { $0.idle[address] = nil }
                 if case .timeout = error.reason { throw error }
             }
         }
         let connection = try dial(address, timeout: timeout)
-        let response = try request(on: connection, to: address, method, target, body, headers, timeout)
+        let response = try request(on: connection, to: address, method, target, body, headers, timeout, &isInDoubt)
         put(back: connection, address)
         return response
     }
@@ -188,14 +271,22 @@ final class LeaderLink: Sendable {
         _ target: String,
         _ body: [UInt8]?,
         _ headers: HTTPHeaders,
-        _ timeout: Duration
+        _ timeout: Duration,
+        _ isInDoubt: inout Bool
     ) throws(HTTPError) -> HTTPResponse {
         let id = ObjectIdentifier(connection)
         // Only what is meant for the leader, whoever that is.
         let isForwarded = headers["Fanmesh-Forwarded"] != nil
         if isForwarded { state.withLock { $0.busy[id] = (address, connection) } }
         defer { state.withLock { $0.busy[id] = nil } }
-        return try connection.request(method, target, headers: headers, body: body, timeout: timeout)
+        do throws(HTTPError) {
+            return try connection.request(method, target, headers: headers, body: body, timeout: timeout)
+        } catch {
+            // What was sent may still arrive; what was not shall not, when the way is open again.
+            isInDoubt = true
+            connection.reset()
+            throw error
+        }
     }
 
     private func put(back connection: HTTPConnection, _ address: SocketAddress) {

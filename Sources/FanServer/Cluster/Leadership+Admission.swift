@@ -95,21 +95,43 @@ extension Leadership {
     // MARK: tokens
 
     /// Makes a token for a name; an earlier one for that name is void from now on.
-    func addToken(name: String, expiry: Duration?, fingerprint: String) throws(APIError) -> (JoinToken, Int64) {
-        try refuseWhenBlocked()
-        try refuseTaken(name: name)
-        let state = state
+    ///
+    /// - Parameters:
+    ///   - name: for whom it is.
+    ///   - expiry: for how long, nil for what the settings say.
+    ///   - cluster: the certificate that the joiner will find, whose key nobody else has.
+    ///   - key: the request's own key. The secret follows from both, so that it can be shown again to who repeats the
+    ///     request, and the database still has nothing but its hash.
+    ///   - request: what is asked for.
+    func addToken(
+        name: String,
+        expiry: Duration?,
+        cluster: Identity,
+        key: String,
+        _ request: ChangeRequest
+    ) throws(APIError) -> (JoinToken, Int64) {
+        do throws(ClusterInputError) { try DNSLabel.check(name) } catch { throw APIError(.badRequest, "\(error)") }
         let expiry = expiry ?? state.config.tokenExpiry
         guard expiry >= .seconds(1), expiry <= .seconds(365 * 86_400) else {
             throw APIError(.badRequest, "a token's expiry is 1 s to 365 days", remedy: "use --expiry 3h")
         }
-        let secret = hexadecimal(randomBytes(32))
+        let seed = [cluster.keyPEM, key].map { sha256Hex(Array($0.utf8)) }.joined(separator: " ")
+        let secret = sha256Hex(Array("token \(seed) \(name)".utf8))
         let hash = sha256Hex(Array(secret.utf8))
         let now = wallClockMilliseconds() / 1000
-        let expiresAt = now + expiry.wholeSeconds
         let creator = self.name
-        try write { transaction in
+        let made = try once(request, isShared: false) { transaction in
+            try Self.refuseTaken(name, &transaction)
+            let expiresAt = now + expiry.wholeSeconds
             try transaction.addToken(name: name, hash: hash, createdBy: creator, now: now, expiresAt: expiresAt)
+            return ["hash": .string(hash), "expires": .string("\(expiresAt)")]
+        }
+        guard made["hash"] == .string(hash), case .string(let end) = made["expires"], let expiresAt = Int64(end) else {
+            throw APIError(
+                .conflict,
+                "the token for '\(name)' was made before the cluster certificate was replaced, and is void",
+                remedy: "make another one: fanmesh cluster add \(name)"
+            )
         }
         // Members that are gone would only cost the joiner time; this leader comes first.
         let online = statuses().filter { $0.state != .offline }
@@ -117,7 +139,7 @@ extension Leadership {
             online.filter(\.isLeader).map(\.member.address) + online.filter { !$0.isLeader }.map(\.member.address)
         let token = JoinToken(
             serverName: name,
-            fingerprint: fingerprint,
+            fingerprint: cluster.fingerprint,
             addresses: Array(addresses.prefix(16)),
             secret: secret,
             expiresAt: Timestamp(secondsSince1970: expiresAt)
@@ -126,9 +148,8 @@ extension Leadership {
     }
 
     /// Refuses a name that a member has.
-    private func refuseTaken(name: String) throws(APIError) {
-        do throws(ClusterInputError) { try DNSLabel.check(name) } catch { throw APIError(.badRequest, "\(error)") }
-        if let member = state.members.first(where: { $0.name == name }) {
+    private static func refuseTaken(_ name: String, _ transaction: inout Transaction) throws {
+        if let member = try transaction.member(name) {
             throw APIError(
                 .conflict,
                 "'\(name)' is a member already, at \(member.address)",
@@ -207,6 +228,8 @@ extension Leadership {
                 throw APIError(.conflict, "the cluster has \(Self.memberLimit) members, which is the limit")
             }
             try change { transaction in
+                // The same request may be on its way twice.
+                if try transaction.member(candidate.name)?.fingerprint == candidate.fingerprint { return }
                 try self.requireToken(candidate, &transaction)
                 let now = wallClockMilliseconds() / 1000
                 let hash = sha256Hex(Array(candidate.secret.utf8))
@@ -249,6 +272,9 @@ extension Leadership {
     func read<Result: Sendable>(
         _ body: @escaping @Sendable (inout Transaction) throws -> Result
     ) throws(APIError) -> Result {
-        try write(body)
+        do throws(APIError) { return try write(body) } catch {
+            // What may have been read has changed nothing.
+            throw error.code == .unknown ? .noQuorum(error.message) : error
+        }
     }
 }

@@ -6,17 +6,17 @@ extension Leadership {
     private var ownID: UInt64? { state.members.first { $0.name == name }?.id }
 
     /// Changes what the members agree on: the keys that are named, and no others.
-    func edit(_ changes: Document, _ request: ChangeRequest = .unconditional) throws(APIError) -> ClusterConfig {
+    func edit(_ changes: Document, _ request: ChangeRequest) throws(APIError) -> Document {
         // What is wrong whatever the settings are is said before anything is asked of the database.
         var rehearsed = state.config
         do throws(DocumentError) { try rehearsed.apply(changes) } catch { throw APIError(error) }
-        return try change { transaction in
+        return try once(request) { transaction in
             var config = try transaction.clusterConfig()
             try request.requireUnchanged(EntityTag(config), of: "the cluster's settings")
             try config.apply(changes)
             try config.validate()
             try transaction.saveConfig(config)
-            return config
+            return ["schema": "fanmesh.config/v1", "config": config.document]
         }
     }
 
@@ -24,8 +24,8 @@ extension Leadership {
     func edit(
         _ name: String,
         _ changes: Document,
-        _ request: ChangeRequest = .unconditional
-    ) throws(APIError) -> Member {
+        _ request: ChangeRequest
+    ) throws(APIError) -> Document {
         let domain: String?
         let role: String?
         do throws(DocumentError) {
@@ -35,17 +35,23 @@ extension Leadership {
                 throw DocumentError(path: "role", problem: "is '\(role)', not voter, standby, spare or auto")
             }
         } catch { throw APIError(error) }
-        return try change { transaction in
+        return try once(request) { transaction in
             try request.requireUnchanged(EntityTag(transaction.presentMember(name)), of: "'\(name)'")
             if let domain { try transaction.setFailureDomain(domain, of: name) }
             if let role { try transaction.setPinnedRole(DatabaseRole(rawValue: role), of: name) }
-            return try transaction.presentMember(name)
+            let member = try transaction.presentMember(name)
+            return ["schema": "fanmesh.member-record/v1", "member": member.document]
         }
     }
 
     /// Takes a member out of the cluster; its certificate is refused from now on.
-    func remove(_ name: String) throws(APIError) -> Member {
-        let member = try member(name)
+    ///
+    /// - Parameters:
+    ///   - name: the member.
+    ///   - request: what is asked for.
+    ///   - answer: what is answered, also to who asks a second time.
+    /// - Returns: the answer.
+    func remove(_ name: String, _ request: ChangeRequest, answer: Document) throws(APIError) -> Document {
         guard name != self.name else {
             throw APIError(
                 .conflict,
@@ -54,10 +60,10 @@ extension Leadership {
             )
         }
         let now = wallClockMilliseconds() / 1000
-        try change(evenIfBlocked: true) { transaction in
-            _ = try transaction.remove(name, now: now)
+        return try once(request, evenIfBlocked: true) { transaction in
+            guard try transaction.remove(name, now: now) else { throw APIError.noMember(name) }
+            return answer
         }
-        return member
     }
 
     // MARK: the database's nodes

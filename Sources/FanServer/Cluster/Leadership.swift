@@ -32,6 +32,8 @@ final class Leadership: Sendable {
 
     let database: Database
     let epoch: String
+    /// When it began, by this node's clock.
+    let began = ContinuousClock.now
     let model: Mutex<Model>
     let heartbeats = WaitList()
     /// Held while roles change, so that a handover and the usual roles do not undo each other.
@@ -148,18 +150,23 @@ final class Leadership: Sendable {
             let former = transaction.changes
             let result = try body(&transaction)
             guard transaction.changes > former else { return (result, nil) }
-            try transaction.bumpGeneration()
-            let config = try transaction.clusterConfig()
-            let members = try transaction.members()
-            let generation = try transaction.generation()
-            return (result, ClusterState(generation: generation, config: config, members: members))
+            return (result, try self.nextState(&transaction))
         }
         if let state { take(state) }
         return result
     }
 
+    /// What all members know after a change, to which it gives a number.
+    func nextState(_ transaction: inout Transaction) throws -> ClusterState {
+        try transaction.bumpGeneration()
+        let config = try transaction.clusterConfig()
+        let members = try transaction.members()
+        let generation = try transaction.generation()
+        return ClusterState(generation: generation, config: config, members: members)
+    }
+
     /// Takes what a committed change left behind, unless a later one was faster.
-    private func take(_ state: ClusterState) {
+    func take(_ state: ClusterState) {
         let isNewer = model.withLock { model in
             // Two changes may have been written in one order and arrive here in the other.
             guard state.generation > model.state.generation else { return false }

@@ -14,7 +14,8 @@ enum ClusterAddVerb {
         summary: "make a token with which a node joins",
         discussion: [
             "Prints the command to run on the new node; with --quiet the token alone. A token is good for one node of "
-                + "that name, once, at any member. A new token for a name voids the one before it.",
+                + "that name, once, at any member. A new token for a name voids the one before it, so that it is safe to "
+                + "repeat the command when its outcome is not known.",
             "Whoever has the token can join: hand it over as you would a password.",
         ],
         options: [expiry],

@@ -1,4 +1,5 @@
 internal import FanCore
+internal import FanStore
 internal import FanSystem
 internal import Glibc
 
@@ -17,7 +18,8 @@ enum ClusterEditVerb {
             "Keys: \(Setting.all.map { "\($0.key) (\($0.help))" }.joined(separator: "; ")).",
             "The overlay, the underlay, VNI and port are fixed by 'fanmesh init': to change them is to make another "
                 + "cluster. Without a KEY=VALUE, $VISUAL or $EDITOR opens the settings as YAML; off a terminal they "
-                + "are read as YAML from standard input. No secret is ever among them.",
+                + "are read as YAML from standard input. No secret is ever among them. When somebody else changed the "
+                + "settings while they were open, nothing is changed, and it is said which ones differ.",
         ],
         arguments: [settings],
         examples: [
@@ -48,12 +50,14 @@ enum ClusterEditVerb {
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
         let words = invocation.arguments(settings)
         var changes: [Document.Field]
+        // Who decides by the settings that were shown changes those and no later ones.
+        var tag: String?
         if words.isEmpty {
-            let current = try invocation.server.call("GET", "/1.0/cluster") { document throws(DocumentError) in
-                guard let config = try document.optionalObject("config") else {
-                    throw DocumentError(path: "config", problem: "is missing")
-                }
-                return config
+            let shown = try invocation.server.exchange("GET", "/1.0/cluster")
+            tag = shown.tag
+            let current = shown.document["config"]
+            guard case .object = current else {
+                throw CommandFailure(.malformed(request: "GET /1.0/cluster", problem: "'config' is missing"))
             }
             let isTerminal = invocation.environment.input.isTerminal
             let wanted = isTerminal ? try edited(current, invocation) : try fromInput(invocation)
@@ -65,7 +69,7 @@ enum ClusterEditVerb {
             invocation.show(.changes(["nothing to change"]))
             return .success
         }
-        try invocation.server.call("PATCH", "/1.0/cluster", .object(changes))
+        try invocation.server.exchange("PATCH", "/1.0/cluster", .object(changes), ifMatch: tag)
         invocation.show(.changes(changes.map { "\($0.key) is now \($0.value == .null ? "auto" : $0.value.plainText)" }))
         return .success
     }

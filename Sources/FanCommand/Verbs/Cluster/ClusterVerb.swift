@@ -35,6 +35,6 @@ enum ClusterVerb {
         ExitNote(.problem, "refused or failed; nothing was changed"),
         ExitNote(.usage, "wrong usage or bad input"),
         ExitNote(.agentNotRunning, "the server of this node is not running: systemctl start fanmesh-server"),
-        ExitNote(.undetermined, "no answer; look with 'fanmesh cluster list' before trying again"),
+        ExitNote(.undetermined, "whether it was done is not known; the message says how to find out"),
     ]
 }
