@@ -85,13 +85,17 @@ import Testing
         let silent = SocketAddress(IPv4Address(127, 9, 0, 200), port: TestServers.port)
         let asked = Monitor<[String]>([])
         let givesTickets = Monitor(false)
+        let unanswered = Monitor<[HTTPResponder]>([])
         let listener = try listenTCP(silent)
         let server = try HTTPServer(.tls(listener.number, identity: { identity }), log: { _ in }) {
             request,
             responder in
             asked.withLock { $0.append("\(request.method) \(request.path)") }
             // The change itself is taken, and never answered.
-            guard request.path.hasSuffix("/ticket"), givesTickets.withLock({ $0 }) else { return }
+            guard request.path.hasSuffix("/ticket"), givesTickets.withLock({ $0 }) else {
+                unanswered.withLock { $0.append(responder) }
+                return
+            }
             responder.respond(HTTPResponse(status: 200, document: ["schema": "fanmesh.ticket/v1", "ticket": "1-a 5"]))
         }
         defer { server.stop() }
