@@ -24,6 +24,7 @@ extension Transaction {
     /// What became of a request, nil when it was not made, or so long ago that it is forgotten.
     ///
     /// - Parameter key: the request's own key.
+    /// - Returns: what became of it.
     /// - Throws: ``DatabaseError``.
     public mutating func request(_ key: String) throws(DatabaseError) -> StoredRequest? {
         guard let row = try query(.request, .text(key)).first else { return nil }

@@ -47,11 +47,10 @@ struct EntityTag: Equatable {
 
     static func == (a: EntityTag, b: EntityTag) -> Bool { a.text == b.text }
 
-    /// Which fields changed since a tag was given out; nil when none did.
-    ///
-    /// Empty when it cannot be told which, as with a tag of something else.
+    /// Which fields changed since a tag was given out.
     ///
     /// - Parameter condition: the value of `If-Match`: tags with commas between them, or `*` for any.
+    /// - Returns: nil when none did; empty when it cannot be told which, as with a tag of something else.
     func changes(since condition: String) -> [String]? {
         let tags = condition.split(separator: ",").map { $0.filter { $0 != " " } }
         guard !tags.contains("*"), !tags.contains(text) else { return nil }

@@ -170,9 +170,8 @@ final class LeaderLink: Sendable {
 
     /// The same, and says whether an attempt that was not answered may have had an effect.
     ///
-    /// What has a key is sent with a ticket of the leader; see ``ChangeRequest``.
-    ///
-    /// - Parameter answerTime: how long the leader may take, at least.
+    /// What has a key is sent with a ticket of the leader; see ``ChangeRequest``. The leader gets `answerTime` at least
+    /// to answer.
     func forward(
         _ method: String,
         _ target: String,

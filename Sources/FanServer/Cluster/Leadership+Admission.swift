@@ -103,6 +103,8 @@ extension Leadership {
     ///   - key: the request's own key. The secret follows from both, so that it can be shown again to who repeats the
     ///     request, and the database still has nothing but its hash.
     ///   - request: what is asked for.
+    /// - Returns: the token, and until when it is valid in seconds since 1970.
+    /// - Throws: ``APIError``.
     func addToken(
         name: String,
         expiry: Duration?,

@@ -51,6 +51,7 @@ extension Leadership {
     ///   - request: what is asked for.
     ///   - answer: what is answered, also to who asks a second time.
     /// - Returns: the answer.
+    /// - Throws: ``APIError``.
     func remove(_ name: String, _ request: ChangeRequest, answer: Document) throws(APIError) -> Document {
         guard name != self.name else {
             throw APIError(

@@ -54,6 +54,7 @@ extension Leadership {
     ///   - name: whose it is.
     ///   - number: which of its reports it is; nil to take it for the latest.
     /// - Returns: whether it was written; one that a later one has overtaken is not.
+    /// - Throws: ``APIError``.
     func take(_ report: NodeReport, of name: String, number: ReportNumber? = nil) throws(APIError) -> Bool {
         _ = try member(name)
         let json = report.document.compactJSONText
