@@ -84,12 +84,9 @@ public enum ServerProgram {
         for number in [SIGTERM, SIGINT, SIGHUP] { unsafe sigaddset(&signals, number) }
         unsafe pthread_sigmask(SIG_BLOCK, &signals, nil)
 
-        try File.makeDirectory(arguments.runtime, mode: 0o755)
+        try File.makeGuardedDirectory(arguments.runtime, mode: 0o755)
         let socket = try listenUnix(path: options.socket, mode: 0o660, group: arguments.group)
-        if let user = arguments.user {
-            try Privileges.prepare(directory: arguments.state, own: options.serverDirectory, for: user)
-            try Privileges.drop(to: user)
-        }
+        try Privileges.settle(in: arguments.state, own: options.serverDirectory, as: arguments.user)
         let server = try Server(options)
         try server.start(localSocket: socket)
         while true {
@@ -102,7 +99,6 @@ public enum ServerProgram {
 
     private static func recover(_ arguments: Arguments) throws {
         let options = Server.Options(stateDirectory: arguments.state, runtimeDirectory: arguments.runtime)
-        // What root wrote the server could not read.
         try Privileges.becomeOwner(of: options.serverDirectory)
         for line in try Recovery.run(ServerDirectory(path: options.serverDirectory)) { print(line) }
     }

@@ -43,7 +43,7 @@ public struct StateDirectory: Sendable {
     ///
     /// - Throws: ``FileError``.
     public func save(identity: String) throws(FileError) {
-        try File.makeDirectory(path)
+        try File.makeGuardedDirectory(path)
         try File.replace(identityPath, with: identity + "\n")
     }
 
@@ -120,7 +120,7 @@ public struct StateDirectory: Sendable {
     ///
     /// - Throws: ``FileError``.
     public func lock() throws(FileError) -> Descriptor {
-        try File.makeDirectory(path)
+        try File.makeGuardedDirectory(path)
         let descriptor = try Descriptor(opening: "\(path)/lock", flags: O_RDWR | O_CREAT, mode: 0o600)
         while flock(descriptor.number, LOCK_EX) != 0 {
             guard errno == EINTR else { throw FileError(operation: "lock", path: "\(path)/lock", code: errno) }

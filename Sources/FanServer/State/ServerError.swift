@@ -8,6 +8,8 @@ public enum ServerError: Error, Equatable, Sendable, CustomStringConvertible {
     case damaged(file: String, String)
     /// The user to run as is not known.
     case unknownUser(String)
+    /// A file among the server's own is not what the server would have made there.
+    case strangeFile(path: String, problem: String, mending: String)
     /// The privileges could not be given up.
     case privileges(operation: String, code: Int32)
     /// There is nothing to recover.
@@ -23,6 +25,7 @@ public enum ServerError: Error, Equatable, Sendable, CustomStringConvertible {
             "'\(file)' cannot be read: \(cause); restore it from a backup, or run 'fanmesh leave --force' here, "
                 + "'fanmesh cluster remove NAME --force' on another member, and join again"
         case .unknownUser(let name): "there is no user '\(name)'; create it (useradd --system \(name))"
+        case .strangeFile(let path, let problem, let mending): "cannot use '\(path)': \(problem); \(mending)"
         case .privileges(let operation, let code): "\(operation): errno \(code)"
         case .nothingToRecover(let directory): "there is no cluster database in '\(directory)'"
         }

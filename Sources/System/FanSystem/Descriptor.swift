@@ -121,6 +121,10 @@ public enum File {
             return []
         }
         defer { unsafe closedir(directory) }
+        return unsafe names(from: directory)
+    }
+
+    static func names(from directory: OpaquePointer) -> [String] {
         var names: [String] = []
         while let entry = unsafe readdir(directory) {
             let name = unsafe withUnsafeBytes(of: entry.pointee.d_name) { bytes in

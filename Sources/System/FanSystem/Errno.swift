@@ -18,14 +18,19 @@ public struct FileError: Error, Equatable, Sendable, CustomStringConvertible {
     public let path: String
     /// The errno, positive.
     public let code: Int32
+    /// What is wrong with the file and what to do about it, where more than the errno is known; else empty.
+    public let explanation: String
 
     /// Describes one failure.
-    public init(operation: String, path: String, code: Int32) {
+    public init(operation: String, path: String, code: Int32, explanation: String = "") {
         self.operation = operation
         self.path = path
         self.code = code
+        self.explanation = explanation
     }
 
     /// The form `write '/proc/sys/…': permission denied (EACCES)`.
-    public var description: String { "\(operation) '\(path)': \(errnoText(code))" }
+    public var description: String {
+        "\(operation) '\(path)': \(explanation.isEmpty ? errnoText(code) : explanation)"
+    }
 }

@@ -7,6 +7,7 @@
 
 #include "CLinuxAgent.h"
 #include "CLinuxDatabase.h"
+#include "CLinuxPaths.h"
 #include "CLinuxSockets.h"
 #include "CLinuxSpace.h"
 #include "CLinuxStreams.h"
