@@ -40,7 +40,7 @@ let package = Package(
         ),
         .target(
             name: "FanAgent",
-            dependencies: ["FanStore", "FanProbe", "FanLink", "FanCore", "FanSystem", "CLinux"],
+            dependencies: ["FanStore", "FanProbe", "FanLink", "FanCore", "FanSystem", "CLinux", "CConfine"],
             swiftSettings: settings
         ),
         .target(
@@ -83,6 +83,7 @@ let package = Package(
             swiftSettings: settings
         ),
         .target(name: "CLinux", path: "Sources/System/CLinux"),
+        .target(name: "CConfine", path: "Sources/System/CConfine"),
         .target(name: "CBench", path: "Sources/System/CBench"),
         .systemLibrary(
             name: "CNetlinkRoute",
@@ -148,7 +149,7 @@ let package = Package(
             name: "ClusterTests",
             dependencies: [
                 "FanCore", "OpenAPIValidator", "FanHTTP", "FanTLS", "FanStore", "FanLab", "FanLink", "FanSystem",
-                "CLinux",
+                "CLinux", "CConfine",
             ],
             swiftSettings: settings
         ),

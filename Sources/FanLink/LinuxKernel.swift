@@ -17,6 +17,9 @@ public final class LinuxKernel: OverlayKernel {
         socket = try RouteSocket()
     }
 
+    /// The number of a device, not positive when there is none.
+    func linkIndex(of name: String) -> Int32 { socket.linkIndex(of: name) }
+
     /// How many netlink requests were sent so far.
     public var requestCount: Int { socket.requestCount }
 
@@ -76,6 +79,7 @@ public final class LinuxKernel: OverlayKernel {
             )
         case .deleteVXLAN(let name, _), .deleteBridge(let name):
             try socket.linkDelete(name)
+            KeptObjects.tidy()
         case .disableIPv6(let link):
             let path = Self.ipv6Path(link)
             if try File.read(path) != nil { try File.write("1", to: path) }
@@ -130,9 +134,9 @@ extension LinuxKernel {
         }
     }
 
-    /// Reads the counters of a network's classifiers.
+    /// Reads the counters of a network's classifiers; nil also where this process may not open them.
     ///
-    /// Requires: CAP_SYS_ADMIN.
+    /// Requires: CAP_SYS_ADMIN, unless this process keeps them: see ``keepClassifiers(of:)``.
     public func counters(network: String) throws -> ForwardingCounters? {
         let index = socket.linkIndex(of: NetworkSpec.vxlanName(of: network))
         return index > 0 ? try ClassifierKernel.counters(on: Int(index)) : nil

@@ -60,6 +60,8 @@ public enum AgentError: Error, Equatable, Sendable, CustomStringConvertible {
     case alreadyRunning(directory: String, process: Int32?)
     /// The system has no room for its threads.
     case noThreads
+    /// Its privileges could not be given up.
+    case notConfined(code: Int32)
 
     /// What is wrong and what to do about it, in one line.
     public var description: String {
@@ -67,6 +69,7 @@ public enum AgentError: Error, Equatable, Sendable, CustomStringConvertible {
         case .alreadyRunning(let directory, let process):
             "another agent uses '\(directory)'" + (process.map { ": process \($0)" } ?? "")
                 + "; stop it, or use other directories with --state-dir and --runtime-dir"
+        case .notConfined(let code): "the agent's privileges cannot be given up: \(errnoText(code))"
         case .noThreads: "the system has no room for the agent's threads; raise the limit of tasks"
         }
     }

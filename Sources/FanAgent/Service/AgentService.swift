@@ -64,6 +64,8 @@ public struct AgentService {
 
     /// Runs an agent until SIGTERM or SIGINT; the overlay stays up then.
     ///
+    /// Gives up, for good, all capabilities but the three that it requires, and most system calls.
+    ///
     /// Requires: CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, and the network namespace that the overlay is for.
     ///
     /// - Parameters:
@@ -72,13 +74,15 @@ public struct AgentService {
     ///   - store: where it learns about its cluster.
     /// - Throws: ``AgentError``, ``StateError``, ``FileError`` when it cannot start.
     public static func run(_ settings: Settings, kernel: any OverlayKernel, store: any ClusterStore) throws {
-        try File.makeDirectory(settings.stateDirectory)
-        try File.makeDirectory(settings.runtimeDirectory, mode: 0o755)
+        try File.makeGuardedDirectory(settings.stateDirectory)
+        try File.makeGuardedDirectory(settings.runtimeDirectory, mode: 0o755)
         let lock = try AgentLock(
             stateDirectory: settings.stateDirectory,
             runtimeDirectory: settings.runtimeDirectory
         )
         let state = StateDirectory(path: settings.stateDirectory)
+        // Before the first other thread: each would keep what this one gives up.
+        let limits = try Confinement.apply(kernel: kernel, state: state)
         let agent = Agent(
             manager: OverlayManager(kernel: kernel, state: state),
             memory: ClusterMemory(stateDirectory: settings.stateDirectory),
@@ -91,6 +95,7 @@ public struct AgentService {
             )
         )
         let service = AgentService(settings, store: store)
+        for line in limits { service.log.write(line) }
         try service.startThreads(nodeID: agent.nodeID)
         try service.loop(agent)
         try File.remove(AgentStatus.path(in: settings.runtimeDirectory))

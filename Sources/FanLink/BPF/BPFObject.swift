@@ -33,8 +33,12 @@ struct BPFProgram: ~Copyable, Sendable {
 
     /// Opens a program by its number in the kernel.
     ///
-    /// Requires: CAP_SYS_ADMIN.
+    /// Requires: CAP_SYS_ADMIN for one that this process does not keep.
     init(id: UInt32) throws(BPFError) {
+        if let kept = try KeptObjects.open(isMap: false, id: id) {
+            self.descriptor = kept
+            return
+        }
         self.descriptor = try Descriptor(bpf_prog_get_fd_by_id(id), "open", "program \(id)")
     }
 
@@ -56,6 +60,11 @@ struct BPFProgram: ~Copyable, Sendable {
 
     /// What the kernel says about the program.
     func info() throws(BPFError) -> BPFProgramInfo { try Self.info(of: descriptor.number) }
+
+    /// The number in the kernel of the program that a descriptor stands for.
+    static func id(of number: Int32) throws(BPFError) -> UInt32 { try info(of: number).id }
+
+    consuming func intoDescriptor() -> Descriptor { descriptor }
 
     private static func info(of number: Int32) throws(BPFError) -> BPFProgramInfo {
         var info = bpf_prog_info()

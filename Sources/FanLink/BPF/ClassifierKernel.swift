@@ -7,7 +7,8 @@ internal import Glibc
 public enum ClassifierKernel {
     /// Lists the programs at a device's classifier hooks.
     ///
-    /// Requires: CAP_NET_ADMIN, and CAP_SYS_ADMIN to name programs that are attached by TCX. Idempotent: yes.
+    /// Requires: CAP_NET_ADMIN, and CAP_SYS_ADMIN to name programs that are attached by TCX; without it such a one that
+    /// is not kept counts as another's, named by its number. Idempotent: yes.
     ///
     /// - Parameter ifindex: the device.
     /// - Returns: ours and others'.
@@ -46,6 +47,7 @@ public enum ClassifierKernel {
         let before = try attached(on: ifindex)
         let newest = try available(on: ifindex)
         let chosen = mechanism ?? before.mechanism(.ingress) ?? newest
+        try KeptObjects.hold(classifiers, for: ifindex)
         let ingress = try Placement(ifindex, .ingress, chosen, replacing: before)
         let egress = try Placement(ifindex, .egress, chosen, replacing: before)
         try ingress.place(classifiers.ingress)
@@ -57,6 +59,7 @@ public enum ClassifierKernel {
         }
         try egress.removeOthers()
         try ingress.removeOthers()
+        try KeptObjects.keep(on: ifindex)
     }
 
     /// Detaches our classifiers from a device and leaves others' alone.
@@ -71,14 +74,15 @@ public enum ClassifierKernel {
         for program in found.ours(.egress) + found.ours(.ingress) {
             try detach(program, from: ifindex)
         }
+        try KeptObjects.keep(on: ifindex)
     }
 
     /// Reads the counts of our classifiers on a device.
     ///
-    /// Requires: CAP_SYS_ADMIN. Idempotent: yes.
+    /// Requires: CAP_SYS_ADMIN for what this process does not keep. Idempotent: yes.
     ///
     /// - Parameter ifindex: the device.
-    /// - Returns: the counts of both directions together, nil where none of ours is attached.
+    /// - Returns: the counts of both directions together, nil where none of ours is attached or can be opened.
     /// - Throws: ``BPFError``.
     public static func counters(on ifindex: Int) throws(BPFError) -> ForwardingCounters? {
         try attached(on: ifindex).openCounters()?.total()
@@ -100,17 +104,25 @@ public enum ClassifierKernel {
         do throws(BPFError) {
             return try BPFProgram(id: id).info().name
         } catch {
-            guard error.code == ENOENT else { throw error }
-            return nil
+            switch error.code {
+            case ENOENT: return nil
+            case EPERM: return "program \(id)"
+            default: throw error
+            }
         }
     }
 }
 
 extension AttachedClassifiers {
-    /// The counters of our programs, nil where there are none or of another shape.
+    /// The counters of our programs, nil where there are none, or of another shape, or out of this process's reach.
     func openCounters() throws(BPFError) -> CounterMap? {
         guard let program = ours(.egress).first ?? ours(.ingress).first else { return nil }
-        return try CounterMap.open(among: BPFProgram(id: program.id).info().mapIDs)
+        do throws(BPFError) {
+            return try CounterMap.open(among: BPFProgram(id: program.id).info().mapIDs)
+        } catch {
+            guard error.code == EPERM else { throw error }
+            return nil
+        }
     }
 }
 
@@ -119,7 +131,11 @@ private struct Placement: ~Copyable {
     private let ifindex: Int
     private let direction: ClassifierDirection
     private let mechanism: ClassifierMechanism
-    /// What stands there now; held open, because the kernel forgets a program that is replaced.
+    /// Whether something of ours stands there now.
+    private let isReplacing: Bool
+    /// What stands there now; nil where this process may not open it.
+    ///
+    /// It is held open, because the kernel forgets a program that is replaced, and could then not put it back.
     private let held: BPFProgram?
     private let old: Int32?
     private let place: ClsactPlace
@@ -137,8 +153,8 @@ private struct Placement: ~Copyable {
         self.ifindex = ifindex
         self.direction = direction
         self.mechanism = mechanism
-        if let replaced {
-            let program = try BPFProgram(id: replaced.id)
+        self.isReplacing = replaced != nil
+        if let replaced, let program = try Self.open(replaced) {
             self.old = program.descriptor.number
             self.held = consume program
         } else {
@@ -149,11 +165,21 @@ private struct Placement: ~Copyable {
         self.others = ours.filter { $0 != replaced }
     }
 
+    private static func open(_ program: AttachedClassifiers.Program) throws(BPFError) -> BPFProgram? {
+        do throws(BPFError) {
+            return try BPFProgram(id: program.id)
+        } catch {
+            // A filter is replaced by its place; at the other hook the kernel wants the program itself.
+            guard error.code == EPERM, program.mechanism == .clsact else { throw error }
+            return nil
+        }
+    }
+
     borrowing func place(_ program: borrowing BPFProgram) throws(BPFError) {
         let new = program.descriptor.number
         switch mechanism {
         case .tcx: try TCX.attach(new, to: ifindex, direction, replacing: old)
-        case .clsact: try Clsact.attach(new, to: ifindex, direction, at: place, replacing: old != nil)
+        case .clsact: try Clsact.attach(new, to: ifindex, direction, at: place, replacing: isReplacing)
         }
     }
 
@@ -164,7 +190,9 @@ private struct Placement: ~Copyable {
             guard let old else { return try TCX.detach(program, from: ifindex, direction) }
             try TCX.attach(old, to: ifindex, direction, replacing: program.descriptor.number)
         case .clsact:
-            guard let old else { return try Clsact.detach(from: ifindex, direction, at: place) }
+            guard isReplacing else { return try Clsact.detach(from: ifindex, direction, at: place) }
+            // The new one stays, which checks no less; the next look at the device sees that it is another's.
+            guard let old else { return }
             try Clsact.attach(old, to: ifindex, direction, at: place, replacing: true)
         }
     }

@@ -21,10 +21,10 @@ struct CounterMap: ~Copyable, Sendable {
 
     /// Opens the one among some maps that is ours and of today's shape; nil when there is none.
     ///
-    /// Requires: CAP_SYS_ADMIN.
+    /// Requires: CAP_SYS_ADMIN for what this process does not keep.
     static func open(among ids: [UInt32]) throws(BPFError) -> CounterMap? {
         for id in ids {
-            let descriptor = try Descriptor(bpf_map_get_fd_by_id(id), "open", "map \(id)")
+            let descriptor = try open(id: id)
             var info = bpf_map_info()
             var length = UInt32(MemoryLayout<bpf_map_info>.size)
             let result = unsafe bpf_obj_get_info_by_fd(descriptor.number, &info, &length)
@@ -37,6 +37,20 @@ struct CounterMap: ~Copyable, Sendable {
             if isOurs { return CounterMap(descriptor: descriptor) }
         }
         return nil
+    }
+
+    static func open(id: UInt32) throws(BPFError) -> Descriptor {
+        if let kept = try KeptObjects.open(isMap: true, id: id) { return kept }
+        return try Descriptor(bpf_map_get_fd_by_id(id), "open", "map \(id)")
+    }
+
+    /// The number in the kernel of the map that a descriptor stands for.
+    static func id(of number: Int32) throws(BPFError) -> UInt32 {
+        var info = bpf_map_info()
+        var length = UInt32(MemoryLayout<bpf_map_info>.size)
+        let result = unsafe bpf_obj_get_info_by_fd(number, &info, &length)
+        guard result == 0 else { throw .failed("describe", "map", result) }
+        return info.id
     }
 
     private init(descriptor: consuming Descriptor) {

@@ -10,11 +10,13 @@ public struct LoadedClassifiers: ~Copyable, Sendable {
 
     let ingress: BPFProgram
     let egress: BPFProgram
+    let counters: CounterMap
     let outerSource: OuterSource
 
     /// Loads the classifiers of a host.
     ///
-    /// Requires: CAP_BPF and CAP_NET_ADMIN; with a predecessor also CAP_SYS_ADMIN.
+    /// Requires: CAP_BPF and CAP_NET_ADMIN. A predecessor's counters are taken over where this process may open them:
+    /// with CAP_SYS_ADMIN, or when it keeps them.
     ///
     /// - Parameters:
     ///   - spec: what they are generated from.
@@ -28,6 +30,7 @@ public struct LoadedClassifiers: ~Copyable, Sendable {
                 spec,
                 ingress: Self.ingress(spec, counters),
                 egress: Self.egress(spec, known, counters),
+                counters,
                 known
             )
             return
@@ -40,9 +43,9 @@ public struct LoadedClassifiers: ~Copyable, Sendable {
         try counters.reset(.forwarded, .egress)
         try counters.reset(.unsupported, .egress)
         if isPinned {
-            self.init(spec, ingress: ingress, egress: pinned, .pinned)
+            self.init(spec, ingress: ingress, egress: pinned, counters, .pinned)
         } else {
-            try self.init(spec, ingress: ingress, egress: Self.egress(spec, .routed, counters), .routed)
+            try self.init(spec, ingress: ingress, egress: Self.egress(spec, .routed, counters), counters, .routed)
         }
     }
 
@@ -50,11 +53,13 @@ public struct LoadedClassifiers: ~Copyable, Sendable {
         _ spec: ClassifierSpec,
         ingress: consuming BPFProgram,
         egress: consuming BPFProgram,
+        _ counters: consuming CounterMap,
         _ outerSource: OuterSource
     ) {
         self.spec = spec
         self.ingress = ingress
         self.egress = egress
+        self.counters = counters
         self.outerSource = outerSource
     }
 
