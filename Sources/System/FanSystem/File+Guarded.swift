@@ -201,7 +201,7 @@ private struct GuardedWalk: ~Copyable {
         FileError(
             operation: "use",
             path: place,
-            code: EPERM,
+            code: EINVAL,
             explanation: "\(problem); mend it (\(mending)) or name another directory"
         )
     }
