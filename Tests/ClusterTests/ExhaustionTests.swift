@@ -7,15 +7,6 @@ import FanTLS
 import Foundation
 import Testing
 
-/// What the lines about refused connections stand for.
-enum ConnectionLog {
-    /// How many events a line tells of.
-    static func events(in line: String) -> Int {
-        guard let more = line.range(of: " more ") ?? line.range(of: " more,") else { return 1 }
-        return line[..<more.lowerBound].split(separator: " ").last.flatMap { Int($0) } ?? 1
-    }
-}
-
 /// Connections without end against a server that may open few.
 @Suite(.enabled(if: Formation.isRoot), .serialized) struct ExhaustionTests {
     /// 324 idle TLS connections and 3,000 plain ones from six addresses, with a limit of 1,024 descriptors: members go on
