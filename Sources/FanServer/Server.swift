@@ -60,6 +60,9 @@ public final class Server: Sendable {
     let isCheckingRemoval = Mutex(false)
     /// How many refused acts of administration of each member were not written down.
     let unrecorded = Mutex<[String: Int]>([:])
+    /// Refused connections that were not logged yet.
+    private let tally = Mutex(EventTally())
+    private let known = KnownMembers()
     /// Members are removed one at a time.
     let removal = Mutex(())
     let workers = WorkerPool(name: "worker", threads: 8)
@@ -132,6 +135,7 @@ public final class Server: Sendable {
             stopBell.wait(atMost: .milliseconds(200))
             let now = ContinuousClock.now
             watchers.expire(at: now)
+            for line in tally.withLock({ $0.due(at: now) }) { log.warning("connection-refused", line) }
             let current = state.withLock { ($0.node, $0.failure, $0.isBusy) }
             current.0?.leadership?.heartbeats.expire(at: now)
             current.0?.tunnels.expire(at: now)
@@ -220,10 +224,23 @@ public final class Server: Sendable {
         let listener = try HTTPServer(
             .tls(socket.number, identity: { [self] in presented.withLock { $0 } ?? first }),
             limits: HTTPLimits(),
-            log: { [log] event in log.warning("connection-refused", "\(event)") },
+            members: HTTPMembers(
+                hasAddress: { [self] in knownMembers().contains($0) },
+                hasFingerprint: { [self] in knownMembers().contains(fingerprint: $0) }
+            ),
+            log: { [self] event in
+                guard let line = tally.withLock({ $0.add(event, at: .now) }) else { return }
+                log.warning("connection-refused", line)
+            },
             handler: { [self] in handle($0, $1) }
         )
         state.withLock { $0.listener = listener }
+    }
+
+    /// The members as they are now, for the thread that accepts connections.
+    private func knownMembers() -> KnownMembers {
+        known.update(state.withLock { $0.node }?.state)
+        return known
     }
 
     /// Ends the membership and forgets it.

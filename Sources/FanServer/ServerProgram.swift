@@ -84,6 +84,8 @@ public enum ServerProgram {
         for number in [SIGTERM, SIGINT, SIGHUP] { unsafe sigaddset(&signals, number) }
         unsafe pthread_sigmask(SIG_BLOCK, &signals, nil)
 
+        // Neither this process nor what it links asks select(2) about a descriptor, so their number may grow.
+        fan_raise_descriptor_limit()
         try File.makeDirectory(arguments.runtime, mode: 0o755)
         let socket = try listenUnix(path: options.socket, mode: 0o660, group: arguments.group)
         if let user = arguments.user {

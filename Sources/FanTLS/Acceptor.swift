@@ -12,7 +12,7 @@ final class Acceptor: Sendable {
     /// What becomes of connections.
     protocol Target: AnyObject, Sendable {
         /// Takes a connection; the socket belongs to the target.
-        func adopt(_ descriptor: Int32, _ peer: HTTPPeer, closed: @escaping @Sendable () -> Void)
+        func adopt(_ descriptor: Int32, _ peer: HTTPPeer, _ admitted: Admitted, closed: @escaping @Sendable () -> Void)
         /// Ends what took too long; called a few times a second.
         func sweep()
     }
@@ -20,24 +20,20 @@ final class Acceptor: Sendable {
     private let listener: Int32
     private let identity: (@Sendable () -> Identity)?
     private let limits: HTTPLimits
+    private let members: HTTPMembers?
     private let log: @Sendable (HTTPServerEvent) -> Void
     private let epoll: Int32
     private let wake: Int32
-    private let census = Lock(Census())
+    private let rooms = Lock(ConnectionRooms())
     private let stopping = Atomic(false)
     private let isClosed = Atomic(false)
     private let stopped = Monitor(false)
-
-    /// The connections that there are.
-    private struct Census {
-        var total = 0
-        var byAddress: [UInt32: Int] = [:]
-    }
 
     init(
         listener: Int32,
         identity: (@Sendable () -> Identity)?,
         limits: HTTPLimits,
+        members: HTTPMembers?,
         log: @escaping @Sendable (HTTPServerEvent) -> Void
     ) throws(TLSError) {
         let copy = fcntl(listener, F_DUPFD_CLOEXEC, 3)
@@ -54,6 +50,7 @@ final class Acceptor: Sendable {
         self.listener = copy
         self.identity = identity
         self.limits = limits
+        self.members = members
         self.log = log
         self.epoll = epoll
         self.wake = wake
@@ -91,7 +88,7 @@ final class Acceptor: Sendable {
 
     private struct Handshake {
         let channel: TLSChannel
-        let address: UInt32
+        let admitted: Admitted
         let deadline: UInt64
         var hasBegun = false
         var mask = EPOLLIN.rawValue
@@ -112,7 +109,7 @@ final class Acceptor: Sendable {
 
     private func turn(_ work: inout Work, _ target: any Target) {
         // Without connections there is no time to keep.
-        let isIdle = census.withLock { $0.total == 0 }
+        let isIdle = rooms.withLock { $0.count == 0 }
         let wait = isIdle ? -1 : sweepMilliseconds
         let count = unsafe work.ready.withUnsafeMutableBufferPointer { buffer in
             unsafe fan_epoll_wait(epoll, buffer.baseAddress, UInt32(buffer.count), wait)
@@ -139,52 +136,84 @@ final class Acceptor: Sendable {
             var port: UInt16 = 0
             let socket = unsafe fan_accept_from(listener, &address, &port)
             guard socket >= 0 else {
-                // Out of descriptors or memory: the queue waits a little, since epoll would not.
-                if ![-EAGAIN, -ECONNABORTED].contains(socket) { usleep(20_000) }
+                if [-EAGAIN, -ECONNABORTED].contains(socket) { return }
+                // Out of descriptors or memory, although the rooms are smaller than the limit: a stranger makes way, or
+                // the queue waits a little, since epoll would not.
+                log(HTTPServerEvent(kind: .refused, source: "anyone", cause: errnoText(-socket)))
+                if let oldest = rooms.withLock({ $0.shed() }) {
+                    end(oldest, "the process can open no more descriptors", &work)
+                } else {
+                    usleep(20_000)
+                }
                 return
             }
-            guard admit(address) else {
+            let number = work.next
+            work.next += 1
+            let admitted = Admitted(address: address, number: number)
+            guard let identity else {
+                var user: UInt32 = 0
+                guard unsafe fan_peer_user(socket, &user) >= 0, admitLocally(admitted) else {
+                    close(socket)
+                    continue
+                }
+                target.adopt(socket, .local(uid: user), admitted) { [self] in leave(admitted) }
+                continue
+            }
+            let isExpected = members?.hasAddress(IPv4Address(rawValue: address)) ?? false
+            guard admit(admitted, as: isExpected ? .expected(address) : .stranger(address), &work) else {
                 close(socket)
                 continue
             }
-            guard let identity else {
-                let address = address
-                var user: UInt32 = 0
-                guard unsafe fan_peer_user(socket, &user) >= 0 else {
-                    close(socket)
-                    leave(address)
-                    continue
-                }
-                target.adopt(socket, .local(uid: user)) { [self] in leave(address) }
-                continue
-            }
-            begin(socket, address, identity(), &work, target)
+            begin(socket, admitted, identity(), &work, target)
         }
     }
 
-    /// Counts a connection in, unless there are too many.
-    private func admit(_ address: UInt32) -> Bool {
-        let cause: String? = census.withLock { census in
-            if census.total >= limits.connections { return "more than \(limits.connections) connections" }
-            let same = census.byAddress[address, default: 0]
-            if identity != nil, same >= limits.connectionsPerAddress {
-                return "more than \(limits.connectionsPerAddress) connections from one address"
-            }
-            census.total += 1
-            census.byAddress[address] = same + 1
-            return nil
-        }
-        guard let cause else { return true }
-        log(HTTPServerEvent(kind: .refused, source: source(address), cause: cause))
-        return false
+    private var plan: RoomPlan {
+        RoomPlan(descriptors: RoomPlan.descriptors, limits: limits, hasMembers: members != nil)
     }
 
-    private func leave(_ address: UInt32) {
-        census.withLock { census in
-            census.total -= 1
-            let same = census.byAddress[address, default: 1] - 1
-            census.byAddress[address] = same > 0 ? same : nil
+    /// Lets a connection in, or moves it to the room of another owner; whoever has to make way is ended.
+    private func admit(_ admitted: Admitted, as owner: Admitted.Owner, _ work: inout Work) -> Bool {
+        let plan = plan
+        switch rooms.withLock({ $0.admit(admitted, as: owner, plan) }) {
+        case .admitted: return true
+        case .instead(let other, let cause):
+            end(other, cause, &work)
+            return true
+        case .refused(let cause):
+            log(HTTPServerEvent(kind: .refused, source: source(admitted.address), cause: cause))
+            return false
         }
+    }
+
+    /// Local connections are of root and a group, who share one room and are refused when it is full.
+    private func admitLocally(_ admitted: Admitted) -> Bool {
+        // One descriptor each, of an eighth of all.
+        let limit = max(1, min(limits.connections, RoomPlan.descriptors / 8))
+        let isRoom = rooms.withLock { rooms in
+            guard rooms.count < limit else { return false }
+            let plan = RoomPlan(descriptors: .max, limits: limits, hasMembers: false)
+            _ = rooms.admit(admitted, as: .member("local"), plan)
+            return true
+        }
+        if !isRoom {
+            log(HTTPServerEvent(kind: .refused, source: "local", cause: "more than \(limit) connections"))
+        }
+        return isRoom
+    }
+
+    private func leave(_ admitted: Admitted) {
+        admitted.set(closer: nil)
+        rooms.withLock { $0.leave(admitted) }
+    }
+
+    /// Ends a connection for the sake of another one.
+    private func end(_ admitted: Admitted, _ cause: String, _ work: inout Work) {
+        if let handshake = work.handshakes.removeValue(forKey: admitted.number) {
+            _ = fan_epoll_control(epoll, EPOLL_CTL_DEL, handshake.channel.descriptor.number, 0, 0)
+        }
+        admitted.end()
+        log(HTTPServerEvent(kind: .displaced, source: source(admitted.address), cause: cause))
     }
 
     private func source(_ address: UInt32) -> String {
@@ -193,7 +222,7 @@ final class Acceptor: Sendable {
 
     private func begin(
         _ socket: Int32,
-        _ address: UInt32,
+        _ admitted: Admitted,
         _ identity: Identity,
         _ work: inout Work,
         _ target: any Target
@@ -202,15 +231,14 @@ final class Acceptor: Sendable {
         _ = fan_tune_tcp(socket)
         do throws(TLSError) {
             let channel = try TLSChannel(descriptor: descriptor, identity: identity, trusting: nil)
-            let key = work.next
-            work.next += 1
+            let key = admitted.number
             let deadline = fan_monotonic_nanoseconds() + limits.handshakeTimeout.nanoseconds
             let result = fan_epoll_control(epoll, EPOLL_CTL_ADD, socket, EPOLLIN.rawValue, key)
             guard result >= 0 else { throw TLSError(operation: "wait for a handshake", cause: errnoText(-result)) }
-            work.handshakes[key] = Handshake(channel: channel, address: address, deadline: deadline)
+            work.handshakes[key] = Handshake(channel: channel, admitted: admitted, deadline: deadline)
         } catch {
-            leave(address)
-            log(HTTPServerEvent(kind: .handshakeFailed, source: source(address), cause: error.cause))
+            leave(admitted)
+            log(HTTPServerEvent(kind: .handshakeFailed, source: source(admitted.address), cause: error.cause))
         }
     }
 
@@ -237,22 +265,35 @@ final class Acceptor: Sendable {
             guard let fingerprint = handshake.channel.peerFingerprint() else {
                 return fail(key, "not exactly one client certificate was shown", &work)
             }
-            var ends: [Int32] = [-1, -1]
-            let result = unsafe fan_socket_pair(&ends)
-            guard result >= 0 else { return fail(key, errnoText(-result), &work) }
             _ = fan_epoll_control(epoll, EPOLL_CTL_DEL, socket, 0, 0)
             work.handshakes[key] = nil
-            let address = handshake.address
-            pump(TLSEnd(handshake.channel), SocketEnd(adopting: ends[1])) { [self] in leave(address) }
-            target.adopt(ends[0], .remote(address: source(address), fingerprint: fingerprint)) {}
+            let admitted = handshake.admitted
+            let isMember = members?.hasFingerprint(fingerprint) ?? false
+            // A stranger at a member's address has no more right than any other one.
+            guard admit(admitted, as: isMember ? .member(fingerprint) : .stranger(admitted.address), &work) else {
+                return
+            }
+            var ends: [Int32] = [-1, -1]
+            let result = unsafe fan_socket_pair(&ends)
+            guard result >= 0 else {
+                leave(admitted)
+                let cause = errnoText(-result)
+                return log(HTTPServerEvent(kind: .refused, source: source(admitted.address), cause: cause))
+            }
+            let channel = handshake.channel
+            // The channel keeps its descriptor open as long as somebody may end it.
+            admitted.set(closer: { fan_end(channel.descriptor.number) })
+            pump(TLSEnd(channel), SocketEnd(adopting: ends[1])) { [self] in leave(admitted) }
+            let peer = HTTPPeer.remote(address: source(admitted.address), fingerprint: fingerprint)
+            target.adopt(ends[0], peer, admitted) {}
         }
     }
 
     private func fail(_ key: UInt64, _ cause: String, _ work: inout Work) {
         guard let handshake = work.handshakes.removeValue(forKey: key) else { return }
         _ = fan_epoll_control(epoll, EPOLL_CTL_DEL, handshake.channel.descriptor.number, 0, 0)
-        leave(handshake.address)
-        log(HTTPServerEvent(kind: .handshakeFailed, source: source(handshake.address), cause: cause))
+        leave(handshake.admitted)
+        log(HTTPServerEvent(kind: .handshakeFailed, source: source(handshake.admitted.address), cause: cause))
     }
 }
 

@@ -26,12 +26,14 @@ public final class HTTPServer: Sendable {
     /// - Parameters:
     ///   - listener: where.
     ///   - limits: what is allowed.
+    ///   - members: who has room of their own on TLS; nil when all are alike.
     ///   - log: called for refused connections and requests; it must not block.
     ///   - handler: called with each request; it must not block, and hands the request to a ``WorkerPool``.
     /// - Throws: ``TLSError``.
     public init(
         _ listener: Listener,
         limits: HTTPLimits = HTTPLimits(),
+        members: HTTPMembers? = nil,
         log: @escaping @Sendable (HTTPServerEvent) -> Void,
         handler: @escaping @Sendable (HTTPRequest, HTTPResponder) -> Void
     ) throws(TLSError) {
@@ -40,7 +42,7 @@ public final class HTTPServer: Sendable {
             case .unix(let number): (number, nil)
             case .tls(let number, let identity): (number, identity)
             }
-        acceptor = try Acceptor(listener: number, identity: identity, limits: limits, log: log)
+        acceptor = try Acceptor(listener: number, identity: identity, limits: limits, members: members, log: log)
         core = ServerCore(limits: limits, log: log, handler: handler)
         try core.start()
         do {
@@ -74,7 +76,7 @@ final class ServerCore: Acceptor.Target {
     private struct State {
         var daemon: Daemon?
         /// Sockets on their way to libmicrohttpd.
-        var announced: [Int32: (peer: HTTPPeer, closed: @Sendable () -> Void)] = [:]
+        var announced: [Int32: (peer: HTTPPeer, admitted: Admitted, closed: @Sendable () -> Void)] = [:]
         var open: [ObjectIdentifier: ServedConnection] = [:]
         var parked: [ObjectIdentifier: Exchange] = [:]
         var stopping = false
@@ -140,9 +142,14 @@ final class ServerCore: Acceptor.Target {
 
     // MARK: Connections
 
-    func adopt(_ descriptor: Int32, _ peer: HTTPPeer, closed: @escaping @Sendable () -> Void) {
+    func adopt(
+        _ descriptor: Int32,
+        _ peer: HTTPPeer,
+        _ admitted: Admitted,
+        closed: @escaping @Sendable () -> Void
+    ) {
         let daemon = state.withLock { state in
-            if !state.stopping { state.announced[descriptor] = (peer, closed) }
+            if !state.stopping { state.announced[descriptor] = (peer, admitted, closed) }
             return state.stopping ? nil : state.daemon
         }
         // Only the acceptor's thread comes here, and it ends before the server does.
@@ -172,8 +179,8 @@ final class ServerCore: Acceptor.Target {
 
     func opened(_ descriptor: Int32) -> ServedConnection? {
         state.withLock { state in
-            guard let (peer, closed) = state.announced.removeValue(forKey: descriptor) else { return nil }
-            let connection = ServedConnection(descriptor, peer, limits, closed: closed)
+            guard let (peer, admitted, closed) = state.announced.removeValue(forKey: descriptor) else { return nil }
+            let connection = ServedConnection(descriptor, peer, admitted, limits, closed: closed)
             state.open[ObjectIdentifier(connection)] = connection
             return connection
         }
@@ -226,18 +233,27 @@ final class ServedConnection: Sendable {
     let peer: HTTPPeer
     let closed: @Sendable () -> Void
     private let descriptor: Int32
+    private let admitted: Admitted
     private let limits: HTTPLimits
     private let state: Lock<(phase: Phase, since: UInt64)>
 
-    init(_ descriptor: Int32, _ peer: HTTPPeer, _ limits: HTTPLimits, closed: @escaping @Sendable () -> Void) {
+    init(
+        _ descriptor: Int32,
+        _ peer: HTTPPeer,
+        _ admitted: Admitted,
+        _ limits: HTTPLimits,
+        closed: @escaping @Sendable () -> Void
+    ) {
         self.descriptor = descriptor
         self.peer = peer
+        self.admitted = admitted
         self.limits = limits
         self.closed = closed
         state = Lock((.idle, fan_monotonic_nanoseconds()))
     }
 
     func enter(_ phase: Phase) {
+        admitted.isBusy = phase == .handling
         state.withLock { $0 = (phase, fan_monotonic_nanoseconds()) }
     }
 

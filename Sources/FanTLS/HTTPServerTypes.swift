@@ -1,12 +1,14 @@
+public import FanCore
+
 /// What a server allows.
 public struct HTTPLimits: Sendable {
     /// The largest body of a request.
     public var maximumBodyBytes = 1 << 20
     /// About the largest head of a request; what the server keeps for it counts too.
     public var maximumHeaderBytes = 16 << 10
-    /// Connections at a time.
+    /// Connections at a time; fewer where the process may not open so many descriptors.
     public var connections = 4096
-    /// Connections at a time from one address; local ones are not counted by address.
+    /// Connections at a time from one address, or of one member; local ones are not counted by address.
     public var connectionsPerAddress = 64
     /// How long a connection may wait for the head of the next request.
     public var idleTimeout = Duration.seconds(120)
@@ -19,14 +21,35 @@ public struct HTTPLimits: Sendable {
     public init() {}
 }
 
+/// Who has room of their own at a server, which no stranger can take.
+///
+/// Both are asked on the thread that accepts: they must be quick.
+public struct HTTPMembers: Sendable {
+    /// Whether a member may come from this address.
+    public var hasAddress: @Sendable (IPv4Address) -> Bool
+    /// Whether this is the fingerprint of a member's certificate.
+    public var hasFingerprint: @Sendable (String) -> Bool
+
+    /// Tells members from strangers.
+    public init(
+        hasAddress: @escaping @Sendable (IPv4Address) -> Bool,
+        hasFingerprint: @escaping @Sendable (String) -> Bool
+    ) {
+        self.hasAddress = hasAddress
+        self.hasFingerprint = hasFingerprint
+    }
+}
+
 /// Something about a connection that is worth a line in a log.
 public struct HTTPServerEvent: Hashable, Sendable, CustomStringConvertible {
     /// What kind of thing.
     public enum Kind: Hashable, Sendable {
         /// No TLS connection came about.
         case handshakeFailed
-        /// There are too many connections.
+        /// There are too many connections, and none of them can make way.
         case refused
+        /// It was ended to make room for another one.
+        case displaced
         /// A request was not complete, or its answer not taken, in time.
         case timedOut
         /// A request that breaks the rules or the limits was answered with an error.
@@ -52,6 +75,7 @@ public struct HTTPServerEvent: Hashable, Sendable, CustomStringConvertible {
         switch kind {
         case .handshakeFailed: "refused a connection from \(source): \(cause)"
         case .refused: "refused a connection from \(source): \(cause)"
+        case .displaced: "closed an idle connection from \(source): \(cause)"
         case .timedOut: "closed a connection from \(source): \(cause)"
         case .badRequest: "refused a request from \(source): \(cause)"
         }

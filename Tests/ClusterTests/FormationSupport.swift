@@ -147,7 +147,7 @@ struct FormationBench: Sendable {
         on number: Int,
         from source: String,
         _ what: String,
-        within limit: Duration = .seconds(5),
+        within limit: Duration = .seconds(8),
         _ action: () throws -> Void,
         sourceLocation: SourceLocation = #_sourceLocation
     ) throws {
