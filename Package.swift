@@ -134,7 +134,14 @@ let package = Package(
         ),
         .testTarget(
             name: "FanDatabaseTests",
-            dependencies: ["FanCore", "FanDatabase", "FanSystem", "CLinux"],
+            dependencies: ["FanCore", "FanDatabase", "FanSystem", "CLinux", "database-node"],
+            swiftSettings: settings
+        ),
+        // One database node in a process of its own, for tests that kill it.
+        .executableTarget(
+            name: "database-node",
+            dependencies: ["FanDatabase", "FanSystem", "CLinux"],
+            path: "Tests/System/DatabaseNode",
             swiftSettings: settings
         ),
         .testTarget(

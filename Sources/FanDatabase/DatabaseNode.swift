@@ -51,6 +51,7 @@ public final class DatabaseNode: Sendable {
     ///     its number, so that without this an empty directory is an error.
     ///   - latencyMilliseconds: the network's; a leader is missed after 15 times as long.
     ///   - failureDomain: a number for what may fail together.
+    ///   - log: how much of the log stays in memory and on the disk.
     ///   - connect: connects to another node's address and returns a socket that the library then owns, or -1. Called
     ///     on the library's threads, which also write to the disk: it must end within 5 s.
     /// - Throws: ``DatabaseError``.
@@ -61,6 +62,7 @@ public final class DatabaseNode: Sendable {
         mayBeEmpty: Bool = false,
         latencyMilliseconds: Int = 20,
         failureDomain: UInt64 = 0,
+        log: LogLength = LogLength(),
         connect: @escaping @Sendable (String) -> Int32
     ) throws(DatabaseError) {
         let files = NodeDirectory(directory)
@@ -90,6 +92,15 @@ public final class DatabaseNode: Sendable {
                 pointer,
                 unsafe cowsql_node_set_failure_domain(pointer, failureDomain),
                 "set the database's failure domain"
+            )
+            try unsafe Self.check(
+                pointer,
+                unsafe cowsql_node_set_snapshot_params(
+                    pointer,
+                    UInt32(clamping: log.changes),
+                    UInt32(clamping: log.trailing)
+                ),
+                "take a snapshot after \(log.changes) changes and keep \(log.trailing) before it"
             )
             // Left to itself the library sets damaged files aside and starts without them: acknowledged data would be
             // gone, and nobody would know.
