@@ -105,8 +105,8 @@ import Testing
                 own: SocketAddress(IPv4Address(127, 9, 0, 201)),
                 identity: identity,
                 trust: TrustBox([identity.fingerprint])
-            )
-            _ = link.follow(silent)
+            ) {}
+            link.search.note { $0.answered(silent, .leads(term: 1), at: $1) }
             var isInDoubt = false
             #expect(throws: APIError.self) {
                 _ = try link.forward(
