@@ -86,7 +86,7 @@ import Testing
     private static func forwarded(_ host: AgentHost) throws -> UInt64 {
         let status = try Document(json: Array(host.fanmesh("status", "--format", "json").output.utf8))
         guard case .array(let networks) = status["networks"], let network = networks.first else { return 0 }
-        return try network["counters"].integer("forwarded")
+        return try network["counters"].integer(.forwarded)
     }
 
     /// Reads what the kernel says of each thread.

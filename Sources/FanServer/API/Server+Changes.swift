@@ -72,6 +72,7 @@ extension Server {
                 if last.code == .unknown { isInDoubt = true }
                 guard last.code.isPassing || last.code == .unknown else {
                     guard isInDoubt, !last.isSettled else { throw last }
+                    sleepThread(for: .milliseconds(20))
                     continue
                 }
                 sleepThread(for: .milliseconds(20))
