@@ -96,7 +96,8 @@ extension Transaction {
         var highest: Int64 = 0
         for row in try query(.highestMember) {
             var row = RowReader(row, "members")
-            highest = NumericField.id.clamp(try row.integer())
+            // None is 0, which is no member's number.
+            highest = min(try row.integer(), NumericField.id.range.upperBound)
         }
         let next = max(try counter("last_id"), highest) + 1
         try execute(.saveCounter, .text("last_id"), .integer(next))

@@ -150,10 +150,10 @@ extension NumericField {
     public static let formerBeats = NumericField("former_beats", counts)
     /// How many heartbeats the leader has sent.
     public static let leaderBeats = NumericField("leader_beats", counts)
-    /// The term in which somebody says that it leads.
-    public static let leadsTerm = NumericField("leads_term", counts)
-    /// The term in which the leader leads.
+    /// The term in which the one who answers leads.
     public static let leaderTerm = NumericField("leader_term", counts)
+    /// The term in which the one who asks leads.
+    public static let leadsTerm = NumericField("leads_term", counts)
 
     // MARK: Numbers of things
 
@@ -161,6 +161,8 @@ extension NumericField {
     public static let members = NumericField("members", counts)
     /// How many tokens were revoked.
     public static let revokedTokens = NumericField("revoked_tokens", counts)
+    /// How many things are asked for.
+    public static let limit = NumericField("limit", 1...1000)
     /// A length in bytes.
     public static let bytes = NumericField("bytes", counts)
 
@@ -183,8 +185,8 @@ extension NumericField {
     public static let all: [NumericField] = [
         vni, port, mtu, offlineAfter, voters, standbys, tokenExpiry, expiry, id, schemaVersion, incarnation, joinedAt,
         lastSeen, reportedMTU, reportedVNI, reportedPort, forwarded, spoofed, outside, unsupported, roundTrip,
-        generation, clock, heartbeatWait, wait, beats, formerBeats, leaderBeats, leadsTerm, leaderTerm, members,
-        revokedTokens, bytes,
+        generation, clock, heartbeatWait, wait, beats, formerBeats, leaderBeats, leaderTerm,
+        leadsTerm, members, limit, revokedTokens, bytes,
         processID, startedAt, verifiedGeneration, knownPeers, probedPeers, reachablePeers,
     ]
 }
