@@ -1,3 +1,5 @@
+import Foundation
+
 /// What the lines about refused connections stand for.
 enum ConnectionLog {
     /// How many events a line tells of.
