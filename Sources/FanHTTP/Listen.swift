@@ -3,7 +3,7 @@ public import FanCore
 public import FanSystem
 internal import Glibc
 
-private let backlog: Int32 = 1024
+private let backlog: Int32 = 4096
 
 /// Listens on a local socket; a socket file that nobody listens on is replaced.
 ///
