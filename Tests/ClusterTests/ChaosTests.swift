@@ -9,7 +9,12 @@ import Testing
     static var requests: [ChaosSchedule.Request] {
         let environment = ProcessInfo.processInfo.environment
         func number(_ name: String) -> Int? { environment["FANMESH_CHAOS_\(name)"].flatMap { Int($0) } }
-        guard let seed = number("SEED") else { return [ChaosSchedule.Request(seed: 1, nodes: 3, seconds: 0)] }
+        guard let seed = number("SEED") else {
+            return [
+                ChaosSchedule.Request(seed: 1, nodes: 3, seconds: 20),
+                ChaosSchedule.Request(seed: 2, nodes: 5, seconds: 20),
+            ]
+        }
         return [
             ChaosSchedule.Request(
                 seed: UInt64(seed),
@@ -21,6 +26,7 @@ import Testing
 
     @Test(.timeLimit(.minutes(60)), arguments: requests)
     func nothingAcknowledgedIsLost(_ request: ChaosSchedule.Request) throws {
+        try #require(request.nodes >= 3, "\(request.nodes) nodes; a majority that survives a fault takes 3")
         try ChaosRun(request).run()
     }
 
