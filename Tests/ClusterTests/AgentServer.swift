@@ -64,9 +64,6 @@ final class AgentServer: Sendable {
     /// Every report, in order of arrival.
     var reports: [NodeReport] { state.withLock { $0.reports } }
 
-    /// Forgets every report so far.
-    func forgetReports() { state.withLock { $0.reports = [] } }
-
     /// Waits for a report that is as wanted.
     func report(within time: Duration, where isWanted: @escaping (NodeReport) -> Bool) -> NodeReport? {
         state.wait(timeout: time) { $0.reports.last(where: isWanted) }
