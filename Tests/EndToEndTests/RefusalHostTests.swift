@@ -254,7 +254,7 @@ struct RefusalHostTests {
         let host = lab.hosts[0]
         let before = try LifecycleSnapshot(host)
         let script = """
-            mount -t tmpfs -o "$1" none "$2" || exit 99
+            mount -t tmpfs -o "mode=0700,$1" none "$2" || exit 99
             case "$1" in *full*) dd if=/dev/zero of="$2/filler" bs=4k >/dev/null 2>&1;; esac
             [ -z "$3" ] || mount -o remount,ro "$2" || exit 99
             shift 3
@@ -282,7 +282,7 @@ struct RefusalHostTests {
         #expect(readOnly.errorOutput.contains("--state-dir"))
         try host.expectUnchanged(since: before)
 
-        let full = try up("size=16k,nr_inodes=100,mode=0700", readOnly: false)
+        let full = try up("size=16k,nr_inodes=100", readOnly: false)
         #expect(full.isSuccess, "\(full.explanation)")
         try host.require("ip", "link", "delete", "fan0-vx")
         try host.require("ip", "link", "delete", "fan0")
