@@ -38,7 +38,7 @@ import Testing
             "DELETE /1.0/tokens/{name}", "GET /1.0/database/dump", "GET /1.0/audit", "POST /1.0/join/rehearsal",
             "POST /1.0/join/redemption", "POST /1.0/internal/rehearsal", "POST /1.0/internal/redemption",
             "POST /1.0/internal/heartbeat", "GET /1.0/internal/state", "GET /1.0/internal/database",
-            "POST /1.0/internal/certificate", "POST /1.0/internal/removed",
+            "POST /1.0/internal/certificate", "POST /1.0/internal/removed", "GET /1.0/internal/ticket",
         ]
         #expect(Set(validator.operations) == Set(expected))
     }

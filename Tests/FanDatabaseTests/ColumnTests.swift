@@ -103,7 +103,7 @@ import Testing
             var settings = config
             for _ in 0..<60 {
                 let index = Int.random(in: 0..<members.count, using: &random)
-                let value = Int.random(in: 1...9, using: &random)
+                let value = Int.random(in: 3...9, using: &random)
                 do {
                     let (before, after) = (known[index], settings)
                     (known[index], settings) = try database.write(timeout: .seconds(30)) { transaction in
