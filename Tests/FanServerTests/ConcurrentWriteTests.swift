@@ -60,7 +60,9 @@ import Testing
         // The roles change, and with them the leader: that is a refusal, and nothing was done.
         for _ in 0..<10 where answer.status == 503 { answer = try node.call("PATCH", path, .object([sent])) }
         guard answer.status == 200 else { throw Refused(answer: answer.document.compactJSONText) }
-        let read = try leader.call("GET", path)
+        var read = try leader.call("GET", path)
+        for _ in 0..<10 where read.status == 503 { read = try leader.call("GET", path) }
+        guard read.status == 200 else { throw Refused(answer: read.document.compactJSONText) }
         return [answer.document[object][key], read.document[object][key]]
     }
 

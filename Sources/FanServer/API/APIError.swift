@@ -89,7 +89,12 @@ struct APIError: Error, Equatable, CustomStringConvertible {
     /// What the database refused.
     init(_ error: DatabaseError) {
         if error.mayBeApplied {
-            self.init(.unknown, "whether it was done is not known: \(error)", remedy: "look before you repeat it")
+            let remedy = error.isDiskFull ? "free space in its state directory; look before you repeat it" : nil
+            self.init(
+                .unknown,
+                "whether it was done is not known: \(error)",
+                remedy: remedy ?? "look before you repeat it"
+            )
         } else if case .conflict(let member, let field) = error.reason {
             self.init(
                 .conflict,

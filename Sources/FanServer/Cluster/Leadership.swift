@@ -142,8 +142,11 @@ final class Leadership: Sendable {
                 return result
             }
         } catch {
-            if let error = error as? DatabaseError, error.isNotLeader || error.reason == .epochLost { end() }
-            throw APIError(any: error)
+            guard var error = error as? DatabaseError else { throw APIError(any: error) }
+            if error.isNotLeader || error.reason == .epochLost { end() }
+            // What a full disk did not take may be on another's by now, but only where there is another.
+            if error.isDiskFull, state.members.count == 1 { error.mayBeApplied = false }
+            throw APIError(error)
         }
     }
 
