@@ -165,15 +165,16 @@ extension ClusterNode {
         do throws(DocumentError) {
             let named = try answer.optionalParsed("leader_address") { try SocketAddress(parsing: $0) }
             let term: Int? = try answer.optionalInteger(.leaderTerm)
+            strangerSince.withLock { $0 = nil }
+            guard named == address, let term, let run = try answer.optionalText("leader_run") else {
+                return named.map { .names($0) } ?? .nothing
+            }
+            // The others do not know what the leader refused.
             let wasRefused = failure.withLock { failure in
                 defer { failure = nil }
                 return failure != nil
             }
             if wasRefused { changed() }
-            strangerSince.withLock { $0 = nil }
-            guard named == address, let term, let run = try answer.optionalText("leader_run") else {
-                return named.map { .names($0) } ?? .nothing
-            }
             beats.withLock { $0.isAccepted = true }
             if let leader = state.members.first(where: { $0.address == address }) {
                 let heard = Pulse(run: run, beats: try answer.optionalInteger(.leaderBeats) ?? 0)
