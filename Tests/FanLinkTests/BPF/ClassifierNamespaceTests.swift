@@ -115,9 +115,18 @@ import Testing
             }
             return guest.received(atLeast: 1)
         }
-        #expect(arrived == [honest])
+        #expect(arrived == [Self.fromAfar(honest)])
         let expected = ForwardingCounters(forwarded: 1, spoofed: 8, outside: 2, unsupported: 3)
         try rig.expect(1, expected)
+    }
+
+    /// A frame of another host as it is on this host's side, where all guests of others have one address.
+    private static func fromAfar(_ frame: [UInt8]) -> [UInt8] {
+        var frame = frame
+        frame.replaceSubrange(6..<12, with: ClassifierSpec.farAddress.octets)
+        let isARP = frame[12] == 8 && frame[13] == 6
+        if isARP { frame.replaceSubrange(22..<28, with: ClassifierSpec.farAddress.octets) }
+        return frame
     }
 
     @Test func scatteredFramesPass() throws {
@@ -142,7 +151,8 @@ import Testing
             }
             return guest.received(atLeast: 4)
         }
-        #expect(arrived == [big, request, big, request], "\(arrived.map(\.count))")
+        let expected = [big, request, big, request].map(Self.fromAfar)
+        #expect(arrived == expected, "\(arrived.map(\.count))")
         try rig.expect(0, ForwardingCounters(forwarded: 2))
         try rig.expect(1, ForwardingCounters(forwarded: 4, unsupported: 1))
     }
