@@ -53,10 +53,13 @@ struct Call: Sendable {
         }
     }
 
-    /// Whether it came over this node's own socket.
-    var isLocal: Bool {
-        if case .local = request.peer { return true }
-        return false
+    /// Whether this member itself calls: over its own socket, or with its own certificate.
+    var isOwn: Bool {
+        switch request.peer {
+        case .local: true
+        case .remote(_, let fingerprint):
+            server.state.withLock({ $0.node })?.nodeIdentity.fingerprint == fingerprint
+        }
     }
 
     /// The body as a document.
@@ -192,7 +195,7 @@ extension Server {
                 return
             }
             // What another member asks for would be sent on in this member's name, and with its rights.
-            guard call.isLocal || route.method == "GET" && call.request.headers["Fanmesh-Forwarded"] == nil else {
+            guard call.isOwn || route.method == "GET" && call.request.headers["Fanmesh-Forwarded"] == nil else {
                 throw APIError(.notLeader, "'\(node.membership.name)' does not lead the database")
             }
             let body = call.request.body.isEmpty ? nil : call.request.body

@@ -56,7 +56,7 @@ extension Server {
         var call = call
         call.key = try call.idempotencyKey()
         // What another member asks for would be sent on in this member's name, and with its rights.
-        let isForwarded = !call.isLocal
+        let isForwarded = !call.isOwn
         let deadline = ContinuousClock.now + LeaderLink.patience
         var headers = call.forwardedHeaders
         headers["Idempotency-Key"] = call.key
