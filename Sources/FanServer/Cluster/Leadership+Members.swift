@@ -184,20 +184,33 @@ extension Leadership {
             model.withLock { $0.servers = servers }
             guard let own = servers.first(where: { $0.id == ownID }) else { return nil }
             let steps = planner(servers, statuses()).handover(leaving: own.id)
-            var heir: String?
             for step in steps {
                 switch step {
-                case .promote(let id, _, let role): try client.assign(id: id, role: role)
-                case .transferLeadership(let id, let name):
-                    lease.end()
-                    try client.transfer(to: id)
-                    heir = name
+                case .promote(let id, _, let role):
+                    do throws(DatabaseError) { try client.assign(id: id, role: role) } catch {
+                        // The library may take an earlier change for unfinished for ever; another voter knows better.
+                        guard error.isBusy, let heir = presentVoter(among: servers, but: own.id) else { throw error }
+                        return try transfer(client, to: heir)
+                    }
+                case .transferLeadership(let id, let name): return try transfer(client, to: (id, name))
                 case .demote: break
                 }
-                if heir != nil { break }
             }
-            return heir
+            return nil
         } catch { throw APIError(any: error) }
+    }
+
+    private func transfer(_ client: DatabaseClient, to heir: (id: UInt64, name: String)) throws(DatabaseError) -> String
+    {
+        lease.end()
+        try client.transfer(to: heir.id)
+        return heir.name
+    }
+
+    private func presentVoter(among servers: [DatabaseServer], but own: UInt64) -> (id: UInt64, name: String)? {
+        let voters = Set(servers.lazy.filter { $0.role == .voter && $0.id != own }.map(\.id))
+        let heir = statuses().first { voters.contains($0.member.id) && $0.state != .offline && $0.state != .unknown }
+        return heir.map { ($0.member.id, $0.member.name) }
     }
 }
 
