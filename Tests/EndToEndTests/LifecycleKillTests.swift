@@ -51,7 +51,7 @@ struct LifecycleKillTests {
         }
         let total = kills.values.reduce(0, +)
         #expect(total >= plan.changes.count, "\(kills)")
-        #expect(plan.changes.count == 9)
+        #expect(plan.changes.count == 12)
         for call in ["sendmsg", "sendto", "bpf", "write", "rename"] {
             #expect(kills[call, default: 0] >= 2, "\(kills)")
         }
@@ -116,7 +116,7 @@ struct LifecycleKillTests {
         let loaded = try LifecyclePrograms.named(of: host)
         #expect(loaded.count == 2)
         let maps = Set(loaded.flatMap(\.maps))
-        #expect(maps.count == 1)
+        #expect(maps.count == 2)
         #expect(maps.allSatisfy(LifecyclePrograms.mapExists))
         for _ in 0..<2 { try #require(try host.fanmesh("down").isSuccess) }
         // The kernel frees programs after a grace period.

@@ -125,7 +125,18 @@ public struct StateDirectory: Sendable {
         while flock(descriptor.number, LOCK_EX) != 0 {
             guard errno == EINTR else { throw FileError(operation: "lock", path: "\(path)/lock", code: errno) }
         }
+        try removeUnfinished()
         return descriptor
+    }
+
+    /// Removes what a run that was killed was writing; nobody else writes these files while the lock is held.
+    private func removeUnfinished() throws(FileError) {
+        for name in try File.names(in: networksPath) where name.hasSuffix(".new") {
+            try File.remove("\(networksPath)/\(name)")
+        }
+        for name in try File.names(in: path) where name.hasPrefix("node-id.") && name.hasSuffix(".new") {
+            try File.remove("\(path)/\(name)")
+        }
     }
 
     private static func isIdentity(_ text: String) -> Bool {

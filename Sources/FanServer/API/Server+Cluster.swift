@@ -24,7 +24,7 @@ extension Server {
             try leadership.confirm()
             call.responder.respond(HTTPResponse(status: 200, document: leadership.list()))
         } catch {
-            guard !isForwarded, error.code == .noQuorum else { throw error }
+            guard !isForwarded, [.noQuorum, .diskFull].contains(error.code) else { throw error }
             call.responder.respond(HTTPResponse(status: 200, document: node.lastKnown(error)))
         }
     }
