@@ -346,7 +346,7 @@ struct RefusalHostTests {
         // One does the work; the other finds it done, although it looked at the host before.
         for result in results { #expect(result.isSuccess, "\(result.explanation)") }
         #expect(results.filter { $0.output.contains("already right") }.count == 1)
-        #expect(results.filter { $0.output.contains("took 9 steps") }.count == 1)
+        #expect(results.filter { $0.output.contains("took 12 steps") }.count == 1)
         #expect(try host.fanmesh("status").isSuccess)
     }
 }

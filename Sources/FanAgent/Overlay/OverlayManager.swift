@@ -162,12 +162,14 @@ public struct OverlayManager {
         }
     }
 
-    private func makeSpec(_ request: UpRequest, _ underlay: UnderlayChoice) throws(OverlayError) -> NetworkSpec {
+    private func makeSpec(_ request: UpRequest, _ underlay: UnderlayChoice) throws -> NetworkSpec {
+        // A record that cannot be read is no fault of the request.
+        let known = try request.pins == nil ? state.network(request.network) : nil
         do {
             let mapping = try FanMapping(overlay: request.overlay, underlay: underlay.prefix)
             let slice = try mapping.slice(of: underlay.address)
             // Those of another slice, from before this host's address changed, are nobody's any more.
-            let kept = try state.network(request.network)?.pins.filter { slice.prefix.contains($0.address) }
+            let kept = known?.pins.filter { slice.prefix.contains($0.address) }
             let spec = NetworkSpec(
                 name: request.network,
                 mapping: mapping,
@@ -181,7 +183,7 @@ public struct OverlayManager {
             )
             try spec.validate(underlayMTU: underlay.mtuBytes)
             return spec
-        } catch { throw .badRequest(error) }
+        } catch { throw OverlayError.badRequest(error) }
     }
 
     /// Plans from what the host is under the lock: another run may have changed it while this one waited.
