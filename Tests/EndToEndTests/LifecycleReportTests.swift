@@ -46,7 +46,7 @@ struct LifecycleReportTests {
         #expect(network["port"] as? Int == 8472)
         #expect(network["mtu"] as? Int == 1450)
         let counters = try #require(network["counters"] as? [String: Int])
-        #expect(Set(counters.keys) == ["forwarded", "spoofed", "outside", "unsupported"])
+        #expect(Set(counters.keys) == ["forwarded", "fenced", "spoofed", "outside", "unsupported"])
         #expect(counters["forwarded", default: 0] > 0)
         let known = try #require(status.list("peers").first)
         #expect(known["underlay_address"] as? String == peer.address)
