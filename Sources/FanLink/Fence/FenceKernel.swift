@@ -1,3 +1,4 @@
+internal import CLinux
 internal import CLinuxNetlink
 internal import CMnl
 public import FanCore
