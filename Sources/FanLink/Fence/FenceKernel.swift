@@ -1,4 +1,3 @@
-internal import CLinux
 internal import CLinuxNetlink
 internal import CMnl
 public import FanCore
@@ -171,7 +170,7 @@ extension ArraySlice<UInt8> {
     private static let familyBytes = 4
 
     init(_ operation: String, _ object: String) throws(NetlinkError) {
-        guard let opened = unsafe mnl_socket_open2(NETLINK_NETFILTER, Int32(SOCK_CLOEXEC.rawValue)) else {
+        guard let opened = unsafe mnl_socket_open2(NETLINK_NETFILTER, Int32(FAN_EVENT_SOCKET_FLAGS)) else {
             throw NetlinkError(operation: operation, object: object, code: errno)
         }
         guard unsafe mnl_socket_bind(opened, 0, Int32(MNL_SOCKET_AUTOPID)) == 0 else {
