@@ -131,10 +131,10 @@ final class SimulatedMembers {
     }
 
     /// Another connection of a member, for its reports.
-    func connectAgain(as number: Int, _ identity: Identity) throws -> HTTPConnection {
-        let (leader, trusted) = (ours.address(number), door.trusted)
+    func connectAgain(_ member: SimulatedMember) throws -> HTTPConnection {
+        let (leader, trusted) = (door.address, door.trusted)
         return try ours.cluster.lab.plan.switchNamespace.run {
-            try HTTPConnection.tls(to: leader, identity: identity, trusting: [trusted], timeout: .seconds(10))
+            try HTTPConnection.tls(to: leader, identity: member.identity, trusting: [trusted], timeout: .seconds(10))
         }
     }
 }
@@ -183,6 +183,7 @@ struct SimulatedDoor: Sendable {
         report.slice = try config.mapping.slice(of: address).prefix
         let member = SimulatedMember(
             name: name,
+            identity: identity,
             connection: connection,
             heartbeat: heartbeat,
             report: report,
@@ -212,6 +213,7 @@ struct SimulatedDoor: Sendable {
 /// One of them.
 final class SimulatedMember: Sendable {
     let name: String
+    let identity: Identity
     let report: NodeReport
     private let connection: HTTPConnection
     private let heartbeat: [Document.Field]
@@ -226,12 +228,14 @@ final class SimulatedMember: Sendable {
 
     init(
         name: String,
+        identity: Identity,
         connection: HTTPConnection,
         heartbeat: [Document.Field],
         report: NodeReport,
         generation: Int
     ) {
         self.name = name
+        self.identity = identity
         self.connection = connection
         self.heartbeat = heartbeat
         self.report = report

@@ -47,7 +47,7 @@ private enum ClusterScale {
             // Until all have sent a heartbeat, and what joining has caused is over.
             pause(milliseconds: context.pick(12_000, smoke: 2_000))
             let seconds = context.pick(count >= 1000 ? 100 : 30, smoke: 3)
-            samples.append(try sample(simulated, ours, leader, server.id, seconds, context))
+            samples.append(try sample(simulated, server.id, seconds, context))
             if let failure = simulated.failure { throw BenchError(failure) }
         }
         return try rows(samples)
@@ -79,14 +79,10 @@ private enum ClusterScale {
 
     private static func sample(
         _ simulated: SimulatedMembers,
-        _ ours: OurCluster,
-        _ leader: Int,
         _ process: Int32,
         _ seconds: Int,
         _ context: BenchContext
     ) throws -> Sample {
-        let connection = try simulated.connectAgain(as: leader, try ours.identity(leader))
-        defer { connection.close() }
         var generator = SplitMix(seed: 3)
         var reports: [Double] = []
         let busy = try ProcessTime.seconds(of: process)
@@ -97,6 +93,9 @@ private enum ClusterScale {
             var changing = ChangingReport(member.report)
             for _ in 0..<second { _ = changing.next() }
             let report = changing.next()
+            // A member reports about itself alone.
+            let connection = try simulated.connectAgain(member)
+            defer { connection.close() }
             let sent = ContinuousClock.now
             try member.write(report, on: connection)
             reports.append(sent.duration(to: .now).seconds)
