@@ -45,13 +45,14 @@ final class AgentServer: Sendable {
 
     /// Stops listening and breaks every connection, as a server that dies does.
     func stop() {
-        state.withLock { state in
-            state.isStopped = true
-            for connection in state.connections { shutdown(connection, Int32(SHUT_RDWR)) }
-        }
+        // Who is cut off tries again at once, and must not end up in a queue that nobody looks at any more.
         shutdown(listener.number, Int32(SHUT_RDWR))
+        state.withLock { $0.isStopped = true }
         // The listener's number may be another's as soon as it is closed.
         _ = state.wait(timeout: .seconds(10)) { $0.isAccepting ? nil : true }
+        state.withLock { state in
+            for connection in state.connections { shutdown(connection, Int32(SHUT_RDWR)) }
+        }
     }
 
     /// What agents are told from now on.
