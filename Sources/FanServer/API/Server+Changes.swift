@@ -70,11 +70,8 @@ extension Server {
                 } catch { last = error }
                 guard !isForwarded else { throw last }
                 if last.code == .unknown { isInDoubt = true }
-                guard last.code.isPassing || last.code == .unknown else {
-                    guard isInDoubt, !last.isSettled else { throw last }
-                    sleepThread(for: .milliseconds(20))
-                    continue
-                }
+                let mayEndOtherwise = last.code.isPassing || last.code == .unknown || (isInDoubt && !last.isSettled)
+                guard mayEndOtherwise else { throw last }
                 sleepThread(for: .milliseconds(20))
             } else if isForwarded {
                 throw APIError(.notLeader, "'\(node.membership.name)' does not lead the database")
