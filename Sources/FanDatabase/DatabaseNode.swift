@@ -194,6 +194,9 @@ public final class DatabaseNode: Sendable {
         return number
     }
 
+    /// Raft's term as this node knows it, from its files; 0 before it has one.
+    public var term: UInt64 { NodeDirectory(directory).term() }
+
     /// This node's own copy of the database, whoever leads.
     ///
     /// - Parameter timeout: how long to wait.

@@ -97,6 +97,26 @@ struct NodeDirectory {
         }
     }
 
+    /// Raft's term, from the newer of the two files that hold it; 0 when none can be read.
+    ///
+    /// Each has four words of 64 bits: the format, a number that grows with each change, the term, and the vote.
+    func term() -> UInt64 {
+        var newest: (version: UInt64, term: UInt64) = (0, 0)
+        for name in ["metadata1", "metadata2"] {
+            guard let file = try? Descriptor(opening: "\(path)/\(name)", flags: O_RDONLY) else { continue }
+            var bytes = [UInt8](repeating: 0, count: 32)
+            let count = unsafe bytes.withUnsafeMutableBytes { buffer in
+                unsafe fan_read(file.number, buffer.baseAddress, buffer.count)
+            }
+            guard count == bytes.count else { continue }
+            func word(_ position: Int) -> UInt64 {
+                bytes[8 * position..<8 * position + 8].reversed().reduce(0) { $0 << 8 | UInt64($1) }
+            }
+            if word(0) == 1, word(1) > newest.version { newest = (word(1), word(2)) }
+        }
+        return newest.term
+    }
+
     /// Writes down whose files they are.
     func sign(id: UInt64, address: String) throws(DatabaseError) {
         do throws(FileError) { try File.replace(signature, with: "\(id)\n\(address)\n") } catch {

@@ -43,6 +43,8 @@ public struct PeerStream: Sendable {
     static let longestOpening = 8 + 8 + 8 + 64
     /// The most bytes of a message's head: some 500,000 entries.
     static let longestHead = 8 << 20
+    /// Raft counts its terms up, and never down again.
+    static let highestTerm = UInt64(Int64.max)
     private static let connectRequest: UInt8 = 11
 
     /// The beginning of a connection.
@@ -103,6 +105,7 @@ public struct PeerStream: Sendable {
                 begin(.head(message, bytes: Int(length)))
             case .head(let message, let length):
                 guard collect(&rest, length) else { continue }
+                guard word(0) <= Self.highestTerm else { throw Refusal("the term of its \(message) is \(word(0))") }
                 let payload = try payloadLength(message)
                 try judge(.raft(message, term: word(0)))
                 begin(payload == 0 ? .preamble : .payload(payload))
@@ -167,6 +170,14 @@ public enum RaftMessage: UInt8, Sendable {
     case installSnapshot = 5
     /// A leader hands its part over.
     case timeoutNow = 6
+
+    /// Whether it answers another node; only a leader, or who wants to become one, sends the others.
+    public var isAnswer: Bool {
+        switch self {
+        case .appendEntriesResult, .requestVoteResult: true
+        case .appendEntries, .requestVote, .installSnapshot, .timeoutNow: false
+        }
+    }
 
     /// How long its head may be, in bytes.
     var headLengths: ClosedRange<UInt64> {

@@ -90,7 +90,8 @@ struct PeerStreamTests {
         for bytes in [
             Self.raft(1, [], length: .max), Self.raft(1, [], length: 47), Self.raft(2, [], length: 8),
             Self.raft(3, [], length: 32), Self.raft(4, [], length: 1 << 40), Self.raft(6, [], length: 0),
-            Self.raft(7, Self.word(0)), Self.raft(0, Self.word(0)), Self.raft(5, [], length: 1 << 32),
+            Self.raft(6, Self.word(1 << 63) + Self.word(0) + Self.word(0)), Self.raft(7, Self.word(0)),
+            Self.raft(0, Self.word(0)), Self.raft(5, [], length: 1 << 32),
             Self.raft(1, Self.word(7) + Self.word(1) + Self.word(1) + Self.word(1) + Self.word(1) + Self.word(0)),
             Self.raft(
                 1,

@@ -21,6 +21,7 @@ import Testing
 /// | removed only when the leader and the voters say so | ``nobodyIsRemovedByHearsay()`` |
 /// | no SQL, no change of roles | ``noSQLPassesATunnel()``, `PeerStreamTests` |
 /// | Raft for its own database node | ``aTunnelIsForTheMembersOwnDatabaseNode()`` |
+/// | a spare | `SpareTests`, `ElectorateTests` |
 /// | never another host's kernel; peers outside of the underlay | `AgentPinTests` |
 /// | strangers | `ServerTests.strangersLearnNothing`, `SecurityTests.strangersAreRefusedAndLogged` |
 /// | the local group, the audit trail | ``whoAdministersIsNamedAndWrittenDown()`` |

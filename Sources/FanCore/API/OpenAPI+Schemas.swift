@@ -339,8 +339,9 @@ extension OpenAPI {
                     "generation": number(.generation), "leader": orNull(text), "leader_address": text,
                     "leader_run": orNull(text),
                     "leader_beats": number(.leaderBeats), "leader_term": number(.leaderTerm),
+                    "voters": list(object(["address": text])),
                 ],
-                optional: ["leader_address", "leader_run", "leader_beats", "leader_term"]
+                optional: ["leader_address", "leader_run", "leader_beats", "leader_term", "voters"]
             )
         ),
         (

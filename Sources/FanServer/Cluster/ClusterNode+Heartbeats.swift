@@ -29,7 +29,7 @@ extension ClusterNode {
             do throws(APIError) {
                 try send(heartbeat, to: leader)
             } catch {
-                judge(error)
+                judge(error, of: leader)
                 link.search.note { finder, now in
                     // Without a quorum it may lead all the same.
                     if error.code == .noQuorum {
@@ -63,7 +63,9 @@ extension ClusterNode {
                 _ = try link.call(address, "POST", "/1.0/internal/heartbeat", heartbeat.document, timeout: .seconds(1))
                 return
             } catch {
-                guard [.conflict, .wrongCluster].contains(error.code) else { continue }
+                guard [.conflict, .wrongCluster].contains(error.code),
+                    electorate.withLock({ $0.mayLead(member.address, at: .now) })
+                else { continue }
                 refuse(error, mayStopDatabase: false)
                 return
             }
@@ -155,7 +157,7 @@ extension ClusterNode {
             )
             return try take(answer, from: address)
         } catch {
-            judge(error)
+            judge(error, of: address)
             return .nothing
         }
     }
@@ -167,8 +169,16 @@ extension ClusterNode {
             let term: Int? = try answer.optionalInteger(.leaderTerm)
             strangerSince.withLock { $0 = nil }
             guard named == address, let term, let run = try answer.optionalText("leader_run") else {
-                return named.map { .names($0) } ?? .nothing
+                guard let named else { return .nothing }
+                electorate.withLock { $0.names(named, by: address, at: .now) }
+                return .names(named)
             }
+            guard electorate.withLock({ $0.mayLead(address, at: .now) }) else { return .nothing }
+            var voters: Set<SocketAddress> = []
+            for voter in try answer.list("voters") {
+                voters.insert(try voter.parsed("address") { try SocketAddress(parsing: $0) })
+            }
+            if !voters.isEmpty { learn(voters: voters) }
             // The others do not know what the leader refused.
             let wasRefused = failure.withLock { failure in
                 defer { failure = nil }
@@ -182,6 +192,19 @@ extension ClusterNode {
             }
             return .leads(term: term)
         } catch { throw APIError(error) }
+    }
+
+    /// Takes the voters from the leader, and keeps them for the next start.
+    private func learn(voters: Set<SocketAddress>) {
+        electorate.withLock { $0.learn(told: voters) }
+        savedVoters.withLock { saved in
+            let newest = electorate.withLock { $0.told }
+            guard newest != saved, !newest.isEmpty else { return }
+            do throws(FileError) {
+                try directory.save(voters: newest)
+                saved = newest
+            } catch { log.warning("voters-not-saved", "\(error)") }
+        }
     }
 
     private func generation(_ answer: Document) throws(APIError) -> Int {
@@ -210,7 +233,8 @@ extension ClusterNode {
     }
 
     /// Acts on a refusal that says more than that somebody does not lead.
-    private func judge(_ error: APIError) {
+    private func judge(_ error: APIError, of address: SocketAddress) {
+        guard electorate.withLock({ $0.mayLead(address, at: .now) }) else { return }
         if [.conflict, .wrongCluster].contains(error.code) { refuse(error) }
         if error.code == .notAuthorized { beStranger() }
     }

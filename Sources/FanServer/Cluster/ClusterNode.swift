@@ -59,6 +59,14 @@ final class ClusterNode: Sendable {
         /// Whether the leader took this run for what it is; before, nothing may grow that it is known by.
         var isAccepted = false
     }
+    /// Who may lead the database.
+    let electorate: Mutex<Electorate<SocketAddress>>
+    /// The voters that are on the disk.
+    let savedVoters: Mutex<Set<SocketAddress>>
+    /// The highest of Raft's terms that this node was found to have had.
+    let seenTerm = Atomic<UInt64>(0)
+    /// Whether the own copy of Raft's configuration is to be read now.
+    let mustRank = Atomic(false)
     let tunnels = Tunnels()
     /// Who asked with a certificate that was not known here.
     let strangers = Mutex(Strangers())
@@ -87,6 +95,9 @@ final class ClusterNode: Sendable {
         self.membership = membership
         joining = Mutex(membership.isJoining)
         self.incarnation = incarnation
+        let voters = Set(try directory.voters())
+        electorate = Mutex(Electorate(own: membership.address, told: voters, at: .now))
+        savedVoters = Mutex(voters)
         formerBeats = try directory.beats()
         beats = Mutex(Beats(count: formerBeats))
         self.nodeIdentity = nodeIdentity
@@ -253,8 +264,9 @@ final class ClusterNode: Sendable {
                 client = connection
                 let leader = try connection.leader()
                 follow(leader.flatMap { try? SocketAddress(parsing: $0.address) })
-                if ranked.map({ $0.duration(to: .now) > (link.leader == nil ? .milliseconds(500) : .seconds(5)) })
-                    ?? true
+                let interval = link.leader == nil ? Duration.milliseconds(500) : .seconds(5)
+                if mustRank.exchange(false, ordering: .relaxed)
+                    || (ranked.map { $0.duration(to: .now) > interval } ?? true)
                 {
                     ranked = .now
                     rank(try connection.cluster())
@@ -281,6 +293,9 @@ final class ClusterNode: Sendable {
             giveUp()
         }
         link.search.note { $0.databaseNames(leader, at: $1) }
+        electorate.withLock { [hasLeader = leader != nil || link.leader != nil] in
+            $0.note(hasLeader: hasLeader, at: .now)
+        }
     }
 
     /// Tells the search who is likely to lead: voters, then standbys; the others know at least who does.
@@ -292,6 +307,11 @@ final class ClusterNode: Sendable {
         }
         let likely = addresses(.voter) + addresses(.standby)
         let others = addresses(.spare)
+        // Without an answer of the own database, what it said before holds.
+        if !servers.isEmpty {
+            let voters = servers.filter { $0.role == .voter }.compactMap { try? SocketAddress(parsing: $0.address) }
+            electorate.withLock { $0.learn(configured: voters) }
+        }
         link.search.note { finder, _ in finder.learn(likely: likely, others: others) }
     }
 
@@ -306,6 +326,8 @@ final class ClusterNode: Sendable {
                 pulses: pulses.withLock { $0 }
             ) { [weak self] in self?.publish($0) }
             leading.withLock { $0 = leadership }
+            // From now on it is this node who knows.
+            electorate.withLock { $0.learn(told: []) }
             link.search.note { $0.lead(term: leadership.term, at: $1) }
             log.notice("leadership-taken", "'\(membership.name)' leads the database, term \(leadership.term)")
             roleBell.ring()

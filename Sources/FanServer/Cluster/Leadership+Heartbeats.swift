@@ -180,6 +180,7 @@ extension Leadership {
                         "leader": .string(name), "leader_address": .text(address),
                         "leader_run": .text(ownPulse?.run), "leader_beats": .number(ownPulse?.beats ?? 0),
                         "leader_term": .number(term),
+                        "voters": .array(voters.map { ["address": .text($0)] }),
                     ]
                 )
             )

@@ -104,7 +104,7 @@ extension Leadership {
         if let orphan = servers.first(where: { members[$0.id] == nil }) {
             let steps = planner(servers, statuses).handover(leaving: orphan.id)
             for case .promote(let id, let name, let role) in steps {
-                try client.assign(id: id, role: role)
+                try assign(client, id, role)
                 return "'\(name)' is now \(role.rawValue), in the place of the removed node \(orphan.id)"
             }
             try client.remove(id: orphan.id)
@@ -118,13 +118,27 @@ extension Leadership {
         }
         guard let change = planner(servers, statuses).nextChange() else { return nil }
         switch change {
-        case .promote(let id, _, let role), .demote(let id, _, let role): try client.assign(id: id, role: role)
+        case .promote(let id, _, let role), .demote(let id, _, let role): try assign(client, id, role)
         case .transferLeadership(let id, _):
             lease.end()
             try client.transfer(to: id)
         }
         model.withLock { $0.servers = (try? client.cluster()) ?? servers }
         return "\(change)"
+    }
+
+    private func assign(_ client: DatabaseClient, _ id: UInt64, _ role: DatabaseRole) throws(DatabaseError) {
+        model.withLock { $0.promoting = id }
+        defer { model.withLock { $0.promoting = nil } }
+        try client.assign(id: id, role: role)
+    }
+
+    /// Whether a member's node is being given another role now.
+    func isPromoting(_ id: UInt64) -> Bool { model.withLock { $0.promoting == id } }
+
+    /// Where the database's voters are; empty as long as they have not been asked for.
+    var voters: [String] {
+        model.withLock { $0.servers.filter { $0.role == .voter }.map(\.address) }
     }
 
     /// Whether a member's node is part of the database already.
@@ -187,7 +201,7 @@ extension Leadership {
             for step in steps {
                 switch step {
                 case .promote(let id, _, let role):
-                    do throws(DatabaseError) { try client.assign(id: id, role: role) } catch {
+                    do throws(DatabaseError) { try assign(client, id, role) } catch {
                         // The library may take an earlier change for unfinished for ever; another voter knows better.
                         guard error.isBusy, let heir = presentVoter(among: servers, but: own.id) else { throw error }
                         return try transfer(client, to: heir)

@@ -115,6 +115,19 @@ struct ServerDirectory: Sendable {
         return number
     }
 
+    /// Reads where the database's voters were last heard to be, empty when never.
+    func voters() throws -> [SocketAddress] {
+        let lines = try File.read(file("voters"))?.split(separator: "\n") ?? []
+        do {
+            return try lines.map { try SocketAddress(parsing: String($0)) }
+        } catch { throw ServerError.damaged(file: file("voters"), "\(error)") }
+    }
+
+    /// Keeps where the database's voters are.
+    func save(voters: Set<SocketAddress>) throws(FileError) {
+        try File.replace(file("voters"), with: voters.map { "\($0)\n" }.sorted().joined())
+    }
+
     /// When the newest file of the database was last written, in nanoseconds since 1970.
     func databaseTime() -> Int64 {
         var newest: Int64 = 0
@@ -136,7 +149,7 @@ struct ServerDirectory: Sendable {
     /// A node that joins again does so under a new identity.
     func forgetCluster() throws {
         // The membership goes first: what is left without it is rubbish that the next join clears away.
-        for name in ["membership", "members", "incarnation", "beats"] { try File.remove(file(name)) }
+        for name in ["membership", "members", "incarnation", "beats", "voters"] { try File.remove(file(name)) }
         for certificate in [Certificate.next, .former, .cluster, .node] { try remove(certificate) }
         try removeDatabase()
     }

@@ -1,0 +1,57 @@
+/// Who may lead the database, as this member sees it: Raft trusts its voters, so that nobody else is listened to who
+/// says that it leads, or wants to.
+///
+/// A voter is whom the own copy of Raft's configuration, the leader's word, or a voter that names its leader makes one;
+/// the configuration counts only as long as this member votes, because Raft tells the others nothing of its changes.
+/// A voter that was away may have missed that another became one, and nobody may be left to tell it. So after
+/// ``patience`` without any leader everybody is listened to: the cluster has no quorum then that could be lost.
+struct Electorate<Address: Hashable & Sendable>: Sendable {
+    /// The clock that the caller reads.
+    typealias Instant = ContinuousClock.Instant
+
+    /// How long no leader is known before everybody is listened to.
+    static var patience: Duration { .seconds(10) }
+
+    private let own: Address
+    private var configured: Set<Address> = []
+    /// The voters by the leader's word.
+    private(set) var told: Set<Address>
+    private var leaderlessSince: Instant?
+
+    /// Begins without a leader.
+    ///
+    /// - Parameters:
+    ///   - own: the member itself.
+    ///   - told: the voters as they were last heard of, empty when never.
+    ///   - now: the time.
+    init(own: Address, told: Set<Address>, at now: Instant) {
+        self.own = own
+        self.told = told
+        leaderlessSince = now
+    }
+
+    /// Takes the voters of the own copy of Raft's configuration.
+    mutating func learn(configured voters: some Sequence<Address>) { configured = Set(voters) }
+
+    /// Takes the voters as the leader says them.
+    mutating func learn(told voters: some Sequence<Address>) { told = Set(voters) }
+
+    /// Somebody names the leader; a voter's word makes it one.
+    mutating func names(_ leader: Address, by address: Address, at now: Instant) {
+        if mayLead(address, at: now) { told.insert(leader) }
+    }
+
+    /// Whether a leader is known, by Raft or by its own word.
+    mutating func note(hasLeader: Bool, at now: Instant) {
+        leaderlessSince = hasLeader ? nil : leaderlessSince ?? now
+    }
+
+    /// Whether somebody is listened to as a leader, or a candidate.
+    func mayLead(_ address: Address, at now: Instant) -> Bool {
+        if told.contains(address) { return true }
+        if configured.contains(address), told.isEmpty || told.contains(own) { return true }
+        // A member that has just joined was told nothing yet.
+        if configured.isEmpty, told.isEmpty { return true }
+        return leaderlessSince.map { $0.duration(to: now) >= Self.patience } ?? false
+    }
+}

@@ -1,0 +1,174 @@
+import CLinux
+import FanCore
+import FanDatabase
+import FanHTTP
+import FanSystem
+import FanTLS
+import Glibc
+import Synchronization
+import Testing
+
+@testable import FanServer
+
+/// A spare whose server was broken into: it lies about itself, and disturbs nobody else.
+@Suite(.serialized) struct SpareTests {
+    /// Three voters and a spare, which means harm.
+    private func withSpare(_ body: (TestServers, [TestServers.Node]) throws -> Void) throws {
+        let servers = try TestServers()
+        defer { servers.tearDown() }
+        let first = try servers.addFirst()
+        var nodes = [first]
+        for _ in 2...4 { nodes.append(try servers.join(through: first)) }
+        #expect(try first.call("PATCH", "/1.0/members/node4", ["role": "spare"]).status == 200)
+        #expect(try eventually { try roles(first) == ["voter", "voter", "voter", "spare"] })
+        // The voters' own databases know that, too.
+        #expect(
+            try eventually {
+                nodes[..<3].allSatisfy { node in
+                    node.server.node?.electorate.withLock { !$0.mayLead(nodes[3].address, at: .now) } == true
+                }
+            }
+        )
+        try body(servers, nodes)
+    }
+
+    private func roles(_ node: TestServers.Node) throws -> [String] {
+        try node.call("GET", "/1.0/members").document.list("members").map { try $0.text("role") }
+    }
+
+    private func word(_ number: UInt64) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) } }
+
+    private func message(_ type: UInt8, version: UInt8 = 0, _ words: [UInt64]) -> [UInt8] {
+        [type, 0, version, 0, 0, 0, 0, 0] + word(UInt64(words.count * 8)) + words.flatMap(word)
+    }
+
+    private func tunnel(from source: TestServers.Node, to target: TestServers.Node) throws -> Descriptor {
+        let membership = try #require(try source.server.directory.membership())
+        let socket = try dialUpgraded(
+            to: target.address,
+            identity: try #require(try source.server.directory.identity(.node)),
+            trusting: [try #require(try source.server.directory.identity(.cluster)).fingerprint],
+            path: "/1.0/internal/database",
+            protocol: "fanmesh-database",
+            headers: ["Fanmesh-Cluster": membership.clusterID],
+            timeout: .seconds(5)
+        ).take()
+        var name = Array("\(source.address)".utf8) + [0]
+        name += [UInt8](repeating: 0, count: (8 - name.count % 8) % 8)
+        let connect = word(membership.id) + name
+        let descriptor = Descriptor(adopting: socket)
+        try send(descriptor, word(1) + word(UInt64(connect.count / 8) | 11 << 32) + connect)
+        return descriptor
+    }
+
+    private func send(_ socket: borrowing Descriptor, _ bytes: [UInt8]) throws {
+        let count = unsafe Glibc.send(socket.number, bytes, bytes.count, Int32(truncatingIfNeeded: MSG_NOSIGNAL))
+        try #require(count == bytes.count)
+    }
+
+    private func isCut(_ socket: Int32, within milliseconds: Int32) -> Bool {
+        guard fan_poll_one(socket, Int32(POLLIN), milliseconds) > 0 else { return false }
+        var bytes = [UInt8](repeating: 0, count: 64)
+        return unsafe recv(socket, &bytes, bytes.count, 0) <= 0
+    }
+
+    @Test func itsMessagesOfRaftAreAnswersOnly() throws {
+        try withSpare { _, nodes in
+            let voters = nodes[..<3]
+            func terms() -> [UInt64] { voters.map { $0.server.node?.database.term ?? 0 } }
+            let before = terms()
+            #expect(before[0] > 0 && Set(before).count == 1)
+            let leadership = try #require(nodes[0].server.node?.leadership).term
+            let high = before[0] + 1000
+            for target in voters {
+                // What it may say: answers, with a term that there was.
+                let quiet = try tunnel(from: nodes[3], to: target)
+                try send(quiet, message(2, version: 2, [before[0], 0, 1, 0]))
+                #expect(!isCut(quiet.number, within: 300))
+                for lie in [
+                    message(1, [high, 1, 1, 1, 0, 0]), message(1, [before[0], 1, 1, 1, 0, 0]),
+                    message(2, version: 2, [high, 0, 1, 0]), message(2, version: 2, [UInt64(Int64.max), 0, 1, 0]),
+                    // It asks for a vote even of those who have a leader.
+                    message(3, version: 2, [high, 4, 1 << 40, high, 1]), message(4, version: 1, [high, 1, 0]),
+                    message(5, [high, 1, 1, 1, 8, 9, 0, 0]), message(6, [high, 1 << 40, high]),
+                ] {
+                    let socket = try tunnel(from: nodes[3], to: target)
+                    try send(socket, lie)
+                    #expect(isCut(socket.number, within: 3000), "message \(lie[0]) to \(target.name)")
+                }
+            }
+            #expect(terms() == before)
+            #expect(nodes[0].server.node?.leadership?.term == leadership)
+            #expect(try nodes[1].call("PATCH", "/1.0/cluster", ["token_expiry_s": 600]).status == 200)
+            // It is not lost by that: made a voter, it votes.
+            #expect(try nodes[1].call("PATCH", "/1.0/members/node3", ["role": "spare"]).status == 200)
+            #expect(try nodes[1].call("PATCH", "/1.0/members/node4", ["role": "voter"]).status == 200)
+            #expect(try eventually { try roles(nodes[1]) == ["voter", "voter", "spare", "voter"] })
+            nodes[1].server.stop()
+            #expect(
+                try eventually { try nodes[3].call("PATCH", "/1.0/cluster", ["token_expiry_s": 700]).status == 200 }
+            )
+        }
+    }
+
+    @Test func itsWordsOfWhoLeadsAreNotBelieved() throws {
+        try withSpare { _, nodes in
+            let spare = nodes[3]
+            let own = try #require(try spare.server.directory.identity(.node))
+            let cluster = try #require(try spare.server.directory.identity(.cluster))
+            let clusterID = try #require(try spare.server.directory.membership()).clusterID
+            spare.server.stop()
+            let address = spare.address
+            let isRefusing = Atomic(false)
+            let asked = Atomic(0)
+            let listener = try listenTCP(spare.address)
+            let liar = try HTTPServer(.tls(listener.number, identity: { cluster }), log: { _ in }) { _, responder in
+                asked.add(1, ordering: .relaxed)
+                if isRefusing.load(ordering: .relaxed) {
+                    responder.respond(APIError(.conflict, "you were restored from an old copy").response)
+                    return
+                }
+                let answer: Document = [
+                    "schema": "fanmesh.heartbeat/v1", "generation": 1_000_000, "leader": "node4",
+                    "leader_address": .text(address), "leader_run": "0123456789abcdef", "leader_beats": 1,
+                    "leader_term": 1_000_000, "voters": [["address": .text(address)]],
+                ]
+                responder.respond(HTTPResponse(status: 200, document: answer))
+            }
+            defer { liar.stop() }
+            let announcement: Document = [
+                "name": "node4", "cluster_id": .string(clusterID), "generation": 0, "incarnation": 1, "version": "1",
+                "schema_version": 2, "clock_ms": 0, "wait_ms": 0, "agent": true, "joining": false,
+                "leads_term": 1_000_000,
+            ]
+            for refuses in [false, true] {
+                isRefusing.store(refuses, ordering: .relaxed)
+                let before = asked.load(ordering: .relaxed)
+                for _ in 0..<10 {
+                    let answer = try nodes[1].callRemotely(
+                        own,
+                        trusting: cluster.fingerprint,
+                        "POST",
+                        "/1.0/internal/heartbeat",
+                        announcement
+                    )
+                    #expect(answer.status == 200, "\(answer.document.json)")
+                    usleep(200_000)
+                }
+                #expect(asked.load(ordering: .relaxed) > before, "nobody asked the liar")
+                #expect(nodes[1].server.node?.link.leader == nodes[0].address)
+                #expect(nodes[1].server.node?.refusal == nil)
+                #expect(nodes[1].server.node?.database.isRunning == true)
+                #expect(nodes[1].server.node?.state.generation ?? .max < 1_000_000)
+                #expect(try nodes[1].call("PATCH", "/1.0/cluster", ["token_expiry_s": 800]).status == 200)
+            }
+        }
+    }
+}
+
+extension Server {
+    /// This server as a member, nil when it is none.
+    fileprivate var node: ClusterNode? {
+        if case .member(let node) = standing { node } else { nil }
+    }
+}
