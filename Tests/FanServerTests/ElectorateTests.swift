@@ -28,9 +28,17 @@ import Testing
 
     /// A spare's copy of the configuration is as old as its last vote.
     @Test func aSpareGoesByTheLeadersWord() {
-        let electorate = electorate(told: [2, 5], configured: [1, 2, 3])
+        var electorate = electorate()
+        electorate.learn(told: [2, 5])
         #expect(electorate.mayLead(5, at: start))
         #expect(!electorate.mayLead(3, at: start))
+        electorate.learn(configured: [1, 2, 3])
+        #expect(!electorate.mayLead(3, at: start))
+        // It votes again, which it learns from Raft first.
+        electorate.learn(configured: [1, 2, 6])
+        #expect(electorate.mayLead(6, at: start) && !electorate.mayLead(3, at: start))
+        electorate.learn(told: [1, 2, 6])
+        #expect(electorate.mayLead(6, at: start))
     }
 
     @Test func aVotersWordMakesALeader() {

@@ -401,22 +401,4 @@ extension ClusterNode {
         case .raft(let kind, let term): try judge(kind, term: term, of: member)
         }
     }
-
-    /// Lets only voters lead, or ask for votes; the others answer, and unseat no leader with a higher term.
-    private func judge(_ kind: RaftMessage, term: UInt64, of member: Member) throws(PeerStream.Refusal) {
-        guard !electorate.withLock({ $0.mayLead(member.address, at: .now) }) else { return }
-        guard kind.isAnswer else {
-            // It may have become a voter a moment ago; its database comes again.
-            mustRank.store(true, ordering: .relaxed)
-            watchBell.ring()
-            throw PeerStream.Refusal("it sent \(kind) and is no voter")
-        }
-        if term <= seenTerm.load(ordering: .relaxed) { return }
-        let own = database.term
-        seenTerm.store(own, ordering: .relaxed)
-        // What was a voter before may be ahead; who is about to be one again is waited for.
-        guard term <= own || leadership?.isPromoting(member.id) == true else {
-            throw PeerStream.Refusal("it answered with term \(term) and is no voter; the term here is \(own)")
-        }
-    }
 }

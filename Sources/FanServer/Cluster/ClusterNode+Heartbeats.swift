@@ -64,7 +64,7 @@ extension ClusterNode {
                 return
             } catch {
                 guard [.conflict, .wrongCluster].contains(error.code),
-                    electorate.withLock({ $0.mayLead(member.address, at: .now) })
+                    mayLead(member.address)
                 else { continue }
                 refuse(error, mayStopDatabase: false)
                 return
@@ -173,7 +173,7 @@ extension ClusterNode {
                 electorate.withLock { $0.names(named, by: address, at: .now) }
                 return .names(named)
             }
-            guard electorate.withLock({ $0.mayLead(address, at: .now) }) else { return .nothing }
+            guard mayLead(address) else { return .nothing }
             var voters: Set<SocketAddress> = []
             for voter in try answer.list("voters") {
                 voters.insert(try voter.parsed("address") { try SocketAddress(parsing: $0) })
@@ -192,19 +192,6 @@ extension ClusterNode {
             }
             return .leads(term: term)
         } catch { throw APIError(error) }
-    }
-
-    /// Takes the voters from the leader, and keeps them for the next start.
-    private func learn(voters: Set<SocketAddress>) {
-        electorate.withLock { $0.learn(told: voters) }
-        savedVoters.withLock { saved in
-            let newest = electorate.withLock { $0.told }
-            guard newest != saved, !newest.isEmpty else { return }
-            do throws(FileError) {
-                try directory.save(voters: newest)
-                saved = newest
-            } catch { log.warning("voters-not-saved", "\(error)") }
-        }
     }
 
     private func generation(_ answer: Document) throws(APIError) -> Int {
@@ -234,7 +221,7 @@ extension ClusterNode {
 
     /// Acts on a refusal that says more than that somebody does not lead.
     private func judge(_ error: APIError, of address: SocketAddress) {
-        guard electorate.withLock({ $0.mayLead(address, at: .now) }) else { return }
+        guard mayLead(address) else { return }
         if [.conflict, .wrongCluster].contains(error.code) { refuse(error) }
         if error.code == .notAuthorized { beStranger() }
     }

@@ -65,8 +65,8 @@ final class ClusterNode: Sendable {
     let savedVoters: Mutex<Set<SocketAddress>>
     /// The highest of Raft's terms that this node was found to have had.
     let seenTerm = Atomic<UInt64>(0)
-    /// Whether the own copy of Raft's configuration is to be read now.
-    let mustRank = Atomic(false)
+    /// Asks the own database who votes, for a message that cannot wait.
+    let inquiry = Inquiry()
     let tunnels = Tunnels()
     /// Who asked with a certificate that was not known here.
     let strangers = Mutex(Strangers())
@@ -264,9 +264,8 @@ final class ClusterNode: Sendable {
                 client = connection
                 let leader = try connection.leader()
                 follow(leader.flatMap { try? SocketAddress(parsing: $0.address) })
-                let interval = link.leader == nil ? Duration.milliseconds(500) : .seconds(5)
-                if mustRank.exchange(false, ordering: .relaxed)
-                    || (ranked.map { $0.duration(to: .now) > interval } ?? true)
+                if ranked.map({ $0.duration(to: .now) > (link.leader == nil ? .milliseconds(500) : .seconds(5)) })
+                    ?? true
                 {
                     ranked = .now
                     rank(try connection.cluster())
@@ -308,10 +307,7 @@ final class ClusterNode: Sendable {
         let likely = addresses(.voter) + addresses(.standby)
         let others = addresses(.spare)
         // Without an answer of the own database, what it said before holds.
-        if !servers.isEmpty {
-            let voters = servers.filter { $0.role == .voter }.compactMap { try? SocketAddress(parsing: $0.address) }
-            electorate.withLock { $0.learn(configured: voters) }
-        }
+        if !servers.isEmpty { electorate.withLock { $0.learn(configured: servers.voters) } }
         link.search.note { finder, _ in finder.learn(likely: likely, others: others) }
     }
 

@@ -1,8 +1,9 @@
 /// Who may lead the database, as this member sees it: Raft trusts its voters, so that nobody else is listened to who
 /// says that it leads, or wants to.
 ///
-/// A voter is whom the own copy of Raft's configuration, the leader's word, or a voter that names its leader makes one;
-/// the configuration counts only as long as this member votes, because Raft tells the others nothing of its changes.
+/// A voter is whom the own copy of Raft's configuration, the leader's word, or a voter that names its leader makes one.
+/// Raft tells those that do not vote nothing of changes: a configuration that this member had when the leader said that
+/// it does not vote counts no more.
 /// A voter that was away may have missed that another became one, and nobody may be left to tell it. So after
 /// ``patience`` without any leader everybody is listened to: the cluster has no quorum then that could be lost.
 struct Electorate<Address: Hashable & Sendable>: Sendable {
@@ -16,6 +17,8 @@ struct Electorate<Address: Hashable & Sendable>: Sendable {
     private var configured: Set<Address> = []
     /// The voters by the leader's word.
     private(set) var told: Set<Address>
+    /// The configuration that this member had when it was told that it does not vote.
+    private var outdated: Set<Address>?
     private var leaderlessSince: Instant?
 
     /// Begins without a leader.
@@ -34,7 +37,10 @@ struct Electorate<Address: Hashable & Sendable>: Sendable {
     mutating func learn(configured voters: some Sequence<Address>) { configured = Set(voters) }
 
     /// Takes the voters as the leader says them.
-    mutating func learn(told voters: some Sequence<Address>) { told = Set(voters) }
+    mutating func learn(told voters: some Sequence<Address>) {
+        told = Set(voters)
+        outdated = told.isEmpty || told.contains(own) ? nil : configured
+    }
 
     /// Somebody names the leader; a voter's word makes it one.
     mutating func names(_ leader: Address, by address: Address, at now: Instant) {
@@ -49,7 +55,7 @@ struct Electorate<Address: Hashable & Sendable>: Sendable {
     /// Whether somebody is listened to as a leader, or a candidate.
     func mayLead(_ address: Address, at now: Instant) -> Bool {
         if told.contains(address) { return true }
-        if configured.contains(address), told.isEmpty || told.contains(own) { return true }
+        if configured.contains(address), configured != outdated { return true }
         // A member that has just joined was told nothing yet.
         if configured.isEmpty, told.isEmpty { return true }
         return leaderlessSince.map { $0.duration(to: now) >= Self.patience } ?? false

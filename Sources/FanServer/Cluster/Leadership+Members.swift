@@ -131,6 +131,10 @@ extension Leadership {
         model.withLock { $0.promoting = id }
         defer { model.withLock { $0.promoting = nil } }
         try client.assign(id: id, role: role)
+        let servers = try client.cluster()
+        model.withLock { $0.servers = servers }
+        // The members are told who votes now.
+        heartbeats.wake()
     }
 
     /// Whether a member's node is being given another role now.

@@ -1,0 +1,80 @@
+internal import FanCore
+internal import FanDatabase
+internal import FanHTTP
+internal import FanSystem
+internal import Synchronization
+
+extension ClusterNode {
+    /// Whether a member is listened to as a leader, or a candidate.
+    func mayLead(_ address: SocketAddress) -> Bool { electorate.withLock { $0.mayLead(address, at: .now) } }
+
+    /// Lets only voters lead, or ask for votes; the others answer, and unseat no leader with a higher term.
+    func judge(_ kind: RaftMessage, term: UInt64, of member: Member) throws(PeerStream.Refusal) {
+        guard !mayLead(member.address) else { return }
+        guard kind.isAnswer else {
+            // It may have become a voter a moment ago.
+            if let servers = inquiry.servers(of: database) {
+                electorate.withLock { $0.learn(configured: servers.voters) }
+                if mayLead(member.address) { return }
+            }
+            throw PeerStream.Refusal("it sent \(kind) and is no voter")
+        }
+        if term <= seenTerm.load(ordering: .relaxed) { return }
+        let own = database.term
+        seenTerm.store(own, ordering: .relaxed)
+        // What was a voter before may be ahead; who is about to be one again is waited for.
+        guard term <= own || leadership?.isPromoting(member.id) == true else {
+            throw PeerStream.Refusal("it answered with term \(term) and is no voter; the term here is \(own)")
+        }
+    }
+
+    /// Takes the voters from the leader, and keeps them for the next start.
+    func learn(voters: Set<SocketAddress>) {
+        electorate.withLock { $0.learn(told: voters) }
+        savedVoters.withLock { saved in
+            let newest = electorate.withLock { $0.told }
+            guard newest != saved, !newest.isEmpty else { return }
+            do throws(FileError) {
+                try directory.save(voters: newest)
+                saved = newest
+            } catch { log.warning("voters-not-saved", "\(error)") }
+        }
+    }
+}
+
+extension [DatabaseServer] {
+    /// Where those are that vote.
+    var voters: [SocketAddress] {
+        filter { $0.role == .voter }.compactMap { try? SocketAddress(parsing: $0.address) }
+    }
+}
+
+/// Asks the own database for Raft's configuration, at most once in ``interval``: whoever makes it ask must not be able
+/// to keep the caller's thread busy.
+final class Inquiry: Sendable {
+    static let interval: Duration = .milliseconds(50)
+    static let timeout: Duration = .milliseconds(100)
+
+    private let state = Mutex<(client: DatabaseClient?, next: ContinuousClock.Instant)>((nil, .now))
+
+    /// The configuration, nil when it was asked for a moment ago, or there is no answer.
+    func servers(of database: DatabaseNode) -> [DatabaseServer]? {
+        state.withLock { state in
+            guard state.next <= .now else { return nil }
+            defer { state.next = .now + Self.interval }
+            do throws(DatabaseError) {
+                let client: DatabaseClient
+                if let open = state.client {
+                    client = open
+                } else {
+                    client = DatabaseClient(descriptor: try database.connectLocally(), timeout: Self.timeout)
+                }
+                state.client = client
+                return try client.cluster()
+            } catch {
+                state.client = nil
+                return nil
+            }
+        }
+    }
+}
