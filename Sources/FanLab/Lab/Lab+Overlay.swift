@@ -92,8 +92,10 @@ extension Lab {
     /// Refuses a path that cannot be executed, before anything is made.
     ///
     /// - Parameter path: the executable.
-    /// - Throws: ``LabError/executable(_:code:)``.
+    /// - Throws: ``LabError/executable(_:code:)``, or ``LabError/notRoot``.
     public static func requireExecutable(_ path: String) throws(LabError) {
+        // Who is not root may not even see it, and will not be helped by seeing it.
+        guard geteuid() == 0 else { throw .notRoot }
         let result = unsafe fan_executable(path)
         guard result == 0 else { throw .executable(path, code: -result) }
     }
