@@ -155,8 +155,8 @@ let package = Package(
         .testTarget(
             name: "ClusterTests",
             dependencies: [
-                "FanCore", "OpenAPIValidator", "FanHTTP", "FanTLS", "FanStore", "FanLab", "FanLink", "FanSystem",
-                "CLinux", "CConfine",
+                "FanCore", "OpenAPIValidator", "FanHTTP", "FanTLS", "FanStore", "FanDatabase", "FanLab", "FanLink",
+                "FanSystem", "CLinux", "CConfine",
             ],
             swiftSettings: settings
         ),

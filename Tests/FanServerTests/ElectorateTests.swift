@@ -63,4 +63,12 @@ import Testing
         electorate.note(hasLeader: true, at: start + .seconds(111))
         #expect(!electorate.mayLead(4, at: start + .seconds(1000)))
     }
+
+    /// A member that does not vote and is ahead is caught up with, but cannot keep the others busy.
+    @Test func electionsForOthersAreFew() {
+        var electorate = electorate()
+        let granted = (0..<6000).filter { electorate.mayUnseat(at: start + .milliseconds(100 * $0)) }
+        #expect(granted.count <= 2 + 600 / 30)
+        #expect(granted.prefix(3) == [0, 1, 600])
+    }
 }

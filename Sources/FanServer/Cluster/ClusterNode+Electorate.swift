@@ -22,11 +22,16 @@ extension ClusterNode {
         if term <= seenTerm.load(ordering: .relaxed) { return }
         let own = database.term
         seenTerm.store(own, ordering: .relaxed)
-        // What was a voter before may be ahead; who is about to be one again is waited for.
-        guard term <= own || leadership?.isPromoting(member.id) == true else {
+        if term <= own { return }
+        // Who voted a moment ago, or was asked for its vote, may be ahead; it follows nobody before the others are, too.
+        guard term - own <= Self.longestLead, electorate.withLock({ $0.mayUnseat(at: .now) }) else {
             throw PeerStream.Refusal("it answered with term \(term) and is no voter; the term here is \(own)")
         }
+        log.notice("elected-anew", "'\(member.name)' is at term \(term), ahead of \(own): the voters elect anew")
     }
+
+    /// By how many terms a node that does not vote may be ahead.
+    private static var longestLead: UInt64 { 64 }
 
     /// Takes the voters from the leader, and keeps them for the next start.
     func learn(voters: Set<SocketAddress>) {

@@ -13,6 +13,10 @@ struct Electorate<Address: Hashable & Sendable>: Sendable {
     /// How long no leader is known before everybody is listened to.
     static var patience: Duration { .seconds(10) }
 
+    /// How many times others than voters may have a leader elected anew at once, and how long each takes to come back.
+    static var electionsAtOnce: Int { 2 }
+    static var electionInterval: Duration { .seconds(30) }
+
     private let own: Address
     private var configured: Set<Address> = []
     /// The voters by the leader's word.
@@ -20,6 +24,8 @@ struct Electorate<Address: Hashable & Sendable>: Sendable {
     /// The configuration that this member had when it was told that it does not vote.
     private var outdated: Set<Address>?
     private var leaderlessSince: Instant?
+    /// When others than voters had leaders elected anew.
+    private var unseated: [Instant] = []
 
     /// Begins without a leader.
     ///
@@ -50,6 +56,14 @@ struct Electorate<Address: Hashable & Sendable>: Sendable {
     /// Whether a leader is known, by Raft or by its own word.
     mutating func note(hasLeader: Bool, at now: Instant) {
         leaderlessSince = hasLeader ? nil : leaderlessSince ?? now
+    }
+
+    /// Whether another than a voter may have a leader elected anew now; counts it.
+    mutating func mayUnseat(at now: Instant) -> Bool {
+        unseated.removeAll { $0.duration(to: now) >= Self.electionInterval * Self.electionsAtOnce }
+        guard unseated.count < Self.electionsAtOnce else { return false }
+        unseated.append(now)
+        return true
     }
 
     /// Whether somebody is listened to as a leader, or a candidate.

@@ -128,17 +128,12 @@ extension Leadership {
     }
 
     private func assign(_ client: DatabaseClient, _ id: UInt64, _ role: DatabaseRole) throws(DatabaseError) {
-        model.withLock { $0.promoting = id }
-        defer { model.withLock { $0.promoting = nil } }
         try client.assign(id: id, role: role)
         let servers = try client.cluster()
         model.withLock { $0.servers = servers }
         // The members are told who votes now.
         heartbeats.wake()
     }
-
-    /// Whether a member's node is being given another role now.
-    func isPromoting(_ id: UInt64) -> Bool { model.withLock { $0.promoting == id } }
 
     /// Where the database's voters are; empty as long as they have not been asked for.
     var voters: [String] {

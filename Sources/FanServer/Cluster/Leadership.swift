@@ -18,8 +18,6 @@ final class Leadership: Sendable {
         var servers: [DatabaseServer]
         /// The member whose node is being taken out of the database.
         var leaving: UInt64?
-        /// The member whose node is being given another role.
-        var promoting: UInt64?
         var encodedState: (generation: Int, body: [UInt8])?
         /// What was heard of members' disks, by their certificates.
         var pulses: [String: Pulse] = [:]
