@@ -125,7 +125,12 @@ struct FailureLab {
     }
 
     /// Waits until all copies of the database are the same.
-    func expectSameData(_ numbers: [Int]? = nil, atMost limit: Duration = .seconds(15)) throws {
+    func expectSameData(_ numbers: [Int]? = nil) throws {
+        if let digests = try differingCopies(numbers) { Issue.record("the copies of the database differ: \(digests)") }
+    }
+
+    /// The digests of the copies when they are not the same in time, nil when they are.
+    func differingCopies(_ numbers: [Int]? = nil, atMost limit: Duration = .seconds(15)) throws -> [String]? {
         let end = ContinuousClock.now + limit
         var digests: [String] = []
         repeat {
@@ -134,10 +139,10 @@ struct FailureLab {
                 let dump = try? cluster.client(of: number).call("GET", "/1.0/database/dump?local=1")
                 digests.append((try dump?.text("digest")) ?? "none from node\(number)")
             }
-            if Set(digests).count == 1 { return }
+            if Set(digests).count == 1 { return nil }
             usleep(100_000)
         } while ContinuousClock.now < end
-        Issue.record("the copies of the database differ: \(digests)")
+        return digests
     }
 
     /// The certificate that a node's server shows to others.
