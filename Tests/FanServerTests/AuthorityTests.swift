@@ -5,6 +5,7 @@ import FanHTTP
 import FanSystem
 import FanTLS
 import Glibc
+import Synchronization
 import Testing
 
 @testable import FanServer
@@ -17,14 +18,15 @@ import Testing
 /// |---|---|
 /// | its report, its heartbeat | ``aMemberSpeaksForItself()`` |
 /// | its leaving; others send nothing on in their own name | ``whoAdministersIsNamedAndWrittenDown()`` |
-/// | a certificate only from the leader; rotation | ``aCertificateComesFromTheLeaderAlone()`` |
+/// | a certificate only from the leader | ``aCertificateComesFromTheLeaderAlone()`` |
+/// | rotation | ``rotationEndsTheSharedCertificate()`` |
 /// | removed only when the leader and the voters say so | ``nobodyIsRemovedByHearsay()`` |
 /// | no SQL, no change of roles | ``noSQLPassesATunnel()``, `PeerStreamTests` |
 /// | Raft for its own database node | ``aTunnelIsForTheMembersOwnDatabaseNode()`` |
 /// | a spare | `SpareTests`, `ElectorateTests` |
-/// | never another host's kernel; peers outside of the underlay | `AgentPinTests` |
+/// | never another host's kernel; peers outside of the underlay | `AgentPinTests`, `FalsifiedDatabaseTests` |
 /// | strangers | `ServerTests.strangersLearnNothing`, `SecurityTests.strangersAreRefusedAndLogged` |
-/// | the local group, the audit trail | ``whoAdministersIsNamedAndWrittenDown()`` |
+/// | the local group, the audit trail | ``whoAdministersIsNamedAndWrittenDown()``, `LocalGroupTests` |
 @Suite(.serialized) struct AuthorityTests {
     /// Three members that all vote; the third is the one that means harm.
     private func withThree(_ body: (TestServers, [TestServers.Node]) throws -> Void) throws {
@@ -180,6 +182,35 @@ import Testing
                 #expect(try target.server.directory.identity(.cluster)?.fingerprint == trusted)
             }
             #expect(try nodes[0].call("POST", "/1.0/cluster/rotate").status == 200)
+        }
+    }
+
+    /// What a removed member still has serves it to nobody once the certificate was changed.
+    @Test func rotationEndsTheSharedCertificate() throws {
+        try withThree { servers, nodes in
+            let old = try #require(try nodes[2].server.directory.identity(.cluster))
+            let token = try nodes[0].call("POST", "/1.0/tokens", ["name": "late"]).document.text("token")
+            let address = SocketAddress(IPv4Address(127, 9, 0, 99), port: TestServers.port)
+            let listener = try listenTCP(address)
+            let asked = Atomic(0)
+            let impostor = try HTTPServer(.tls(listener.number, identity: { old }), log: { _ in }) { _, responder in
+                asked.add(1, ordering: .relaxed)
+                responder.respond(HTTPResponse(status: 200, document: [:]))
+            }
+            defer { impostor.stop() }
+            func reaches(_ node: TestServers.Node) -> Bool {
+                guard case .member(let member) = node.server.standing else { return false }
+                let before = asked.load(ordering: .relaxed)
+                _ = try? member.link.call(address, "GET", "/1.0/cluster", nil, timeout: .seconds(2))
+                return asked.load(ordering: .relaxed) > before
+            }
+            #expect(try nodes[0].call("DELETE", "/1.0/members/node3").status == 200)
+            #expect(try eventually { try nodes[2].call("GET", "/1.0/local").document.text("state") == "unconfigured" })
+            #expect(reaches(nodes[0]) && reaches(nodes[1]), "until then it is taken for a member's server")
+            #expect(try nodes[1].call("POST", "/1.0/cluster/rotate").status == 200)
+            #expect(try eventually { !reaches(nodes[0]) && !reaches(nodes[1]) })
+            let late = try servers.add()
+            #expect(try late.call("POST", "/1.0/join", servers.joinBody(late, token)).status != 200)
         }
     }
 

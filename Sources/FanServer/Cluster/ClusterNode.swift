@@ -242,7 +242,7 @@ final class ClusterNode: Sendable {
     /// Changes the certificates, and whom this member trusts with them.
     func set(_ certificates: Certificates) {
         self.certificates.withLock { $0 = certificates }
-        link.trust.fingerprints = certificates.trusted
+        link.trust(certificates.trusted)
     }
 
     // MARK: the threads

@@ -11,7 +11,7 @@ final class LeaderLink: Sendable {
     /// How long a request looks for a leader before it is refused.
     static let patience: Duration = .seconds(4)
 
-    let trust: TrustBox
+    private let trust: TrustBox
     private let own: SocketAddress
     private let identity: Identity
 
@@ -20,6 +20,8 @@ final class LeaderLink: Sendable {
         /// Those on which a leader's answer is awaited.
         var busy: [Int: (address: SocketAddress, connection: HTTPConnection)] = [:]
         var requests = 0
+        /// Counts the changes of whom to trust: what was dialled before is not used again.
+        var trust = 0
         var heartbeat: (address: SocketAddress, connection: HTTPConnection)?
         var isClosed = false
     }
@@ -83,6 +85,16 @@ final class LeaderLink: Sendable {
     func lose(_ address: SocketAddress) {
         state.withLock { $0.idle[address] = nil }
         search.note { $0.answered(address, .nothing, at: $1) }
+    }
+
+    /// Changes whom to believe, and forgets the connections to those that were believed before.
+    func trust(_ fingerprints: Set<String>) {
+        trust.fingerprints = fingerprints
+        state.withLock { state in
+            state.trust += 1
+            state.idle = [:]
+            state.heartbeat = nil
+        }
     }
 
     /// Closes all connections, and refuses new ones.
@@ -280,11 +292,11 @@ final class LeaderLink: Sendable {
         timeout: Duration,
         isInDoubt: inout Bool
     ) throws(HTTPError) -> HTTPResponse {
-        let kept = state.withLock { $0.idle[address]?.popLast() }
+        let (kept, trust) = state.withLock { ($0.idle[address]?.popLast(), $0.trust) }
         if let kept {
             do throws(HTTPError) {
                 let response = try request(on: kept, to: address, method, target, body, headers, timeout, &isInDoubt)
-                put(back: kept, address)
+                put(back: kept, address, trust)
                 return response
             } catch {
                 // It was closed while it lay idle, or its server is gone: only a new connection tells.
@@ -294,7 +306,7 @@ final class LeaderLink: Sendable {
         }
         let connection = try dial(address, timeout: timeout)
         let response = try request(on: connection, to: address, method, target, body, headers, timeout, &isInDoubt)
-        put(back: connection, address)
+        put(back: connection, address, trust)
         return response
     }
 
@@ -327,10 +339,12 @@ final class LeaderLink: Sendable {
         }
     }
 
-    private func put(back connection: HTTPConnection, _ address: SocketAddress) {
+    private func put(back connection: HTTPConnection, _ address: SocketAddress, _ trust: Int) {
         guard connection.isOpen else { return }
         let isKept = state.withLock { state in
-            guard !state.isClosed, state.idle[address, default: []].count < 8 else { return false }
+            guard !state.isClosed, state.trust == trust, state.idle[address, default: []].count < 8 else {
+                return false
+            }
             state.idle[address, default: []].append(connection)
             return true
         }
@@ -344,12 +358,12 @@ final class LeaderLink: Sendable {
         _ body: [UInt8]?,
         timeout: Duration
     ) throws(HTTPError) -> HTTPResponse {
-        let kept = state.withLock { $0.heartbeat }
+        let (kept, trust) = state.withLock { ($0.heartbeat, $0.trust) }
         if let kept, kept.address == address, kept.connection.isOpen {
             return try kept.connection.request(method, target, body: body, timeout: timeout)
         }
         let connection = try dial(address, timeout: timeout)
-        state.withLock { $0.heartbeat = (address, connection) }
+        state.withLock { if $0.trust == trust { $0.heartbeat = (address, connection) } }
         return try connection.request(method, target, body: body, timeout: timeout)
     }
 }
