@@ -38,12 +38,12 @@ public struct AuditEntry: Hashable, Sendable {
 }
 
 extension Transaction {
-    /// How many entries are kept: the newest.
+    /// How many entries are kept at least: the newest.
     public static let auditLimit: Int64 = 10_000
     /// The most bytes of one text of an entry.
     static let auditTextBytes = 512
 
-    /// Adds an entry, and drops the oldest past the limit.
+    /// Adds an entry, and drops the oldest past the limit from time to time.
     ///
     /// - Throws: ``DatabaseError``.
     public mutating func addAudit(_ entry: AuditEntry) throws(DatabaseError) {

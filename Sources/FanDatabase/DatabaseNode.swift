@@ -194,6 +194,9 @@ public final class DatabaseNode: Sendable {
         return number
     }
 
+    /// What messages of peers have to pass.
+    public let installGate = InstallGate()
+
     /// Raft's term as this node knows it, from its files; 0 before it has one.
     public var term: UInt64 { NodeDirectory(directory).term() }
 

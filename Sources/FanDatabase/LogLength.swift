@@ -1,10 +1,8 @@
 /// How long the log of changes gets before a snapshot replaces its beginning.
 ///
 /// The whole log is in memory, with every page of 4 KiB that a change wrote, so that this is what a node's memory grows
-/// to: both numbers together, times the pages of a change. It must not be much shorter either. libraft 0.22.1 crashes
-/// when it is sent a whole database while it takes a snapshot itself (its `takeSnapshotCb` clears the pending request
-/// before it reads it), which happens to a node that missed more than ``trailing`` changes and still gets the last of
-/// them. The process starts again without loss; how rarely that is needed is what the tests with random faults count.
+/// to: both numbers together, times the pages of a change. A node that missed more than ``trailing`` changes is sent the
+/// whole database, see ``InstallGate``.
 public struct LogLength: Hashable, Sendable {
     /// After how many changes a snapshot is taken.
     public var changes: Int
@@ -13,7 +11,7 @@ public struct LogLength: Hashable, Sendable {
     public var trailing: Int
 
     /// A length.
-    public init(changes: Int = 512, trailing: Int = 1024) {
+    public init(changes: Int = 256, trailing: Int = 256) {
         self.changes = changes
         self.trailing = trailing
     }

@@ -20,10 +20,13 @@ public struct PeerStream: Sendable {
     public struct Refusal: Error, Equatable, Sendable, CustomStringConvertible {
         /// What was wrong.
         public let description: String
+        /// Whether nothing is wrong with the peer, who is to come again.
+        public let isPassing: Bool
 
         /// Words a refusal.
-        public init(_ description: String) {
+        public init(_ description: String, isPassing: Bool = false) {
             self.description = description
+            self.isPassing = isPassing
         }
     }
 

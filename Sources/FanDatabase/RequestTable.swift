@@ -17,9 +17,9 @@ public struct StoredRequest: Hashable, Sendable {
 
 extension Transaction {
     /// How many requests are remembered at least: those of the last seconds at any rate of changes.
-    public static let requestMemory: Int64 = 4096
-    /// The oldest are forgotten so many at a time, since that reads the whole table.
-    private static let purgeStep: Int64 = 256
+    ///
+    /// They have no index by their keys: reading them all takes less than the page of it that each change would write.
+    public static let requestMemory: Int64 = 2048
 
     /// What became of a request, nil when it was not made, or so long ago that it is forgotten.
     ///
@@ -43,17 +43,13 @@ extension Transaction {
     ///
     /// - Throws: ``DatabaseError``.
     public mutating func save(_ request: StoredRequest, key: String) throws(DatabaseError) {
-        let number = try counter("requests") + 1
-        try execute(.saveCounter, .text("requests"), .integer(number))
         try execute(
             .saveRequest,
             .text(key),
-            .integer(number),
             .text(request.request),
             .integer(Int64(request.status)),
             .text(request.answer)
         )
-        guard number % Self.purgeStep == 0, number > Self.requestMemory else { return }
-        try execute(.purgeRequests, .integer(number - Self.requestMemory))
+        try execute(.purgeRequests, .integer(Self.requestMemory))
     }
 }

@@ -85,6 +85,16 @@ public enum SQL: String, CaseIterable, Sendable {
             answer TEXT NOT NULL
         ) WITHOUT ROWID
         """
+    case dropRequests = "DROP TABLE requests"
+    case createRequestsInOrder = """
+        CREATE TABLE requests (
+            number INTEGER PRIMARY KEY,
+            key TEXT NOT NULL,
+            request TEXT NOT NULL,
+            status INTEGER NOT NULL,
+            answer TEXT NOT NULL
+        )
+        """
 
     // MARK: config
 
@@ -166,12 +176,24 @@ public enum SQL: String, CaseIterable, Sendable {
     case useToken = "UPDATE tokens SET used_at = ?, used_by = ? WHERE hash = ?"
     case purgeTokens = "DELETE FROM tokens WHERE max(expires_at, coalesce(used_at, 0), coalesce(revoked_at, 0)) < ?"
 
+    // The oldest of those that can be used no more.
+    case purgeSettledTokens = """
+        DELETE FROM tokens WHERE hash IN (
+            SELECT hash FROM tokens WHERE used_at IS NOT NULL OR revoked_at IS NOT NULL OR expires_at <= ?
+            ORDER BY created_at DESC, hash LIMIT -1 OFFSET ?
+        )
+        """
+
     // MARK: audit
 
     case insertAudit = """
         INSERT INTO audit (at, member, caller, action, subject, detail, outcome) VALUES (?, ?, ?, ?, ?, ?, ?)
         """
-    case purgeAudit = "DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?"
+    // Many at a time: each page that a change touches stays in memory for a while.
+    case purgeAudit = """
+        DELETE FROM audit
+        WHERE (SELECT max(id) FROM audit) % 256 = 0 AND id <= (SELECT max(id) FROM audit) - ?
+        """
     case audit = """
         SELECT at, member, caller, action, subject, detail, outcome FROM audit ORDER BY id DESC LIMIT ?
         """
@@ -179,8 +201,11 @@ public enum SQL: String, CaseIterable, Sendable {
     // MARK: requests
 
     case request = "SELECT request, status, answer FROM requests WHERE key = ?"
-    case saveRequest = "INSERT INTO requests (key, number, request, status, answer) VALUES (?, ?, ?, ?, ?)"
-    case purgeRequests = "DELETE FROM requests WHERE number <= ?"
+    case saveRequest = "INSERT INTO requests (key, request, status, answer) VALUES (?, ?, ?, ?)"
+    case purgeRequests = """
+        DELETE FROM requests
+        WHERE (SELECT max(number) FROM requests) % 256 = 0 AND number <= (SELECT max(number) FROM requests) - ?
+        """
 
     // MARK: counters
 

@@ -24,6 +24,8 @@ public enum Schema {
         Migration(.createConfig, .createMembers, .createReports, .createTokens, .createRemoved, .createCounters),
         // Who changed what, and the answers to requests that may be repeated.
         Migration(.createAudit, .createRequests),
+        // In the order in which they come, they share pages.
+        Migration(.dropRequests, .createRequestsInOrder),
     ]
 
     /// Brings the schema up to date, one transaction a version.

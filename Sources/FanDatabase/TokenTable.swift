@@ -40,6 +40,8 @@ public struct StoredToken: Hashable, Sendable {
 extension Transaction {
     /// For how long used, expired and revoked tokens can still be told apart, in seconds.
     public static let tokenMemorySeconds: Int64 = 30 * 86_400
+    /// How many of these are kept at most: the newest.
+    public static let settledTokens: Int64 = 1024
 
     /// Adds a token; an earlier valid one for the same name is revoked.
     ///
@@ -58,6 +60,7 @@ extension Transaction {
         expiresAt: Int64
     ) throws(DatabaseError) {
         try execute(.purgeTokens, .integer(now - Self.tokenMemorySeconds))
+        try execute(.purgeSettledTokens, .integer(now), .integer(Self.settledTokens))
         try execute(.revokeTokens, .integer(now), .text(name), .text(hash), .integer(now))
         try execute(.insertToken, .text(hash), .text(name), .text(createdBy), .integer(now), .integer(expiresAt))
     }

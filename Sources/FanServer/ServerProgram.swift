@@ -86,6 +86,7 @@ public enum ServerProgram {
 
         // Neither this process nor what it links asks select(2) about a descriptor, so their number may grow.
         fan_raise_descriptor_limit()
+        fan_share_heaps()
         try File.makeGuardedDirectory(arguments.runtime, mode: 0o755)
         let socket = try listenUnix(path: options.socket, mode: 0o660, group: arguments.group)
         try Privileges.settle(in: arguments.state, own: options.serverDirectory, as: arguments.user)

@@ -5,7 +5,8 @@ import FanLab
 import FanStore
 import FanSystem
 import FanTLS
-import Glibc
+import Foundation
+import Synchronization
 import Testing
 
 /// What happens when things break; one after the other, since each fills the machine.
@@ -130,19 +131,31 @@ struct FailureLab {
     }
 
     /// The digests of the copies when they are not the same in time, nil when they are.
-    func differingCopies(_ numbers: [Int]? = nil, atMost limit: Duration = .seconds(15)) throws -> [String]? {
+    func differingCopies(_ numbers: [Int]? = nil, atMost limit: Duration = .seconds(30)) throws -> [String]? {
         let end = ContinuousClock.now + limit
         var digests: [String] = []
         repeat {
-            digests = []
-            for number in numbers ?? self.numbers {
-                let dump = try? cluster.client(of: number).call("GET", "/1.0/database/dump?local=1")
-                digests.append((try dump?.text("digest")) ?? "none from node\(number)")
-            }
+            digests = digestsNow(numbers ?? self.numbers)
             if Set(digests).count == 1 { return nil }
-            usleep(100_000)
+            usleep(200_000)
         } while ContinuousClock.now < end
         return digests
+    }
+
+    /// Asks all at the same time: members report on, and large copies take long.
+    private func digestsNow(_ numbers: [Int]) -> [String] {
+        let found = Mutex([Int: String]())
+        let threads = numbers.map { number in
+            let client = cluster.client(of: number)
+            let thread = Thread {
+                let digest = try? client.call("GET", "/1.0/database/dump?local=1").text("digest")
+                found.withLock { $0[number] = digest ?? "none" }
+            }
+            thread.start()
+            return thread
+        }
+        while !threads.allSatisfy(\.isFinished) { usleep(5_000) }
+        return found.withLock { found in numbers.map { found[$0] ?? "none" } }
     }
 
     /// The certificate that a node's server shows to others.

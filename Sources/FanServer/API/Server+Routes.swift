@@ -341,7 +341,9 @@ extension Server {
                 of: fingerprint,
                 judge: { message throws(PeerStream.Refusal) in try node.judge(message, from: fingerprint) },
                 refused: { [weak self] refusal in
-                    guard let self, refusals.withLock({ $0.take("tunnel \(fingerprint)", at: .now) }) == nil else {
+                    guard let self, !refusal.isPassing,
+                        refusals.withLock({ $0.take("tunnel \(fingerprint)", at: .now) }) == nil
+                    else {
                         return
                     }
                     let name = node.state.members.first { $0.fingerprint == fingerprint }?.name ?? "a former member"

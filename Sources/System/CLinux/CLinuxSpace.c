@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <malloc.h>
 #include <net/if.h>
 #include <poll.h>
 #include <signal.h>
@@ -75,6 +76,8 @@ int fan_executable(const char *path) {
     if (access(path, X_OK) < 0 || stat(path, &status) < 0) return -errno;
     return S_ISREG(status.st_mode) ? 0 : -EACCES;
 }
+
+void fan_share_heaps(void) { mallopt(M_ARENA_MAX, 2); }
 
 void fan_raise_descriptor_limit(void) {
     struct rlimit limit;

@@ -18,15 +18,59 @@ private let isOver = Atomic(false)
 
 private var isCut: Bool { cutUntil.withLock { ContinuousClock.now < $0 } }
 
-private func join(_ a: Int32, _ b: Int32) {
-    let copy = fcntl(a, F_DUPFD_CLOEXEC, 3)
+/// The end of who dialled: another node, whose messages are judged as a server does it, or a client.
+private final class CallerEnd: PumpEnd {
+    private let socket: SocketEnd
+    private let gate: InstallGate
+    private let stream = Mutex<PeerStream?>(PeerStream())
+
+    init(_ socket: SocketEnd, _ gate: InstallGate) {
+        self.socket = socket
+        self.gate = gate
+    }
+
+    var descriptor: Int32 { socket.descriptor }
+    var hasBuffered: Bool { socket.hasBuffered }
+    var hasUnsent: Bool { socket.hasUnsent }
+
+    func receive(into buffer: inout [UInt8]) -> PumpResult {
+        let result = socket.receive(into: &buffer)
+        guard case .moved(let count) = result else { return result }
+        let bytes = buffer[..<count]
+        let isLetThrough = stream.withLock { stream in
+            guard var peer = stream else { return true }
+            let gate = gate
+            do throws(PeerStream.Refusal) {
+                try peer.inspect(bytes) { message throws(PeerStream.Refusal) in
+                    if case .raft(let kind, _) = message { try gate.admit(kind) }
+                }
+                stream = peer
+                return true
+            } catch {
+                // What does not begin as a peer's is a client's.
+                guard !peer.isConnected else { return false }
+                stream = nil
+                return true
+            }
+        }
+        return isLetThrough ? result : .failed
+    }
+
+    func send(_ buffer: [UInt8], _ range: Range<Int>) -> PumpResult { socket.send(buffer, range) }
+    func flush() -> PumpResult { socket.flush() }
+    func finish() { socket.finish() }
+    func close() { socket.close() }
+}
+
+private func join(_ a: any PumpEnd, _ b: Int32) {
+    let copy = fcntl(a.descriptor, F_DUPFD_CLOEXEC, 3)
     let key = connections.withLock { connections in
         connections.next += 1
         connections.open[connections.next] = copy
         return connections.next
     }
-    for number in [a, b] { _ = fan_set_nonblocking(number) }
-    pump(SocketEnd(adopting: a), SocketEnd(adopting: b)) {
+    for number in [a.descriptor, b] { _ = fan_set_nonblocking(number) }
+    pump(a, SocketEnd(adopting: b)) {
         if let copy = connections.withLock({ $0.open.removeValue(forKey: key) }) { close(copy) }
     }
 }
@@ -58,7 +102,7 @@ private func run() throws {
             let far = unsafe fan_unix_connect("\(root)/\(other).sock")
             var ends: [Int32] = [-1, -1]
             guard far >= 0, unsafe fan_socket_pair(&ends) >= 0 else { return -1 }
-            join(far, ends[1])
+            join(SocketEnd(adopting: far), ends[1])
             return ends[0]
         }
     )
@@ -78,7 +122,7 @@ private func run() throws {
             close(near)
             continue
         }
-        join(near, own)
+        join(CallerEnd(SocketEnd(adopting: near), node.installGate), own)
     }
     node.stop()
 }

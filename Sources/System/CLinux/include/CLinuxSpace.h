@@ -23,6 +23,11 @@ int fan_names(const char *path, int fd);
 
 // Allows as many open descriptors as the hard limit does.
 void fan_raise_descriptor_limit(void);
+
+// Has the threads of this process share two heaps: by default each thread gets its own, and what one frees the others
+// cannot use.
+void fan_share_heaps(void);
+
 int fan_pipe(int ends[2]);
 int fan_set_nonblocking(int fd);
 // Starts a program found on PATH, in its own process group, with default signals; a descriptor of -1 is /dev/null.
