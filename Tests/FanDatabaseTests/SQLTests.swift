@@ -52,7 +52,8 @@ import Testing
             let reads = sql.rawValue.hasPrefix("SELECT")
             let values = sql.rawValue.filter { $0 == "?" }.map { _ in SQLValue.integer(1) }
             switch sql {
-            case .begin, .beginRead, .commit, .rollback, .savepoint, .release, .rollbackToSavepoint, .saveSchemaVersion:
+            case .dropRequests, .begin, .beginRead, .commit, .rollback, .savepoint, .release, .rollbackToSavepoint,
+                .saveSchemaVersion:
                 break
             default:
                 if reads {
