@@ -38,8 +38,8 @@ public struct AuditEntry: Hashable, Sendable {
 }
 
 extension Transaction {
-    /// How many entries are kept at least: the newest.
-    public static let auditLimit: Int64 = 10_000
+    /// How far back the journal has what somebody did, in entries of any kind: 10,000 changes at least.
+    public static let auditMemory: Int64 = 32_768
     /// The most bytes of one text of an entry.
     static let auditTextBytes = 512
 
@@ -61,7 +61,7 @@ extension Transaction {
             text(entry.detail),
             text(entry.outcome)
         )
-        try execute(.purgeAudit, .integer(Self.auditLimit))
+        try purgeJournal()
     }
 
     /// The newest entries, the newest last.

@@ -75,7 +75,10 @@ extension Transaction {
     ///
     /// - Throws: ``DatabaseError``.
     public mutating func generation() throws(DatabaseError) -> Int {
-        Int(try counter("generation"))
+        guard let row = try query(.generation).first else { return 0 }
+        var reader = RowReader(row, "journal")
+        // Counted up by one, it still is a number.
+        return Int(NumericField.generation.clamp(try reader.integer()))
     }
 
     /// Counts a change of configuration or membership.
@@ -84,9 +87,9 @@ extension Transaction {
     /// - Throws: ``DatabaseError``.
     @discardableResult
     public mutating func bumpGeneration() throws(DatabaseError) -> Int {
-        let next = try counter("generation") + 1
-        try execute(.saveCounter, .text("generation"), .integer(next))
-        return Int(next)
+        let next = try generation() + 1
+        try execute(.saveGeneration, .integer(Int64(next)))
+        return next
     }
 
     /// A number for a new member: 1 for the first, and none twice, whoever was removed.
@@ -107,7 +110,6 @@ extension Transaction {
     mutating func counter(_ key: String) throws(DatabaseError) -> Int64 {
         guard let row = try query(.counter, .text(key)).first else { return 0 }
         var reader = RowReader(row, "counters")
-        // Counted up by one, it still is a number.
         return NumericField.generation.clamp(try reader.integer())
     }
 

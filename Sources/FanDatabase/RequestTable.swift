@@ -16,10 +16,10 @@ public struct StoredRequest: Hashable, Sendable {
 }
 
 extension Transaction {
-    /// How many requests are remembered at least: those of the last seconds at any rate of changes.
+    /// How far back the journal has requests, in entries of any kind; a change has three at most.
     ///
-    /// They have no index by their keys: reading them all takes less than the page of it that each change would write.
-    public static let requestMemory: Int64 = 2048
+    /// They have no index by their keys: reading so many takes less than the page of it that each change would write.
+    public static let requestMemory: Int64 = 8192
 
     /// What became of a request, nil when it was not made, or so long ago that it is forgotten.
     ///
@@ -27,7 +27,7 @@ extension Transaction {
     /// - Returns: what became of it.
     /// - Throws: ``DatabaseError``.
     public mutating func request(_ key: String) throws(DatabaseError) -> StoredRequest? {
-        guard let row = try query(.request, .text(key)).first else { return nil }
+        guard let row = try query(.request, .integer(Self.requestMemory), .text(key)).first else { return nil }
         var reader = RowReader(row, "requests")
         return StoredRequest(
             request: try reader.text(),
@@ -50,6 +50,11 @@ extension Transaction {
             .integer(Int64(request.status)),
             .text(request.answer)
         )
-        try execute(.purgeRequests, .integer(Self.requestMemory))
+        try purgeJournal()
+    }
+
+    /// Drops what is old, from time to time.
+    mutating func purgeJournal() throws(DatabaseError) {
+        try execute(.purgeJournal, .integer(Self.auditMemory), .integer(Self.requestMemory))
     }
 }

@@ -85,16 +85,32 @@ public enum SQL: String, CaseIterable, Sendable {
             answer TEXT NOT NULL
         ) WITHOUT ROWID
         """
-    case dropRequests = "DROP TABLE requests"
-    case createRequestsInOrder = """
-        CREATE TABLE requests (
+    case createJournal = """
+        CREATE TABLE journal (
             number INTEGER PRIMARY KEY,
-            key TEXT NOT NULL,
-            request TEXT NOT NULL,
-            status INTEGER NOT NULL,
-            answer TEXT NOT NULL
+            generation INTEGER,
+            key TEXT,
+            request TEXT,
+            status INTEGER,
+            answer TEXT,
+            at INTEGER,
+            member TEXT,
+            caller TEXT,
+            action TEXT,
+            subject TEXT,
+            detail TEXT,
+            outcome TEXT
         )
         """
+    case moveGeneration = """
+        INSERT INTO journal (generation) SELECT value FROM counters WHERE key = 'generation'
+        """
+    case moveAudit = """
+        INSERT INTO journal (at, member, caller, action, subject, detail, outcome)
+        SELECT at, member, caller, action, subject, detail, outcome FROM audit ORDER BY id
+        """
+    case dropAudit = "DROP TABLE audit"
+    case dropRequests = "DROP TABLE requests"
 
     // MARK: config
 
@@ -176,35 +192,41 @@ public enum SQL: String, CaseIterable, Sendable {
     case useToken = "UPDATE tokens SET used_at = ?, used_by = ? WHERE hash = ?"
     case purgeTokens = "DELETE FROM tokens WHERE max(expires_at, coalesce(used_at, 0), coalesce(revoked_at, 0)) < ?"
 
-    // The oldest of those that can be used no more.
+    // The oldest of those that can be used no more, many at a time.
     case purgeSettledTokens = """
-        DELETE FROM tokens WHERE hash IN (
+        DELETE FROM tokens WHERE (SELECT count(*) FROM tokens) % 256 = 0 AND hash IN (
             SELECT hash FROM tokens WHERE used_at IS NOT NULL OR revoked_at IS NOT NULL OR expires_at <= ?
             ORDER BY created_at DESC, hash LIMIT -1 OFFSET ?
         )
         """
 
-    // MARK: audit
+    // MARK: journal
 
-    case insertAudit = """
-        INSERT INTO audit (at, member, caller, action, subject, detail, outcome) VALUES (?, ?, ?, ?, ?, ?, ?)
+    // What one change adds is in one page.
+    case generation = """
+        SELECT generation FROM journal WHERE generation IS NOT NULL ORDER BY number DESC LIMIT 1
         """
-    // Many at a time: each page that a change touches stays in memory for a while.
-    case purgeAudit = """
-        DELETE FROM audit
-        WHERE (SELECT max(id) FROM audit) % 256 = 0 AND id <= (SELECT max(id) FROM audit) - ?
+    case saveGeneration = "INSERT INTO journal (generation) VALUES (?)"
+    case insertAudit = """
+        INSERT INTO journal (at, member, caller, action, subject, detail, outcome) VALUES (?, ?, ?, ?, ?, ?, ?)
         """
     case audit = """
-        SELECT at, member, caller, action, subject, detail, outcome FROM audit ORDER BY id DESC LIMIT ?
+        SELECT at, member, caller, action, subject, detail, outcome FROM journal
+        WHERE action IS NOT NULL ORDER BY number DESC LIMIT ?
         """
-
-    // MARK: requests
-
-    case request = "SELECT request, status, answer FROM requests WHERE key = ?"
-    case saveRequest = "INSERT INTO requests (key, request, status, answer) VALUES (?, ?, ?, ?)"
-    case purgeRequests = """
-        DELETE FROM requests
-        WHERE (SELECT max(number) FROM requests) % 256 = 0 AND number <= (SELECT max(number) FROM requests) - ?
+    case request = """
+        SELECT request, status, answer FROM journal
+        WHERE number > (SELECT max(number) FROM journal) - ? AND key = ?
+        """
+    case saveRequest = "INSERT INTO journal (key, request, status, answer) VALUES (?, ?, ?, ?)"
+    // Many at a time, since it reads all; the newest generation stays.
+    case purgeJournal = """
+        DELETE FROM journal
+        WHERE (SELECT max(number) FROM journal) % 256 < 3
+            AND (number <= (SELECT max(number) FROM journal) - ?
+                OR action IS NULL AND number <= (SELECT max(number) FROM journal) - ?)
+            AND number <> coalesce(
+                (SELECT number FROM journal WHERE generation IS NOT NULL ORDER BY number DESC LIMIT 1), 0)
         """
 
     // MARK: counters

@@ -24,8 +24,8 @@ public enum Schema {
         Migration(.createConfig, .createMembers, .createReports, .createTokens, .createRemoved, .createCounters),
         // Who changed what, and the answers to requests that may be repeated.
         Migration(.createAudit, .createRequests),
-        // In the order in which they come, they share pages.
-        Migration(.dropRequests, .createRequestsInOrder),
+        // What each change adds is one page of one table.
+        Migration(.createJournal, .moveAudit, .moveGeneration, .dropAudit, .dropRequests),
     ]
 
     /// Brings the schema up to date, one transaction a version.

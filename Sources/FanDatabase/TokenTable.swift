@@ -40,7 +40,7 @@ public struct StoredToken: Hashable, Sendable {
 extension Transaction {
     /// For how long used, expired and revoked tokens can still be told apart, in seconds.
     public static let tokenMemorySeconds: Int64 = 30 * 86_400
-    /// How many of these are kept at most: the newest.
+    /// How many of these are kept, and some more: the newest.
     public static let settledTokens: Int64 = 1024
 
     /// Adds a token; an earlier valid one for the same name is revoked.

@@ -52,7 +52,8 @@ import Testing
             let reads = sql.rawValue.hasPrefix("SELECT")
             let values = sql.rawValue.filter { $0 == "?" }.map { _ in SQLValue.integer(1) }
             switch sql {
-            case .dropRequests, .begin, .beginRead, .commit, .rollback, .savepoint, .release, .rollbackToSavepoint,
+            case .dropRequests, .dropAudit, .moveAudit, .moveGeneration, .begin, .beginRead, .commit, .rollback,
+                .savepoint, .release, .rollbackToSavepoint,
                 .saveSchemaVersion:
                 break
             default:
