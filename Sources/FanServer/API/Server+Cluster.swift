@@ -108,15 +108,16 @@ extension Server {
         housekeep { [self] in
             // The answer goes out on the listener that is about to close.
             sleepThread(for: .milliseconds(200))
-            forgetRemoved()
+            forgetRemoved(node)
         }
         return document
     }
 
-    /// Forgets the cluster that this node was removed from.
-    func forgetRemoved() {
+    /// Forgets the cluster that this node was removed from, unless it is a member of another one by now.
+    func forgetRemoved(_ node: ClusterNode) {
         do throws(APIError) {
             try exclusively { () throws(APIError) in
+                guard state.withLock({ $0.node }) === node else { return }
                 do { try forget() } catch { throw APIError(any: error) }
             }
         } catch { log.error("not-forgotten", "\(error)") }
