@@ -148,7 +148,8 @@ let package = Package(
         .testTarget(
             name: "FanServerTests",
             dependencies: [
-                "FanCore", "OpenAPIValidator", "FanServer", "FanDatabase", "FanHTTP", "FanTLS", "FanSystem", "CLinux",
+                "FanCore", "OpenAPIValidator", "FanServer", "FanStore", "FanDatabase", "FanHTTP", "FanTLS", "FanSystem",
+                "CLinux",
             ],
             swiftSettings: settings
         ),

@@ -37,8 +37,8 @@ public final class Server: Sendable {
         var isLoaded = false
         /// Whether `init`, `join` or `leave` is at work.
         var isBusy = false
-        /// Whether that is only another attempt to start, which is soon over.
-        var isRetrying = false
+        /// Whether that is only the membership being taken up again, which is soon over.
+        var isResuming = false
         /// The agent that was last heard.
         var agent: Agent?
         /// Grows with every change that agents and commands are told of.
@@ -96,7 +96,7 @@ public final class Server: Sendable {
     /// - Throws: ``TLSError`` when it cannot be served.
     func start(localSocket socket: consuming Descriptor) throws {
         // An agent that asked before this is known would hear of no cluster, and take the overlay down.
-        resume()
+        resume { _ in true }
         state.withLock { $0.isLoaded = true }
         let listener = try HTTPServer(.unix(socket.number), limits: HTTPLimits(), log: { _ in }) { [self] in
             handle($0, $1)
@@ -157,33 +157,38 @@ public final class Server: Sendable {
             let node = state.withLock { $0.node }
             node?.leadership?.heartbeats.expire(at: now)
             node?.tunnels.expire(at: now)
-            if now >= retry, retryStart() { retry = .now + .seconds(5) }
+            if now >= retry, resume(if: { $0.node == nil && $0.failure != nil }) { retry = .now + .seconds(5) }
         }
-    }
-
-    /// Tries a start again that failed; nobody leaves or joins meanwhile.
-    ///
-    /// - Returns: whether there was something to try.
-    private func retryStart() -> Bool {
-        let mayTry = state.withLock { state in
-            guard state.node == nil, state.failure != nil, !state.isBusy else { return false }
-            state.isBusy = true
-            state.isRetrying = true
-            return true
-        }
-        guard mayTry else { return false }
-        resume()
-        state.withLock { state in
-            state.isBusy = false
-            state.isRetrying = false
-        }
-        return true
     }
 
     // MARK: membership
 
-    /// Takes up the membership that the directory holds, if any; a failure is kept for who asks.
-    private func resume() {
+    /// Takes up the membership that the directory holds, if any.
+    ///
+    /// What is asked of the state holds until the end: nobody joins, leaves or is removed meanwhile, who could be left
+    /// with a failure of what is gone, or with a member that began while it was being forgotten.
+    ///
+    /// - Parameter isWanted: asked while nobody is at work.
+    /// - Returns: whether it was tried.
+    @discardableResult
+    func resume(if isWanted: (State) -> Bool) -> Bool {
+        let mayResume = state.withLock { state in
+            guard !state.isBusy, isWanted(state) else { return false }
+            state.isBusy = true
+            state.isResuming = true
+            return true
+        }
+        guard mayResume else { return false }
+        takeUpMembership()
+        state.withLock { state in
+            state.isBusy = false
+            state.isResuming = false
+        }
+        return true
+    }
+
+    /// Takes up the membership; a failure is kept for who asks.
+    private func takeUpMembership() {
         do {
             guard let membership = try directory.membership() else {
                 state.withLock { $0.failure = nil }
@@ -305,7 +310,7 @@ public final class Server: Sendable {
             let mustWait = state.withLock { state in
                 isFree = !state.isBusy
                 state.isBusy = true
-                return !isFree && state.isRetrying
+                return !isFree && state.isResuming
             }
             guard mustWait, ContinuousClock.now < deadline else { break }
             sleepThread(for: .milliseconds(20))

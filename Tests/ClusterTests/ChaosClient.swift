@@ -158,6 +158,12 @@ extension ChaosRegisters {
             case .done(let cluster) = connection.ask("GET", "/1.0/cluster"),
             case .done(let list) = connection.ask("GET", "/1.0/tokens")
         else { return nil }
+        for row in (try? members.list("members")) ?? [] {
+            guard let name = try? row.text("name"),
+                case .done(let member) = connection.ask("GET", "/1.0/members/\(name)")
+            else { return nil }
+            values.merge(Self.member(member)) { _, second in second }
+        }
         values.merge(config(cluster)) { first, _ in first }
         values.merge(Self.tokens(list, known: tokens)) { first, _ in first }
         return values

@@ -168,13 +168,12 @@ final class ChaosConnection: Sendable {
 enum ChaosRegisters {
     static let configKeys = ["token_expiry_s", "offline_after_s", "voters", "standbys"]
 
-    /// The registers in a row of a member.
+    /// The registers in a row of a member; a list's rows are without the reports.
     static func member(_ row: Document) -> [String: String] {
         guard let name = try? row.text("name") else { return [:] }
         var values: [String: String] = [:]
-        let record = row["member"]
-        if case .string(let domain) = record["failure_domain"] { values["member/\(name)/failure_domain"] = domain }
-        values["member/\(name)/role"] = (try? record.optionalText("pinned_role")) ?? "auto"
+        if case .string(let domain) = row["failure_domain"] { values["member/\(name)/failure_domain"] = domain }
+        values["member/\(name)/role"] = (try? row.optionalText("pinned_role")) ?? "auto"
         if case .object = row["report"] {
             let warnings = (try? row["report"].list("warnings")) ?? []
             let own = warnings.first { $0["code"] == "chaos" }.flatMap { try? $0.text("message") }

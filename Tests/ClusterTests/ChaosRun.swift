@@ -63,7 +63,6 @@ final class ChaosRun {
         try cluster.require(on: 1, ["cluster", "edit", "offline_after_s=2"])
         try cluster.lab.makeGuests()
         for number in lab.numbers { try cluster.waitUntilOnline(from: number, atMost: .seconds(60)) }
-        let list = try cluster.list(from: 1)
         let first = ChaosConnection(lab, node: 1)
         let values = try #require(ChaosRegisters.everything(first, tokens: []), "the registers cannot be read at first")
         for (key, value) in values where !key.hasPrefix("token/") {
@@ -71,7 +70,7 @@ final class ChaosRun {
         }
         var number = 0
         for node in lab.numbers {
-            let report = try #require(list[lab.cluster.node(node).name]?.report)
+            let report = try #require(try cluster.report(of: node))
             for _ in 0..<(request.nodes > 3 ? 1 : 2) {
                 number += 1
                 clients.append(

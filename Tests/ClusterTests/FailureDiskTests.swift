@@ -28,7 +28,7 @@ extension FailureTests {
     /// Writes large reports until one is refused, or somebody else leads.
     static func writeUntilItMatters(_ lab: FailureLab, through number: Int, leader: Int) throws -> StoreError? {
         let client = lab.cluster.client(of: number)
-        var report = try #require(try lab.cluster.list(from: number)["node\(number)"]?.report)
+        var report = try #require(try lab.cluster.report(of: number, from: number))
         for round in 0..<600 {
             report.warnings = (0..<40).map { line in
                 Warning(

@@ -75,7 +75,7 @@ extension FailureTests {
         let alone = try cluster.wait(for: "the survivor to lead alone", from: survivor) { list in
             list.hasQuorum && list.members.count == 1 && list.leaderNumber == survivor
         }
-        #expect(alone.members.first?.member.name == "node\(survivor)")
+        #expect(alone.members.first?.name == "node\(survivor)")
         #expect(try lab.tokens(from: survivor).isSuperset(of: ["before", "after"]))
 
         // An old member comes back: it learns that it is none.

@@ -264,7 +264,7 @@ final class FailureWriter: Sendable {
         namespace = node.namespace
         identity = try lab.identity("node", of: number)
         trusted = [try lab.identity("cluster", of: number).fingerprint]
-        report = try #require(try lab.cluster.list(from: number)[name]?.report)
+        report = try #require(try lab.cluster.report(of: number, from: number))
     }
 
     /// What it did so far.

@@ -254,8 +254,10 @@ struct FormationBench: Sendable {
 
     /// The members' names and certificates, and the tokens' names: what strangers must not change.
     func record(from number: Int) throws -> String {
-        let members = try cluster.list(from: number).members
-            .map { "\($0.member.name) \($0.member.fingerprint) \($0.member.address)" }.sorted()
+        let members = try cluster.list(from: number).members.map { row in
+            let member = try local(number, "GET", "/1.0/members/\(row.name)").document["member"]
+            return "\(row.name) \(try member.text("fingerprint")) \(row.address)"
+        }.sorted()
         let tokens = try local(number, "GET", "/1.0/tokens").document["tokens"].compactJSONText
         return members.joined(separator: "\n") + "\n" + tokens
     }

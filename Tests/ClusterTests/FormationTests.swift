@@ -33,7 +33,7 @@ import Testing
             try bench.expectRoles(size.voters, size.standbys, size.spares)
             let names = (1...size.members).map { bench.name($0) }
             for number in 1...size.members {
-                #expect(try cluster.list(from: number).members.map(\.member.name).sorted() == names)
+                #expect(try cluster.list(from: number).members.map(\.name).sorted() == names)
             }
             let listed = try cluster.require(on: size.members, ["cluster", "list"])
             #expect(listed.contains(size.tolerance), "\(listed)")
@@ -55,7 +55,7 @@ import Testing
             try cluster.waitUntilOnline()
             try bench.expectRoles(3, 2, 0)
             func voters() throws -> [String] {
-                try cluster.list(from: 1).members.filter { $0.role == .voter }.map(\.member.name).sorted()
+                try cluster.list(from: 1).members.filter { $0.role == .voter }.map(\.name).sorted()
             }
             #expect(try voters() == ["node1", "node2", "node3"])
             #expect(try bench.local(2, "GET", "/1.0/members/node3").document["failure_domain"] == "rack2")
@@ -97,8 +97,8 @@ import Testing
                 try bench.expectNothing(on: number)
             }
             let list = try cluster.list(from: winner)
-            #expect(list.members.map(\.member.name).sorted() == ["node1", "winner"])
-            #expect(list["winner"]?.member.underlayAddress == cluster.node(winner).address)
+            #expect(list.members.map(\.name).sorted() == ["node1", "winner"])
+            #expect(list["winner"]?.underlayAddress == cluster.node(winner).address)
 
             let losers = joiners.filter { $0 != winner }
             try tokensThatAreNoGood(bench, used: token, cli: losers[0], api: losers[1])
@@ -370,7 +370,7 @@ import Testing
     /// The agent never brings the overlay up, so the join is taken back although its token was redeemed.
     private func undoneAfterRedemption(_ bench: FormationBench, joiner: Int) throws {
         let cluster = bench.cluster
-        let members = try cluster.list(from: 1).members.map(\.member.name).sorted()
+        let members = try cluster.list(from: 1).members.map(\.name).sorted()
         let token = try bench.token(bench.name(joiner))
         cluster.pause(.agent, on: joiner)
         let result = try bench.join(joiner, token, "--timeout", "2s")
@@ -380,7 +380,7 @@ import Testing
         }
         cluster.resume(.agent, on: joiner)
         try bench.expectNothing(on: joiner)
-        #expect(try cluster.list(from: 1).members.map(\.member.name).sorted() == members)
+        #expect(try cluster.list(from: 1).members.map(\.name).sorted() == members)
         let again = try bench.join(joiner, token)
         #expect(again.ending == .exited(1) && again.errorOutput.contains("already used"), "\(again.explanation)")
         try cluster.waitUntilReady(joiner)

@@ -28,7 +28,7 @@ import Testing
                 // The leader becomes a spare, and one that did not vote takes its place.
                 let list = try cluster.list(from: 1)
                 let leader = try #require(list.leaderNumber, "round \(round): \(list)")
-                let heir = try #require(list.members.first { $0.role != .voter }?.member.name)
+                let heir = try #require(list.members.first { $0.role != .voter }?.name)
                 let asker = leader % 5 + 1
                 try cluster.require(on: asker, ["cluster", "role", heir, "voter"])
                 try cluster.require(on: asker, ["cluster", "role", bench.name(leader), "spare"])

@@ -69,21 +69,19 @@ enum Cluster {
         isStale: Bool = false,
         warnings: [Warning] = []
     ) -> FakeServer.Answer {
-        FakeServer.Answer(document: [
-            "schema": "fanmesh.members/v1",
-            "members": .array(statuses.map { $0.document(mapping) }),
-            "leader": isStale ? .null : "node2",
-            "quorum": .bool(!isStale),
-            "stale": .bool(isStale),
-            "tolerance": isStale ? "no change is possible now" : "1 of 3 may fail",
-            "warnings": .array(warnings.map(\.document)),
-        ])
+        FakeServer.Answer(
+            document: MemberList(
+                members: statuses.map { MemberRow($0, mapping: mapping, members: statuses.count) },
+                leader: isStale ? nil : "node2",
+                isStale: isStale,
+                tolerance: isStale ? "no change is possible now" : "1 of 3 may fail",
+                warnings: warnings
+            ).document
+        )
     }
 
     static func show(_ status: MemberStatus) -> FakeServer.Answer {
-        var document: Document = ["schema": "fanmesh.member/v1"]
-        for field in status.document(mapping).fields { document.set(field.key, field.value) }
-        return FakeServer.Answer(document: document)
+        FakeServer.Answer(document: status.document(mapping))
     }
 
     static func info(_ config: ClusterConfig = config) -> FakeServer.Answer {

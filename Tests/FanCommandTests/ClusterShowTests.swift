@@ -96,10 +96,15 @@ import Testing
         let server = try FakeServer([
             "GET /1.0/members/node2": [.refusal(503, "no_quorum", "the database has no quorum")],
             "GET /1.0/members": [Cluster.members([known], isStale: true)],
+            "GET /1.0/local": [Cluster.local(1, of: 2)],
         ])
         let outcome = try Node(server: server).run("cluster show node2")
         #expect(outcome.code == .undetermined && outcome.error == "")
         #expect(outcome.output.hasPrefix("name:              node2\nstate:             UNKNOWN\n"))
+        #expect(outcome.output.contains("\nfingerprint:       \(Cluster.member(2).fingerprint)\n"))
+        #expect(outcome.output.hasSuffix("\nIts agent has not reported yet.\n"))
+        let json = try Node(server: server).run("cluster show node2 --format json").output
+        #expect(try Document(json: Array(json.utf8)) == Cluster.show(known).document)
         server.replace("GET /1.0/members", [Cluster.members([], isStale: true)])
         #expect(
             try Node(server: server).run("cluster show node2").error.hasPrefix("Error: the database has no quorum\n")

@@ -26,7 +26,7 @@ struct ClusterLabTests {
             #expect(try cluster.list(from: 1).members.count == 2)
             try cluster.join([3, 4], issuer: 2)
             let list = try cluster.waitUntilOnline(from: 4)
-            #expect(list.members.map(\.member.name).sorted() == ["node1", "node2", "node3", "node4"])
+            #expect(list.members.map(\.name).sorted() == ["node1", "node2", "node3", "node4"])
             #expect(list.leaderNumber.map { (1...4).contains($0) } == true)
             let names = try cluster.require(on: 3, ["cluster", "list", "-q"])
             #expect(names == "node1\nnode2\nnode3\nnode4\n")

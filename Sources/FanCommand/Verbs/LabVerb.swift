@@ -193,7 +193,7 @@ enum LabVerb {
     private static func list(_ cluster: ClusterLab, _ invocation: Invocation) throws(LabError) -> Report {
         do throws(StoreError) {
             let answer = try cluster.client(of: 1).call("GET", "/1.0/members") { document throws(DocumentError) in
-                try MemberListing(document)
+                try MemberList(document)
             }
             var listing = answer
             listing.members.sort { NaturalOrder.precedes($0.name, $1.name) }

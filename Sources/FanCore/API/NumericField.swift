@@ -114,6 +114,15 @@ extension NumericField {
     public static let joinedAt = NumericField("joined_at", moments)
     /// How many milliseconds ago a member was heard.
     public static let lastSeen = NumericField("last_seen_ms", millisecondMoments)
+    /// How many milliseconds a member's clock is ahead of the leader's.
+    public static let clockOffset = NumericField(
+        "clock_offset_ms",
+        -millisecondMoments.upperBound...millisecondMoments.upperBound
+    )
+    /// How many there are.
+    public static let total = NumericField("total", counts)
+    /// How many of them can be reached.
+    public static let reachable = NumericField("reachable", counts)
 
     // MARK: Reports
 
@@ -184,7 +193,8 @@ extension NumericField {
     /// All of them.
     public static let all: [NumericField] = [
         vni, port, mtu, offlineAfter, voters, standbys, tokenExpiry, expiry, id, schemaVersion, incarnation, joinedAt,
-        lastSeen, reportedMTU, reportedVNI, reportedPort, forwarded, spoofed, outside, unsupported, roundTrip,
+        lastSeen, clockOffset, total, reachable, reportedMTU, reportedVNI, reportedPort, forwarded, spoofed, outside,
+        unsupported, roundTrip,
         generation, clock, heartbeatWait, wait, beats, formerBeats, leaderBeats, leaderTerm,
         leadsTerm, members, limit, revokedTokens, bytes,
         processID, startedAt, verifiedGeneration, knownPeers, probedPeers, reachablePeers,

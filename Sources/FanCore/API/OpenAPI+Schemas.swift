@@ -77,12 +77,22 @@ extension OpenAPI {
     private static let anyForwarder = choice(ForwarderChoice.self)
     private static let role = choice(DatabaseRole.self)
 
-    private static let memberStatus: Document = [
-        "name": text, "address": text, "underlay_address": text, "slice": orNull(text), "role": role, "leader": flag,
-        "state": choice(MemberState.self), "message": text, "overlay": orNull(choice(Verdict.self)), "version": text,
-        "last_seen_ms": orNull(number(.lastSeen)), "failure_domain": text, "member": reference("Member"),
-        "report": orNull(reference("Report")),
+    private static let memberRow: Document = [
+        "name": text, "node_id": text, "address": text, "underlay_address": text, "slice": orNull(text), "role": role,
+        "pinned_role": orNull(role), "leader": flag, "state": choice(MemberState.self), "message": text,
+        "overlay": orNull(choice(Verdict.self)), "version": text, "last_seen_ms": orNull(number(.lastSeen)),
+        "clock_offset_ms": orNull(number(.clockOffset)), "failure_domain": text,
+        "peers": orNull(object(["total": number(.total), "reachable": number(.reachable)])),
+        "warnings": orNull(object(["total": number(.total), "codes": list(text)])),
     ]
+
+    /// One member is what its row is, and all that the row leaves out.
+    private static let wholeMember: Document = .object(
+        memberRow.fields + [
+            Document.Field(key: "member", value: reference("Member")),
+            Document.Field(key: "report", value: orNull(reference("Report"))),
+        ]
+    )
 
     private static let things: [(name: String, schema: Document)] = [
         (
@@ -104,7 +114,7 @@ extension OpenAPI {
                 "joined_at": number(.joinedAt),
             ])
         ),
-        ("MemberStatus", object(memberStatus)),
+        ("MemberRow", object(memberRow)),
         ("Warning", object(["code": text, "severity": choice(Verdict.self), "message": text, "remedy": text])),
         (
             "Check",
@@ -201,12 +211,12 @@ extension OpenAPI {
             answer(
                 "members",
                 [
-                    "members": list(reference("MemberStatus")), "leader": orNull(text), "quorum": flag, "stale": flag,
+                    "members": list(reference("MemberRow")), "leader": orNull(text), "quorum": flag, "stale": flag,
                     "tolerance": text, "warnings": list(reference("Warning")),
                 ]
             )
         ),
-        ("MemberAnswer", answer("member", memberStatus)),
+        ("MemberAnswer", answer("member", wholeMember)),
         ("MemberRecord", answer("member-record", ["member": reference("Member")])),
         ("Removal", answer("removal", ["name": text, "message": text, "remedy": text])),
         (

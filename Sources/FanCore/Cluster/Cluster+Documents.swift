@@ -114,25 +114,16 @@ extension Member {
 }
 
 extension MemberStatus {
-    /// The member and its state as an object; the mapping gives its slice.
+    /// The member, its state and its report as an object, as `GET /1.0/members/NAME` answers; the mapping gives its
+    /// slice.
     public func document(_ mapping: FanMapping?) -> Document {
-        let slice = mapping.flatMap { try? $0.slice(of: member.underlayAddress) }?.prefix
-        return [
-            "name": .string(member.name),
-            "address": .text(member.address),
-            "underlay_address": .text(member.underlayAddress),
-            "slice": .text(slice),
-            "role": .string(role.rawValue),
-            "leader": .bool(isLeader),
-            "state": .string(state.rawValue),
-            "message": .string(message),
-            "overlay": .text(report?.verdict.rawValue),
-            "version": .string(member.version),
-            "last_seen_ms": .number(lastSeen?.milliseconds),
-            "failure_domain": .string(member.failureDomain),
-            "member": member.document,
-            "report": report?.document ?? .null,
-        ]
+        let row = MemberRow(self, mapping: mapping, messageBytes: nil).document
+        return .object(
+            [Document.Field(key: "schema", value: "fanmesh.member/v1")] + row.fields + [
+                Document.Field(key: "member", value: member.document),
+                Document.Field(key: "report", value: report?.document ?? .null),
+            ]
+        )
     }
 
     /// Reads a member and its state.
@@ -142,16 +133,17 @@ extension MemberStatus {
         guard let member = try document.optionalObject("member") else {
             throw DocumentError(path: "member", problem: "is missing")
         }
-        let report = try document.optionalObject("report")
+        let row = try MemberRow(document)
         self.init(
             member: try Member(member),
-            role: try document.choice("role"),
-            isLeader: try document.flag("leader"),
-            state: try document.choice("state"),
-            message: try document.text("message"),
-            lastSeen: try document.optionalInteger(.lastSeen, as: Int64.self).map { .milliseconds($0) }
+            role: row.role,
+            isLeader: row.isLeader,
+            state: row.state,
+            message: row.message,
+            lastSeen: row.lastSeen,
+            clockOffset: row.clockOffset
         )
-        if let report { self.report = try NodeReport(report) }
+        if let report = try document.optionalObject("report") { self.report = try NodeReport(report) }
     }
 }
 

@@ -12,7 +12,7 @@ public enum MemberState: String, CaseIterable, Sendable {
     case unknown = "UNKNOWN"
 }
 
-/// One row of `cluster list`.
+/// How a member stands, with all that it has reported.
 public struct MemberStatus: Hashable, Sendable {
     /// The member.
     public var member: Member
@@ -26,6 +26,8 @@ public struct MemberStatus: Hashable, Sendable {
     public var message: String
     /// Since its last heartbeat; nil when it was never heard by this leader.
     public var lastSeen: Duration?
+    /// How far its clock is ahead of the leader's, negative when behind; nil when it was never heard by this leader.
+    public var clockOffset: Duration?
     /// Its last report, nil before the first.
     public var report: NodeReport?
 
@@ -37,6 +39,7 @@ public struct MemberStatus: Hashable, Sendable {
         state: MemberState,
         message: String,
         lastSeen: Duration? = nil,
+        clockOffset: Duration? = nil,
         report: NodeReport? = nil
     ) {
         self.member = member
@@ -45,6 +48,7 @@ public struct MemberStatus: Hashable, Sendable {
         self.state = state
         self.message = message
         self.lastSeen = lastSeen
+        self.clockOffset = clockOffset
         self.report = report
     }
 }

@@ -88,7 +88,7 @@ public struct Presence: Sendable {
     ///   - members: all members, whose schema versions are compared.
     ///   - now: the moment.
     ///   - offlineAfter: for how long a member may be silent.
-    /// - Returns: the row of `cluster list`.
+    /// - Returns: what lists and `cluster show` say of it.
     public func status(
         of member: Member,
         role: DatabaseRole,
@@ -159,6 +159,7 @@ public struct Presence: Sendable {
             state: state,
             message: message,
             lastSeen: lastSeen,
+            clockOffset: isLeader ? .zero : heartbeat?.clockOffset,
             report: report
         )
     }
@@ -251,6 +252,6 @@ public struct SchemaVersions: Hashable, Sendable {
 extension NodeReport {
     /// The first of its most severe warnings.
     public var worstWarning: Warning? {
-        warnings.first { warning in warnings.allSatisfy { $0.severity <= warning.severity } }
+        warnings.reduce(nil) { worst, next in worst.map { $0.severity >= next.severity } == true ? worst : next }
     }
 }

@@ -1,4 +1,4 @@
-internal import FanCore
+public import FanCore
 public import FanStore
 internal import Glibc
 internal import Synchronization
@@ -342,6 +342,20 @@ public final class ClusterLab: Sendable {
         }
     }
 
+    /// What a member last reported, as a node sees it; nil before the first report.
+    ///
+    /// - Parameters:
+    ///   - member: the node that reported.
+    ///   - number: the node that is asked.
+    /// - Returns: the report.
+    /// - Throws: `StoreError`.
+    public func report(of member: Int, from number: Int = 1) throws(StoreError) -> NodeReport? {
+        let path = "/1.0/members/\(node(member).name)"
+        return try client(of: number).call("GET", path) { document throws(DocumentError) in
+            try MemberStatus(document).report
+        }
+    }
+
     /// Waits until the members, as a node sees them, fulfil a condition.
     ///
     /// - Parameters:
@@ -393,7 +407,7 @@ public final class ClusterLab: Sendable {
         return try wait(for: what, from: number, atMost: limit) { list in
             names.allSatisfy { name in
                 guard let member = list[name] else { return false }
-                return member.state == .online && member.report.map { $0.verdict != .error } == true
+                return member.state == .online && member.overlay.map { $0 != .error } == true
             }
         }
     }

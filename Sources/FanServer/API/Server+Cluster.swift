@@ -14,7 +14,7 @@ extension Server {
         do throws(APIError) {
             if let leadership = node.leadership {
                 try leadership.confirm()
-                call.responder.respond(HTTPResponse(status: 200, document: leadership.list()))
+                call.responder.respond(HTTPResponse(status: 200, document: leadership.list().document))
                 return
             }
             guard !isForwarded else { throw APIError(.notLeader, "'\(node.membership.name)' does not lead") }
@@ -22,10 +22,10 @@ extension Server {
             if let response { return call.responder.respond(response) }
             guard let leadership = node.leadership else { throw APIError.noQuorum("the leadership changed") }
             try leadership.confirm()
-            call.responder.respond(HTTPResponse(status: 200, document: leadership.list()))
+            call.responder.respond(HTTPResponse(status: 200, document: leadership.list().document))
         } catch {
             guard !isForwarded, [.noQuorum, .diskFull].contains(error.code) else { throw error }
-            call.responder.respond(HTTPResponse(status: 200, document: node.lastKnown(error)))
+            call.responder.respond(HTTPResponse(status: 200, document: node.lastKnown(error).document))
         }
     }
 
@@ -108,15 +108,16 @@ extension Server {
         housekeep { [self] in
             // The answer goes out on the listener that is about to close.
             sleepThread(for: .milliseconds(200))
-            forgetRemoved()
+            forgetRemoved(node)
         }
         return document
     }
 
-    /// Forgets the cluster that this node was removed from.
-    func forgetRemoved() {
+    /// Forgets the cluster that this node was removed from, unless it is a member of another one by now.
+    func forgetRemoved(_ node: ClusterNode) {
         do throws(APIError) {
             try exclusively { () throws(APIError) in
+                guard state.withLock({ $0.node }) === node else { return }
                 do { try forget() } catch { throw APIError(any: error) }
             }
         } catch { log.error("not-forgotten", "\(error)") }
@@ -150,7 +151,7 @@ extension ClusterNode {
     }
 
     /// The members as they were last known, none of them known to be there.
-    func lastKnown(_ error: APIError) -> Document {
+    func lastKnown(_ error: APIError) -> MemberList {
         let state = state
         let mapping = state.config.mapping
         // Every node of the database remembers what the others were in it.
@@ -159,63 +160,54 @@ extension ClusterNode {
         }
         let roles = Dictionary((servers ?? []).map { ($0.id, $0.role) }) { first, _ in first }
         let rows = state.members.map { member in
-            MemberStatus(
+            let status = MemberStatus(
                 member: member,
                 role: roles[member.id] ?? .spare,
                 state: .unknown,
                 message: "last known; the database has no quorum"
-            ).document(mapping)
+            )
+            return MemberRow(status, mapping: mapping, members: state.members.count)
         }
-        return [
-            "schema": "fanmesh.members/v1",
-            "members": .array(rows),
-            "leader": nil,
-            "quorum": false,
-            "stale": true,
-            "tolerance": "no change is possible now: the database has no quorum",
-            "warnings": .array([
-                Warning(
-                    code: "no-quorum",
-                    severity: .error,
-                    message: error.message,
-                    remedy: error.remedy
-                ).document
-            ]),
-        ]
+        return MemberList(
+            members: rows,
+            leader: nil,
+            isStale: true,
+            tolerance: "no change is possible now: the database has no quorum",
+            warnings: [Warning(code: "no-quorum", severity: .error, message: error.message, remedy: error.remedy)]
+        )
     }
 }
 
 extension Leadership {
     /// The rows of `cluster list`.
-    func list() -> Document {
-        let state = state
+    func list() -> MemberList {
+        let mapping = state.config.mapping
         let statuses = statuses()
-        return [
-            "schema": "fanmesh.members/v1",
-            "members": .array(statuses.map { $0.document(state.config.mapping) }),
-            "leader": .string(name),
-            "quorum": true,
-            "stale": false,
-            "tolerance": .string(tolerance()),
-            "warnings": .array(warnings().map(\.document)),
-        ]
+        return MemberList(
+            members: statuses.map { MemberRow($0, mapping: mapping, members: statuses.count) },
+            leader: name,
+            tolerance: tolerance(),
+            warnings: warnings()
+        )
     }
+
+    /// The most warnings that an answer has.
+    private static let warningLimit = 100
 
     /// What should be looked at.
     func warnings() -> [Warning] {
         let (config, members, reports, presence) = model.withLock {
             ($0.state.config, $0.state.members, $0.reports, $0.presence)
         }
-        return ConflictFinder.conflicts(config: config, members: members, reports: reports)
-            + presence.clockWarnings(leader: name)
+        let conflicts = ConflictFinder.conflicts(config: config, members: members, reports: reports)
+        return (conflicts + presence.clockWarnings(leader: name)).bounded(to: Self.warningLimit)
     }
 
     /// One member with its report.
     func show(_ name: String) throws(APIError) -> Document {
         _ = try member(name)
         guard let status = statuses().first(where: { $0.member.name == name }) else { throw .noMember(name) }
-        guard case .object(let fields) = status.document(state.config.mapping) else { return .null }
-        return .object([Document.Field(key: "schema", value: "fanmesh.member/v1")] + fields)
+        return status.document(state.config.mapping)
     }
 
     /// The cluster as a whole.

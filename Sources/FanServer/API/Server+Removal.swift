@@ -37,7 +37,7 @@ extension Server {
             guard !isStopping.withLock({ $0 }), state.withLock({ $0.node }) === node else { return }
             if node.othersForgotIt() {
                 log.notice("removed", "this node was removed from its cluster, says '\(claimant)', and so it is")
-                forgetRemoved()
+                forgetRemoved(node)
                 return
             }
         } while ContinuousClock.now < deadline

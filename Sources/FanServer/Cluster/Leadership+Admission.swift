@@ -269,17 +269,4 @@ extension Leadership {
             "state": now.document,
         ]
     }
-
-    /// Reads under the epoch, so that a leader of the past does not answer.
-    func read<Result: Sendable>(
-        _ body: @escaping @Sendable (inout Transaction) throws -> Result
-    ) throws(APIError) -> Result {
-        try confirm()
-        return try Audit.during(nil) { () throws(APIError) in
-            do throws(APIError) { return try write(body) } catch {
-                // What may have been read has changed nothing.
-                throw error.code == .unknown ? .noQuorum(error.message) : error
-            }
-        }
-    }
 }

@@ -143,11 +143,16 @@ final class Leadership: Sendable {
             }
         } catch {
             guard var error = error as? DatabaseError else { throw APIError(any: error) }
-            if error.isNotLeader || error.reason == .epochLost { end() }
+            endIfLost(error)
             // What a full disk did not take may be on another's by now, but only where there is another.
             if error.isDiskFull, state.members.count == 1 { error.mayBeApplied = false }
             throw APIError(error)
         }
+    }
+
+    /// Ends the leadership when an error says that there is none any more.
+    private func endIfLost(_ error: DatabaseError) {
+        if error.isNotLeader || error.reason == .epochLost { end() }
     }
 
     /// Changes what all members know: writes, loads the new state, and tells everybody.
@@ -234,6 +239,28 @@ final class Leadership: Sendable {
             throw error.code == .unknown ? .noQuorum(error.message) : error
         }
         guard !hasEnded else { throw .noQuorum("the leadership was lost") }
+    }
+
+    /// Reads the database beside whatever is being written, and no older than the call.
+    ///
+    /// This server led at some moment since the call. Until then nobody else can have changed anything, and what it
+    /// acknowledged itself is in its own copy. That holds the epoch too, so that a leader of the past does not answer.
+    ///
+    /// - Parameter body: the queries.
+    /// - Returns: what the body returned.
+    /// - Throws: ``APIError``, also what the body threw.
+    func read<Result: Sendable>(_ body: (inout Transaction) throws -> Result) throws(APIError) -> Result {
+        try confirm()
+        do {
+            return try database.read(timeout: Self.writeTimeout) { transaction in
+                try transaction.requireEpoch(epoch)
+                return try body(&transaction)
+            }
+        } catch {
+            guard let error = error as? DatabaseError else { throw APIError(any: error) }
+            endIfLost(error)
+            throw APIError(error)
+        }
     }
 
     /// Where the leader's server listens.

@@ -28,9 +28,8 @@ struct ClusterPair {
 
     /// What a member really reported, to be varied.
     func report(of number: Int) throws -> ChangingReport {
-        let name = ours.cluster.node(number).name
-        guard let report = try ours.cluster.list(from: 1)[name]?.report else {
-            throw BenchError("\(name) has not reported")
+        guard let report = try ours.cluster.report(of: number) else {
+            throw BenchError("\(ours.cluster.node(number).name) has not reported")
         }
         return ChangingReport(report)
     }

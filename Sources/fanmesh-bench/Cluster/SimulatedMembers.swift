@@ -31,8 +31,7 @@ final class SimulatedMembers {
         self.ours = ours
         let client = ours.cluster.client(of: leader)
         let api = try client.call("GET", "/1.0")
-        let list = try ours.cluster.list(from: leader)
-        guard let report = list.members.first(where: { $0.isLeader })?.report else {
+        guard let report = try ours.cluster.report(of: leader, from: leader) else {
             throw BenchError("the leader has not reported")
         }
         guard let config = try client.call("GET", "/1.0/local").optionalObject("config") else {

@@ -7,7 +7,9 @@ import Testing
     enum Kind: String, CaseIterable, Sendable {
         case config = "Config"
         case member = "Member"
-        case status = "MemberStatus"
+        case status = "MemberAnswer"
+        case row = "MemberRow"
+        case list = "Members"
         case report = "Report"
         case snapshot = "Snapshot"
         case check = "Check"
@@ -23,21 +25,33 @@ import Testing
             member.pinnedRole = .standby
             member.failureDomain = "rack1"
             let report = try ClusterFixture.report(of: member)
+            let full = MemberStatus(
+                member: member,
+                role: .voter,
+                isLeader: true,
+                state: .online,
+                message: "fully operational",
+                lastSeen: .milliseconds(1234),
+                clockOffset: .milliseconds(-56),
+                report: report
+            )
+            let bare = MemberStatus(member: member, role: .spare, state: .unknown, message: "")
+            let rows = [
+                MemberRow(full, mapping: config.mapping, members: 2), MemberRow(bare, mapping: nil, members: 2),
+            ]
             switch self {
             case .config: return [config.document, try ClusterFixture.config().document]
             case .member: return [member.document, ClusterFixture.member(1).document]
             case .status:
-                let full = MemberStatus(
-                    member: member,
-                    role: .voter,
-                    isLeader: true,
-                    state: .online,
-                    message: "fully operational",
-                    lastSeen: .milliseconds(1234),
-                    report: report
-                )
-                let bare = MemberStatus(member: member, role: .spare, state: .unknown, message: "")
                 return [full.document(config.mapping), bare.document(nil)]
+            case .row: return rows.map(\.document)
+            case .list:
+                let warning = Warning(code: "a-b", severity: .error, message: "m", remedy: "r")
+                return [
+                    MemberList(members: rows, leader: "node2", tolerance: "1 of 3 may fail", warnings: [warning])
+                        .document,
+                    MemberList(members: [], leader: nil, isStale: true, tolerance: "", warnings: []).document,
+                ]
             case .report:
                 return [report.document, NodeReport(nodeID: member.nodeID, version: "0", kernel: "6").document]
             case .snapshot: return [try ClusterFixture.snapshot().document, ClusterSnapshot().document]
@@ -57,6 +71,8 @@ import Testing
             case .config: try ClusterConfig(document).document
             case .member: try Member(document).document
             case .status: try MemberStatus(document).document(ClusterDocumentTests.mapping(in: document))
+            case .row: try MemberRow(document).document
+            case .list: try MemberList(document).document
             case .report: try NodeReport(document).document
             case .snapshot: try ClusterSnapshot(document).document
             case .check: try HostCheck(document).document
@@ -73,12 +89,13 @@ import Testing
                     "token_expiry_s", "administrators",
                 ]
             case .member: ["failure_domain", "pinned_role"]
-            // What a status repeats from its member and its report is not read.
-            case .status:
+            case .status: Self.row.optional.union(["schema", "report"])
+            case .row:
                 [
-                    "name", "address", "underlay_address", "slice", "overlay", "version", "last_seen_ms",
-                    "failure_domain", "report",
+                    "node_id", "slice", "pinned_role", "leader", "overlay", "last_seen_ms", "clock_offset_ms",
+                    "failure_domain", "peers", "warnings",
                 ]
+            case .list: ["schema", "members", "leader", "stale", "tolerance", "warnings"]
             case .report:
                 [
                     "schema", "network", "overlay", "underlay", "underlay_address", "slice", "forwarder", "mtu", "vni",
@@ -93,8 +110,7 @@ import Testing
         /// The keys that are written but not read.
         var unread: Set<String> {
             switch self {
-            case .status: ["name", "address", "underlay_address", "slice", "overlay", "version", "failure_domain"]
-            case .report, .snapshot: ["schema"]
+            case .status, .list, .report, .snapshot: ["schema"]
             default: []
             }
         }
@@ -171,6 +187,8 @@ import Testing
         (.member, "underlay_address", "172.31.16.256", "underlay_address"),
         (.member, "pinned_role", "boss", "pinned_role"), (.member, "joined_at", .number(Int128.max), "joined_at"),
         (.status, "role", "boss", "role"), (.status, "state", "online", "state"),
+        (.row, "role", "boss", "role"), (.row, "peers", ["total": 1], "reachable"),
+        (.row, "warnings", ["total": 1, "codes": [1]], "codes"), (.list, "members", [[:]], "name"),
         (.report, "verdict", "HEALTHY", "verdict"), (.report, "slice", "240.1.0.1/12", "slice"),
         (.report, "underlay", "240.0.0.0/20", "overlay"), (.report, "forwarder", "auto", "forwarder"),
         (.report, "counters", ["forwarded": -1, "spoofed": 0, "outside": 0, "unsupported": 0], "forwarded"),

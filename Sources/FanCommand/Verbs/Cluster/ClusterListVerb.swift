@@ -30,7 +30,7 @@ enum ClusterListVerb {
 
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
         var listing = try invocation.server.call("GET", "/1.0/members") { document throws(DocumentError) in
-            try MemberListing(document)
+            try MemberList(document)
         }
         listing.members.sort { NaturalOrder.precedes($0.name, $1.name) }
         if invocation.isQuiet {
@@ -48,7 +48,7 @@ enum ClusterListVerb {
         "name", "address", "underlay_address", "slice", "role", "state", "overlay", "version", "last_seen", "message",
     ]
 
-    static func report(_ listing: MemberListing, now: Timestamp) -> Report {
+    static func report(_ listing: MemberList, now: Timestamp) -> Report {
         let document: Document = [
             "schema": "fanmesh.cluster/v1",
             "leader": .text(listing.leader),
@@ -60,7 +60,7 @@ enum ClusterListVerb {
         ]
         let rows = listing.members.map { member -> Document in
             var row = member.document(now: now)
-            row.set("role", .string(member.isLeader ? "\(member.role) (leader)" : member.role))
+            row.set("role", .string(member.isLeader ? "\(member.role.rawValue) (leader)" : member.role.rawValue))
             row.set("last_seen", .text(member.lastSeen.map { "\(TimeText.length($0)) ago" }))
             return row
         }
@@ -79,41 +79,7 @@ enum ClusterListVerb {
     }
 }
 
-/// The answer to `GET /1.0/members`.
-struct MemberListing {
-    /// One member as lists show it.
-    struct Row {
-        var name: String
-        var address: String
-        var underlayAddress: String
-        var slice: String?
-        var role: String
-        var isLeader: Bool
-        var state: MemberState
-        var message: String
-        var overlay: String?
-        var version: String
-        var lastSeen: Duration?
-    }
-
-    var members: [Row]
-    var leader: String?
-    var hasQuorum: Bool
-    /// Whether these are the last known members, not what the leader says now.
-    var isStale: Bool
-    var tolerance: String
-    var warnings: [Warning]
-
-    /// Reads the answer; what newer servers add is passed over.
-    init(_ document: Document) throws(DocumentError) {
-        members = try document.list("members").map { member throws(DocumentError) in try Row(member) }
-        leader = try document.optionalText("leader")
-        hasQuorum = try document.flag("quorum")
-        isStale = try document.optionalFlag("stale") ?? false
-        tolerance = try document.optionalText("tolerance") ?? ""
-        warnings = try document.list("warnings").map { warning throws(DocumentError) in try Warning(warning) }
-    }
-
+extension MemberList {
     /// Whether something must be mended.
     var hasProblem: Bool {
         warnings.contains { $0.severity == .error }
@@ -121,38 +87,23 @@ struct MemberListing {
     }
 }
 
-extension MemberListing.Row {
-    /// Reads one member.
-    init(_ document: Document) throws(DocumentError) {
-        name = try document.text("name")
-        address = try document.text("address")
-        underlayAddress = try document.text("underlay_address")
-        slice = try document.optionalText("slice")
-        role = try document.text("role")
-        isLeader = try document.optionalFlag("leader") ?? false
-        state = try document.choice("state")
-        message = try document.text("message")
-        overlay = try document.optionalText("overlay")
-        version = try document.text("version")
-        lastSeen = try document.optionalInteger(.lastSeen, as: Int64.self).map { .milliseconds($0) }
-    }
-
+extension MemberRow {
     /// Whether the member is down, blocked, or without a working overlay.
     var hasProblem: Bool {
-        state == .offline || state == .blocked || overlay == Verdict.error.rawValue && state != .joining
+        state == .offline || state == .blocked || overlay == .error && state != .joining
     }
 
     /// The member as JSON shows it.
     func document(now: Timestamp) -> Document {
         [
             "name": .string(name),
-            "address": .string(address),
-            "underlay_address": .string(underlayAddress),
+            "address": .text(address),
+            "underlay_address": .text(underlayAddress),
             "slice": .text(slice),
-            "role": .string(role),
+            "role": .string(role.rawValue),
             "state": .string(state.rawValue),
             "message": .string(message),
-            "overlay": .text(overlay),
+            "overlay": .text(overlay?.rawValue),
             "version": .string(version),
             "last_seen": .text(
                 lastSeen.map { Timestamp(secondsSince1970: now.secondsSince1970 - $0.components.seconds) }

@@ -24,10 +24,10 @@ enum ClusterShowVerb {
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
         let name = try invocation.memberName(ClusterVerb.member)
         let document = try document(of: name, invocation.server)
-        let row: MemberListing.Row
+        let row: MemberRow
         let status: MemberStatus
         do throws(DocumentError) {
-            row = try MemberListing.Row(document)
+            row = try MemberRow(document)
             status = try MemberStatus(document)
         } catch {
             throw CommandFailure(.malformed(request: "GET \(LocalServer.path(ofMember: name))", problem: "\(error)"))
@@ -43,17 +43,29 @@ enum ClusterShowVerb {
             return try server.client.call("GET", LocalServer.path(ofMember: name))
         } catch {
             guard error.refusal?.code == "no_quorum" else { throw CommandFailure(error) }
-            let members = try server.call("GET", "/1.0/members") { document throws(DocumentError) in
-                try document.list("members")
+            // The list says how it stands, and this node's own server who it is.
+            let list = try server.call("GET", "/1.0/members") { document throws(DocumentError) in
+                try MemberList(document)
             }
-            guard let known = members.first(where: { $0["name"] == .string(name) }) else { throw CommandFailure(error) }
-            return .object([Document.Field(key: "schema", value: "fanmesh.member/v1")] + known.fields)
+            let known = try server.snapshot()
+            guard let row = list[name], let member = known.members.first(where: { $0.name == name }) else {
+                throw CommandFailure(error)
+            }
+            let status = MemberStatus(
+                member: member,
+                role: row.role,
+                isLeader: row.isLeader,
+                state: row.state,
+                message: row.message,
+                lastSeen: row.lastSeen
+            )
+            return status.document(known.config?.mapping)
         }
     }
 
     private static func report(
         _ document: Document,
-        _ row: MemberListing.Row,
+        _ row: MemberRow,
         _ status: MemberStatus,
         now: Timestamp
     ) -> Report {
