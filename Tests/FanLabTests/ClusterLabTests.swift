@@ -8,7 +8,11 @@ import Testing
 struct ClusterLabTests {
     private func formed(_ name: String, nodes: Int, members: Int? = nil) throws -> ClusterLab {
         let start = ClusterStart(executable: builtExecutable)
-        return try ClusterLab.formed(try plan(name, nodes: nodes, guests: 0), start, members: members)
+        let cluster = try ClusterLab(plan(name, nodes: nodes, guests: 0), start)
+        try cluster.makeHosts()
+        try cluster.startDaemons()
+        try cluster.form(members: members)
+        return cluster
     }
 
     /// Runs a test, and shows what the daemons said when it throws.

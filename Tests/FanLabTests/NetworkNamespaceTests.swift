@@ -40,7 +40,7 @@ struct NetworkNamespaceTests {
         try namespace.create()
         defer { try? namespace.delete() }
         let outside = currentNamespace()
-        let links = try withNetworkNamespace(namespace.name) {
+        let links = try namespace.run {
             var socket = try RouteSocket()
             return try socket.links().filter { $0.kind == nil }.map(\.name)
         }

@@ -48,28 +48,6 @@ public final class ClusterLab: Sendable {
     /// - Throws: ``LabError``.
     public func makeHosts() throws(LabError) { try lab.makeHosts() }
 
-    /// Makes the hosts, starts the daemons on all of them, and makes the first few a cluster.
-    ///
-    /// Requires: root. Idempotent: no. Undo: ``tearDown()``.
-    ///
-    /// - Parameters:
-    ///   - plan: what the lab consists of.
-    ///   - start: how daemons and clusters are started.
-    ///   - members: how many nodes become members; nil for all.
-    /// - Returns: the lab.
-    /// - Throws: ``LabError``.
-    public static func formed(
-        _ plan: LabPlan,
-        _ start: ClusterStart = ClusterStart(),
-        members: Int? = nil
-    ) throws(LabError) -> ClusterLab {
-        let cluster = try ClusterLab(plan, start)
-        try cluster.makeHosts()
-        try cluster.startDaemons()
-        try cluster.form(members: members)
-        return cluster
-    }
-
     /// The nodes.
     public var nodes: [LabNode] { lab.nodes }
 

@@ -110,14 +110,12 @@ struct Route {
     let method: String
     let path: [Substring]
     let access: Access
-    let status: Int
     let place: Place
 
-    init(_ method: String, _ path: String, _ access: Access, status: Int = 200, _ place: Place) {
+    init(_ method: String, _ path: String, _ access: Access, _ place: Place) {
         self.method = method
         self.path = path.split(separator: "/")
         self.access = access
-        self.status = status
         self.place = place
     }
 
@@ -173,13 +171,13 @@ extension Server {
     private func perform(_ route: Route, _ call: Call) throws(APIError) {
         switch route.place {
         case .here(let handler):
-            call.responder.respond(HTTPResponse(status: route.status, document: try handler(call)))
+            call.responder.respond(HTTPResponse(status: 200, document: try handler(call)))
         case .held(let handler):
             try handler(call)
         case .change(let hints, let handler):
             let node = try member()
             if let refusal = node.refusal { throw refusal.asFailure }
-            let response = try change(call, node, route.status, hints) { leader, call throws(APIError) in
+            let response = try change(call, node, hints) { leader, call throws(APIError) in
                 try lead(route, call, leader, handler)
             }
             call.responder.respond(response)
@@ -190,7 +188,7 @@ extension Server {
                 // What is read, or found to need no change, is no older than the request.
                 if route.method == "GET" || route.action != nil { try leadership.confirm() }
                 call.responder.respond(
-                    HTTPResponse(status: route.status, answer: try lead(route, call, leadership, handler))
+                    HTTPResponse(status: 200, answer: try lead(route, call, leadership, handler))
                 )
                 return
             }
@@ -212,7 +210,7 @@ extension Server {
                 // What is read, or found to need no change, is no older than the request.
                 if route.method == "GET" || route.action != nil { try leadership.confirm() }
                 call.responder.respond(
-                    HTTPResponse(status: route.status, answer: try lead(route, call, leadership, handler))
+                    HTTPResponse(status: 200, answer: try lead(route, call, leadership, handler))
                 )
             } else {
                 throw APIError.noQuorum("the leadership changed while it was asked")

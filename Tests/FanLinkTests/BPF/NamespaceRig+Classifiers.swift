@@ -43,3 +43,10 @@ extension NamespaceRig {
         #expect(settled == expected, sourceLocation: location)
     }
 }
+
+extension AttachedClassifiers {
+    /// Whether each side carries exactly one classifier of ours, made from this spec.
+    func carries(_ spec: ClassifierSpec) -> Bool {
+        ClassifierDirection.allCases.allSatisfy { ours($0).map(\.ours?.identity) == [spec.identity] }
+    }
+}
