@@ -336,7 +336,9 @@ public final class DatabaseClient: Sendable {
         } catch {
             var error = error
             // Its answer is lost, or the lead was lost on the way.
-            if error.code == nil || error.code == 10506 { error.mayBeApplied = error.endsConnection }
+            if error.code == nil || error.code == ResultCode.ioErrorLeadershipLost {
+                error.mayBeApplied = error.endsConnection
+            }
             throw error
         }
     }

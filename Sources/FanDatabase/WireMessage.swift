@@ -1,3 +1,5 @@
+internal import CCowSQL
+
 /// The numbers of the requests in the wire protocol, version 1.
 enum WireRequest: UInt8 {
     case leader = 0
@@ -216,11 +218,11 @@ struct WireReader {
         row.reserveCapacity(columns)
         for column in 0..<columns {
             let type = bytes[types + column / 2] >> UInt8(column % 2 * 4) & 0xf
-            switch type {
-            case 1: row.append(.integer(Int64(bitPattern: try word())))
-            case 3: row.append(.text(try text()))
-            case 4: row.append(.blob(try blob()))
-            case 5:
+            switch Int32(type) {
+            case SQLITE_INTEGER: row.append(.integer(Int64(bitPattern: try word())))
+            case SQLITE_TEXT: row.append(.text(try text()))
+            case SQLITE_BLOB: row.append(.blob(try blob()))
+            case SQLITE_NULL:
                 _ = try word()
                 row.append(.null)
             // Real numbers, times and truth values: no column of the schema has them.

@@ -245,7 +245,7 @@ public struct AgentService {
                 }
             } catch {
                 post(.log(LogLine(level: .error, code: "events-lost", message: "\(error)")), to: inbox)
-                pause(.seconds(1))
+                sleepThread(for: .seconds(1))
             }
         }
     }
@@ -261,17 +261,13 @@ public struct AgentService {
                 generation = snapshot.generation
                 post(.event(.snapshot(snapshot)), to: inbox)
                 // A server that does not wait must not keep this one busy.
-                if isEarly { pause(backoff.next()) } else { backoff.reset() }
+                if isEarly { sleepThread(for: backoff.next()) } else { backoff.reset() }
             } catch {
                 post(.event(.serverLost(error)), to: inbox)
                 generation = nil
-                pause(backoff.next())
+                sleepThread(for: backoff.next())
             }
         }
-    }
-
-    private static func pause(_ time: Duration) {
-        usleep(UInt32(clamping: time.components.seconds * 1_000_000 + time.components.attoseconds / 1_000_000_000_000))
     }
 
     private static func kernelRelease() -> String {

@@ -1,5 +1,6 @@
 internal import FanCore
 public import FanStore
+internal import FanSystem
 internal import Glibc
 internal import Synchronization
 
@@ -184,7 +185,7 @@ public final class ClusterLab: Sendable {
                     log: logs(of: number)
                 )
             }
-            Self.pause(.milliseconds(5))
+            sleepThread(for: .milliseconds(5))
         }
     }
 
@@ -348,7 +349,7 @@ public final class ClusterLab: Sendable {
                 last = error.description
             }
             guard ContinuousClock.now < end else { throw .waited(limit, for: what, last: last) }
-            Self.pause(.milliseconds(20))
+            sleepThread(for: .milliseconds(20))
         }
     }
 
@@ -397,9 +398,5 @@ public final class ClusterLab: Sendable {
     /// - Returns: the lines.
     public func logs(lastLines lines: Int = 20) -> String {
         nodes.map { logs(of: $0.number, lastLines: lines) }.joined(separator: "\n")
-    }
-
-    private static func pause(_ time: Duration) {
-        usleep(UInt32(time.components.attoseconds / 1_000_000_000_000))
     }
 }

@@ -80,9 +80,13 @@ struct Call: Sendable {
 
     /// The path with its query, as it came.
     var target: String {
-        guard !request.query.isEmpty else { return escaped(request.path) }
-        let query = request.query.sorted { $0.key < $1.key }.map { "\(escaped($0.key))=\(escaped($0.value))" }
-        return escaped(request.path) + "?" + query.joined(separator: "&")
+        let parts = request.path.split(separator: "/", omittingEmptySubsequences: false)
+        let path = parts.map { HTTPTarget.escape(String($0)) }.joined(separator: "/")
+        guard !request.query.isEmpty else { return path }
+        let query = request.query.sorted { $0.key < $1.key }.map { key, value in
+            "\(HTTPTarget.escape(key))=\(HTTPTarget.escape(value))"
+        }
+        return path + "?" + query.joined(separator: "&")
     }
 
     /// The headers that go along when the leader answers in this server's place.
@@ -93,15 +97,6 @@ struct Call: Sendable {
             if let value = request.headers[name] { headers[name] = value }
         }
         return headers
-    }
-
-    private func escaped(_ text: String) -> String {
-        text.utf8.map { byte in
-            let isPlain =
-                (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
-                || [45, 46, 47, 95, 126].contains(byte)
-            return isPlain ? String(UnicodeScalar(byte)) : "%" + hexadecimal([byte])
-        }.joined()
     }
 }
 

@@ -1,5 +1,6 @@
 internal import FanCore
 internal import FanHTTP
+internal import FanSystem
 internal import FanTLS
 
 /// What a route that changes something tells whoever does not learn what became of it.

@@ -7,7 +7,7 @@ extension Measurement {
         summary: "memory of the idle agent and server of a member of three, against an LXD daemon"
     ) { context in
         let pair = try ClusterPair("memory", nodes: 3, members: 3, context)
-        pause(milliseconds: context.pick(30_000, smoke: 2_000))
+        sleepThread(for: .milliseconds(context.pick(30_000, smoke: 2_000)))
         var samples: [(ours: Memory, peer: Memory)] = []
         for number in 1...3 {
             var ours = Memory()
@@ -41,7 +41,7 @@ extension Measurement {
 struct Memory {
     /// All pages that are there, those shared by several processes divided among them.
     var proportional = 0.0
-    /// The pages that only this process has and that are in no file: what it alone costs the machine.
+    /// The pages that only this process has, and wrote: what it alone costs the machine.
     var privateDirty = 0.0
 
     init() {}
