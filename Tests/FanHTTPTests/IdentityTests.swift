@@ -1,6 +1,7 @@
 import FanLab
 import FanSystem
 import FanTLS
+import TestSupport
 import Testing
 
 @Suite struct IdentityTests {

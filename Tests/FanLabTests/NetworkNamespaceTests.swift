@@ -1,6 +1,7 @@
 import FanCore
 import FanLink
 import Glibc
+import TestSupport
 import Testing
 
 @testable import FanLab

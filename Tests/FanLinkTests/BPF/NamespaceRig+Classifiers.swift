@@ -1,5 +1,6 @@
 import FanCore
 import Glibc
+import TestSupport
 import Testing
 
 @testable import FanLink
