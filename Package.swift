@@ -128,14 +128,21 @@ let package = Package(
             pkgConfig: "yaml-0.1",
             providers: [.apt(["libyaml-dev"])]
         ),
+        // What several of the test targets below need.
+        .target(
+            name: "TestSupport",
+            dependencies: ["FanSystem", "CLinux"],
+            path: "Tests/TestSupport",
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "FanHTTPTests",
-            dependencies: ["FanCore", "FanHTTP", "FanTLS", "FanLab", "FanSystem", "CGnuTLS", "CLinux"],
+            dependencies: ["TestSupport", "FanCore", "FanHTTP", "FanTLS", "FanLab", "FanSystem", "CGnuTLS", "CLinux"],
             swiftSettings: settings
         ),
         .testTarget(
             name: "FanDatabaseTests",
-            dependencies: ["FanCore", "FanDatabase", "FanSystem", "CLinux", "database-node"],
+            dependencies: ["TestSupport", "FanCore", "FanDatabase", "FanSystem", "CLinux", "database-node"],
             swiftSettings: settings
         ),
         // One database node in a process of its own, for tests that kill it.
@@ -148,15 +155,17 @@ let package = Package(
         .testTarget(
             name: "FanServerTests",
             dependencies: [
-                "FanCore", "OpenAPIValidator", "FanServer", "FanStore", "FanDatabase", "FanHTTP", "FanTLS", "FanSystem",
-                "CLinux",
+                "TestSupport", "FanCore", "OpenAPIValidator", "FanServer", "FanStore", "FanDatabase", "FanHTTP",
+                "FanTLS",
+                "FanSystem", "CLinux",
             ],
             swiftSettings: settings
         ),
         .testTarget(
             name: "ClusterTests",
             dependencies: [
-                "FanCore", "OpenAPIValidator", "FanHTTP", "FanTLS", "FanStore", "FanDatabase", "FanLab", "FanLink",
+                "TestSupport", "FanCore", "OpenAPIValidator", "FanHTTP", "FanTLS", "FanStore", "FanDatabase", "FanLab",
+                "FanLink",
                 "FanSystem", "CLinux", "CConfine",
             ],
             swiftSettings: settings
@@ -167,32 +176,42 @@ let package = Package(
             path: "Tests/System/OpenAPIValidator",
             swiftSettings: settings
         ),
-        .testTarget(name: "FanCoreTests", dependencies: ["FanCore", "OpenAPIValidator"], swiftSettings: settings),
+        .testTarget(
+            name: "FanCoreTests",
+            dependencies: ["TestSupport", "FanCore", "OpenAPIValidator"],
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "FanLinkTests",
-            dependencies: ["FanCore", "FanLink", "FanLab", "FanSystem", "CBPF", "CLinux"],
+            dependencies: ["TestSupport", "FanCore", "FanLink", "FanLab", "FanSystem", "CBPF", "CLinux"],
             swiftSettings: settings
         ),
         .testTarget(
             name: "FanProbeTests",
-            dependencies: ["FanCore", "FanProbe", "FanLab", "CLinux"],
+            dependencies: ["TestSupport", "FanCore", "FanProbe", "FanLab", "CLinux"],
             swiftSettings: settings
         ),
-        .testTarget(name: "FanAgentTests", dependencies: ["FanCore", "FanAgent", "FanStore"], swiftSettings: settings),
+        .testTarget(
+            name: "FanAgentTests",
+            dependencies: ["TestSupport", "FanCore", "FanAgent", "FanStore"],
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "FanLabTests",
-            dependencies: ["FanCore", "FanLab", "FanLink", "FanProbe", "CLinux", "fanmesh"],
+            dependencies: ["TestSupport", "FanCore", "FanLab", "FanLink", "FanProbe", "CLinux", "fanmesh"],
             swiftSettings: settings
         ),
         .target(name: "CPacket", path: "Tests/System/CPacket"),
         .testTarget(
             name: "EndToEndTests",
-            dependencies: ["FanCore", "FanLab", "FanLink", "FanProbe", "FanSystem", "CBPF", "CLinux", "CPacket"],
+            dependencies: [
+                "TestSupport", "FanCore", "FanLab", "FanLink", "FanProbe", "FanSystem", "CBPF", "CLinux", "CPacket",
+            ],
             swiftSettings: settings
         ),
         .testTarget(
             name: "FanCommandTests",
-            dependencies: ["FanCore", "FanCommand", "FanHTTP", "FanSystem", "CLinux"],
+            dependencies: ["TestSupport", "FanCore", "FanCommand", "FanHTTP", "FanSystem", "CLinux"],
             swiftSettings: settings
         ),
     ]

@@ -96,12 +96,6 @@ public struct PeerResult: Hashable, Sendable {
     public var isDetermined: Bool {
         layers.underlay == .ok || layers.underlay == .fail || layers.vxlan == .ok || layers.vxlan == .fail
     }
-
-    /// The round-trip time in milliseconds.
-    public var roundTripMilliseconds: Double? {
-        guard let (seconds, attoseconds) = roundTrip?.components else { return nil }
-        return Double(seconds) * 1e3 + Double(attoseconds) / 1e15
-    }
 }
 
 extension Sequence<PeerResult> {

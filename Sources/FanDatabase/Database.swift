@@ -54,10 +54,10 @@ public final class Database: Sendable {
     }
 
     /// How many transactions were committed.
-    public var commitCount: UInt64 { queue.withLock(wake: .none) { $0.commits } }
+    var commitCount: UInt64 { queue.withLock(wake: .none) { $0.commits } }
 
     /// How many writes wait for their turn.
-    public var waitingCount: Int { queue.withLock(wake: .none) { $0.jobs.count } }
+    var waitingCount: Int { queue.withLock(wake: .none) { $0.jobs.count } }
 
     /// Runs a write and waits until it is committed by a majority.
     ///

@@ -113,26 +113,6 @@ public final class DatabaseClient: Sendable {
         }
     }
 
-    /// The node's failure domain and weight.
-    ///
-    /// - Throws: ``DatabaseError``.
-    public func describe() throws(DatabaseError) -> (failureDomain: UInt64, weight: UInt64) {
-        var request = WireWriter(.describe)
-        request.append(0)
-        return try ask(request, "describe the node", .metadata) { reader throws(DatabaseError) in
-            (try reader.word(), try reader.word())
-        }
-    }
-
-    /// Sets the node's weight, by which it is preferred less.
-    ///
-    /// - Throws: ``DatabaseError``.
-    public func setWeight(_ weight: UInt64) throws(DatabaseError) {
-        var request = WireWriter(.weight)
-        request.append(weight)
-        try ask(request, "set the node's weight", .empty)
-    }
-
     /// Adds a node as a spare, at the leader.
     ///
     /// - Parameters:
@@ -356,7 +336,9 @@ public final class DatabaseClient: Sendable {
         } catch {
             var error = error
             // Its answer is lost, or the lead was lost on the way.
-            if error.code == nil || error.code == 10506 { error.mayBeApplied = error.endsConnection }
+            if error.code == nil || error.code == ResultCode.ioErrorLeadershipLost {
+                error.mayBeApplied = error.endsConnection
+            }
             throw error
         }
     }

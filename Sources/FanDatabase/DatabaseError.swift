@@ -70,29 +70,29 @@ public struct DatabaseError: Error, Equatable, Sendable, CustomStringConvertible
         let words = text.escapingControls()
         let said = words.isEmpty ? "" : ": \(words)"
         switch code {
-        // Only statements without a connection's database or after a lost leadership end in 0 and 12.
-        case 10250, 10506, 0, 12:
+        // Only statements without a connection's database or after a lost leadership end in the last two.
+        case ResultCode.ioErrorNotLeader, ResultCode.ioErrorLeadershipLost, ResultCode.ok, ResultCode.notFound:
             self.init(
                 .notLeader,
                 code: code,
                 operation: operation,
                 message: "this node is not the leader (\(code)\(said))"
             )
-        case 5, 261, 517:
+        case ResultCode.busy, ResultCode.busyRecovery, ResultCode.busySnapshot:
             self.init(
                 .busy,
                 code: code,
                 operation: operation,
                 message: "the database is busy (\(code)\(said)); try again"
             )
-        case 778, 13:
+        case ResultCode.ioErrorWrite, ResultCode.full:
             self.init(
                 .diskFull,
                 code: code,
                 operation: operation,
                 message: "the disk under the database is full (\(code)\(said)); free some space, then writes go on"
             )
-        case _ where code & 0xff == 19:
+        case _ where ResultCode.primary(code) == ResultCode.constraint:
             self.init(.constraint, code: code, operation: operation, message: "\(words) (\(code))")
         default:
             self.init(

@@ -1,15 +1,5 @@
 public import FanCore
 
-/// A member that was removed: its certificate is refused.
-public struct RemovedMember: Hashable, Sendable {
-    /// SHA-256 of its certificate.
-    public var fingerprint: String
-    /// Its last name.
-    public var name: String
-    /// When it was removed, in seconds since 1970.
-    public var removedAt: Int64
-}
-
 // What does not change after joining is written once; each thing that does is written alone, so that two who change
 // different things of one member do not undo each other.
 
@@ -112,20 +102,6 @@ extension Transaction {
         try execute(.removeReport, .text(name))
         try execute(.removeMember, .text(name))
         return true
-    }
-
-    /// The members that were removed and did not come back.
-    ///
-    /// - Throws: ``DatabaseError``.
-    public mutating func removedMembers() throws(DatabaseError) -> [RemovedMember] {
-        var removed: [RemovedMember] = []
-        for row in try query(.removed) {
-            var row = RowReader(row, "removed")
-            removed.append(
-                RemovedMember(fingerprint: try row.text(), name: try row.text(), removedAt: try row.integer())
-            )
-        }
-        return removed
     }
 
     private mutating func like(_ member: Member) throws(DatabaseError) -> [Member] {

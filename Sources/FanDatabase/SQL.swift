@@ -160,7 +160,6 @@ public enum SQL: String, CaseIterable, Sendable {
         ON CONFLICT (fingerprint) DO UPDATE SET name = excluded.name, removed_at = excluded.removed_at
         """
     case forgetRemoved = "DELETE FROM removed WHERE fingerprint = ?"
-    case removed = "SELECT fingerprint, name, removed_at FROM removed ORDER BY fingerprint"
 
     // MARK: reports
 

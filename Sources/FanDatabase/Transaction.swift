@@ -95,6 +95,6 @@ extension DatabaseError {
     var endsTransaction: Bool {
         if endsConnection { return true }
         guard let code else { return false }
-        return [5, 6, 7, 9, 10, 13].contains(code & 0xff)
+        return ResultCode.rollingBack.contains(ResultCode.primary(code))
     }
 }

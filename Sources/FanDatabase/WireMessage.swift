@@ -1,30 +1,26 @@
+internal import CCowSQL
+
 /// The numbers of the requests in the wire protocol, version 1.
 enum WireRequest: UInt8 {
     case leader = 0
-    case client = 1
     case open = 3
     case prepare = 4
     case exec = 5
     case query = 6
-    case finalize = 7
     case execSQL = 8
     case querySQL = 9
-    case interrupt = 10
     case add = 12
     case assign = 13
     case remove = 14
     case dump = 15
     case cluster = 16
     case transfer = 17
-    case describe = 18
-    case weight = 19
 }
 
 /// The numbers of the answers.
 enum WireReply: UInt8 {
     case failure = 0
     case server = 1
-    case welcome = 2
     case servers = 3
     case database = 4
     case statement = 5
@@ -32,7 +28,6 @@ enum WireReply: UInt8 {
     case rows = 7
     case empty = 8
     case files = 9
-    case metadata = 10
 }
 
 /// Builds one request: a header of a word, then words.
@@ -223,11 +218,11 @@ struct WireReader {
         row.reserveCapacity(columns)
         for column in 0..<columns {
             let type = bytes[types + column / 2] >> UInt8(column % 2 * 4) & 0xf
-            switch type {
-            case 1: row.append(.integer(Int64(bitPattern: try word())))
-            case 3: row.append(.text(try text()))
-            case 4: row.append(.blob(try blob()))
-            case 5:
+            switch Int32(type) {
+            case SQLITE_INTEGER: row.append(.integer(Int64(bitPattern: try word())))
+            case SQLITE_TEXT: row.append(.text(try text()))
+            case SQLITE_BLOB: row.append(.blob(try blob()))
+            case SQLITE_NULL:
                 _ = try word()
                 row.append(.null)
             // Real numbers, times and truth values: no column of the schema has them.

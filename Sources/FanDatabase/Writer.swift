@@ -1,4 +1,4 @@
-internal import Glibc
+internal import FanSystem
 
 /// What the writer's thread has: its connection, and how a transaction of several writes goes.
 struct Writer {
@@ -83,15 +83,14 @@ struct Writer {
             var error = error
             error.operation = "commit"
             // A commit may fail with a number of the Raft library instead of SQLite's.
-            switch error.code {
-            case 7, 8, 9, 13, 17:
+            if let code = error.code, ResultCode.leadershipEnds.contains(code) {
                 error.reason = .notLeader
-                error.message = "this node stopped being the leader (\(error.code ?? 0))"
-            case 22: error = DatabaseError(code: 778, text: "", operation: "commit")
-            default: break
+                error.message = "this node stopped being the leader (\(code))"
+            } else if error.code == ResultCode.raftNoSpace {
+                error = DatabaseError(code: ResultCode.ioErrorWrite, text: "", operation: "commit")
             }
             // A node that is not the leader when it gets the commit does not even look at it.
-            error.mayBeApplied = error.code != 10250 && error.code != 12
+            error.mayBeApplied = error.code != ResultCode.ioErrorNotLeader && error.code != ResultCode.notFound
             throw error
         }
     }
@@ -123,7 +122,7 @@ struct Writer {
                 return
             } catch {
                 guard error.isBusy, ContinuousClock.now < deadline else { throw error }
-                usleep(2000)
+                sleepThread(for: .milliseconds(2))
             }
         }
     }
@@ -131,7 +130,7 @@ struct Writer {
 
 extension DatabaseError {
     /// Whether a connection that was idle has lost its database, which says nothing about a new one.
-    var meansStaleConnection: Bool { code == 12 || reason == .closed }
+    var meansStaleConnection: Bool { code == ResultCode.notFound || reason == .closed }
 }
 
 extension ContinuousClock.Instant {

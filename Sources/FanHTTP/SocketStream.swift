@@ -25,7 +25,7 @@ public final class SocketStream: ByteStream {
             // The server's queue is full, and nothing tells when there is room.
             guard result == -EAGAIN else { throw HTTPError(.connect(Self.advice(-result)), peer: path) }
             guard deadline > .now else { throw HTTPError(.timeout("connect to"), peer: path) }
-            usleep(5000)
+            sleepThread(for: .milliseconds(5))
         }
     }
 

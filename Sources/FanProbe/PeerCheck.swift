@@ -95,6 +95,4 @@ extension ProbeOutcome {
     public var echoOutcome: EchoOutcome? { if case .echo(let outcome) = self { outcome } else { nil } }
     /// The outcome of a path MTU probe.
     public var pathMTUOutcome: PathMTUOutcome? { if case .pathMTU(let outcome) = self { outcome } else { nil } }
-    /// The outcome of a TCP probe.
-    public var tcpOutcome: TCPOutcome? { if case .tcp(let outcome) = self { outcome } else { nil } }
 }

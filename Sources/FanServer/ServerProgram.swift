@@ -39,11 +39,11 @@ public enum ServerProgram {
             }
             exit(0)
         } catch let error as ServerError {
-            say("Error: \(error)")
+            writeErrorLine("Error: \(error)".escapingControls())
             if case .usage = error { exit(2) }
             exit(1)
         } catch {
-            say("Error: \(error)")
+            writeErrorLine("Error: \(error)".escapingControls())
             exit(1)
         }
     }
@@ -109,10 +109,5 @@ public enum ServerProgram {
     private static func variable(_ name: String) -> String? {
         guard let value = unsafe getenv(name) else { return nil }
         return unsafe String(cString: value)
-    }
-
-    private static func say(_ text: String) {
-        var bytes = Array((text.escapingControls() + "\n").utf8)
-        _ = unsafe write(STDERR_FILENO, &bytes, bytes.count)
     }
 }

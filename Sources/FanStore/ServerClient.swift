@@ -1,4 +1,5 @@
 public import FanCore
+internal import FanHTTP
 
 /// Talks to the server of this node, one request at a time.
 public struct ServerClient: Sendable {
@@ -102,18 +103,7 @@ public struct ServerClient: Sendable {
     }
 
     /// The text as one part of a path: what has a meaning in addresses is written as `%XX`.
-    public static func escape(_ text: String) -> String {
-        text.utf8.reduce(into: "") { escaped, byte in
-            let isPlain =
-                (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
-                || "-._~".utf8.contains(byte)
-            if isPlain {
-                escaped.unicodeScalars.append(Unicode.Scalar(byte))
-            } else {
-                escaped += "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
-            }
-        }
-    }
+    public static func escape(_ text: String) -> String { HTTPTarget.escape(text) }
 }
 
 /// The seam under ``ServerClient``: the server's socket, or what a test puts in its place.

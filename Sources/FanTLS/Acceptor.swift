@@ -143,7 +143,7 @@ final class Acceptor: Sendable {
                 if let oldest = rooms.withLock({ $0.shed() }) {
                     end(oldest, "the process can open no more descriptors", &work)
                 } else {
-                    usleep(20_000)
+                    sleepThread(for: .milliseconds(20))
                 }
                 return
             }

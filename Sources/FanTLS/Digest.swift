@@ -33,13 +33,3 @@ public func randomBytes(_ count: Int) -> [UInt8] {
     precondition(result == 0, "the random generator failed: \(TLSError.text(result))")
     return bytes
 }
-
-/// Whether two values are the same, found out in a time that tells nothing but whether their lengths are.
-public func equalInConstantTime(_ a: [UInt8], _ b: [UInt8]) -> Bool {
-    guard a.count == b.count else { return false }
-    return unsafe a.withUnsafeBytes { a in
-        unsafe b.withUnsafeBytes { b in
-            unsafe gnutls_memcmp(a.baseAddress, b.baseAddress, a.count) == 0
-        }
-    }
-}

@@ -2,6 +2,7 @@ import FanCore
 import FanLab
 import FanStore
 import Foundation
+import TestSupport
 import Testing
 
 /// The real agent on hosts of its own, with a server that the test plays.
@@ -182,13 +183,9 @@ import Testing
 struct AgentHost: Sendable {
     let node: LabNode
 
-    private static var executable: String {
-        OverlayStart.thisExecutable.split(separator: "/").dropLast().reduce("") { "\($0)/\($1)" } + "/fanmesh"
-    }
-
     func startAgent(_ environment: [String: String] = [:]) throws -> RunningProcess {
         let request = ProcessRequest(
-            node.fanmesh(Self.executable, ["agent"]),
+            node.fanmesh(Programs.fanmesh, ["agent"]),
             environment: environment,
             timeout: .seconds(120)
         )
@@ -196,7 +193,7 @@ struct AgentHost: Sendable {
     }
 
     func fanmesh(_ arguments: String...) throws -> ProcessResult {
-        try node.namespace.run(ProcessRequest(node.fanmesh(Self.executable, arguments)))
+        try node.namespace.run(ProcessRequest(node.fanmesh(Programs.fanmesh, arguments)))
     }
 
     func require(_ command: [String]) throws {
@@ -219,28 +216,21 @@ struct AgentHost: Sendable {
 
     /// Waits until the overlay is as it shall be, so far as `fanmesh status` sees.
     func waitUntilWhole(after damage: [String]) throws {
-        let end = ContinuousClock.now + .seconds(20)
-        var last: ProcessResult
-        repeat {
-            last = try fanmesh("status")
-            if last.isSuccess, !last.output.contains("overlay-out-of-shape") { return }
-            usleep(50_000)
-        } while ContinuousClock.now < end
-        Issue.record("not mended after \(damage.joined(separator: " ")): \(last.output)")
+        var output = ""
+        let isWhole = try eventually {
+            let last = try fanmesh("status")
+            output = last.output
+            return last.isSuccess && !output.contains("overlay-out-of-shape")
+        }
+        #expect(isWhole, "not mended after \(damage.joined(separator: " ")): \(output)")
     }
 
     /// Waits until what the agent says of itself is as wanted.
     func waits(until isSo: (Document) -> Bool) -> Bool {
-        let end = ContinuousClock.now + .seconds(20)
-        repeat {
-            if let data = FileManager.default.contents(atPath: "\(node.runtimeDirectory)/agent.json"),
-                let document = try? Document(json: Array(data)), isSo(document)
-            {
-                return true
-            }
-            usleep(50_000)
-        } while ContinuousClock.now < end
-        return false
+        eventually {
+            let data = FileManager.default.contents(atPath: "\(node.runtimeDirectory)/agent.json")
+            return data.flatMap { try? Document(json: Array($0)) }.map(isSo) ?? false
+        }
     }
 }
 

@@ -3,6 +3,7 @@ import FanLab
 import FanSystem
 import Glibc
 import Synchronization
+import TestSupport
 
 /// Edits and reads through one member's own socket, all the time, as its seed has it.
 final class ChaosClient: Sendable {

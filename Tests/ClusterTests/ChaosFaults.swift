@@ -2,6 +2,7 @@ import FanCore
 import FanLab
 import FanSystem
 import Foundation
+import TestSupport
 import Testing
 
 /// Does to a cluster what a schedule says, sees that it really happened, and mends it again.
@@ -144,7 +145,7 @@ final class ChaosFaults {
         process.pause()
         repairs.append(Repair(name: "\(daemon.rawValue) of node\(number) goes on") { process.resume() })
         // Stopped by a signal: T.
-        let isHalted = Formation.holds(within: .seconds(1)) {
+        let isHalted = eventually(within: .seconds(1)) {
             let stat = (try? String(contentsOfFile: "/proc/\(process.id)/stat", encoding: .utf8)) ?? ""
             return stat.drop { $0 != ")" }.dropFirst(2).first == "T"
         }

@@ -1,5 +1,6 @@
 import FanCore
 import FanLab
+import TestSupport
 
 /// Which node a fault is meant for; who leads is seen when its time has come.
 enum ChaosTarget: Hashable, Sendable, CustomStringConvertible {

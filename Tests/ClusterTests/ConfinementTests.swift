@@ -4,6 +4,7 @@ import FanCore
 import FanLab
 import FanSystem
 import Foundation
+import TestSupport
 import Testing
 
 /// The agent with nothing but its three capabilities and the system calls that it has a use for.
@@ -81,7 +82,7 @@ import Testing
 
     private static func start(_ host: AgentHost, _ wrapper: [String]) throws -> RunningProcess {
         let request = ProcessRequest(
-            wrapper + host.node.fanmesh(Formation.executable, ["agent"]),
+            wrapper + host.node.fanmesh(Programs.fanmesh, ["agent"]),
             timeout: .seconds(120)
         )
         let agent = try RunningProcess(request, in: host.node.namespace)

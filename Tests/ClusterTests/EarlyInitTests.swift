@@ -2,10 +2,11 @@ import FanCore
 import FanHTTP
 import FanLab
 import Foundation
+import TestSupport
 import Testing
 
 /// Commands that come before the agent has connected to the server.
-@Suite(.serialized, .enabled(if: Formation.isRoot)) struct EarlyInitTests {
+@Suite(.serialized, .enabled(if: isRoot)) struct EarlyInitTests {
     private static func run(_ name: String, _ body: (ClusterLab) throws -> Void) throws {
         let plan = try LabPlan(
             name: "early-\(name)",
@@ -14,7 +15,7 @@ import Testing
             nodes: 1,
             guests: 0
         )
-        let cluster = try ClusterLab(plan, ClusterStart(executable: Formation.executable))
+        let cluster = try ClusterLab(plan, ClusterStart(executable: Programs.fanmesh))
         do {
             try cluster.makeHosts()
             try body(cluster)
@@ -36,7 +37,7 @@ import Testing
         // One that an earlier server left behind answers nobody.
         try? FileManager.default.removeItem(atPath: socket)
         try cluster.start(.server, on: 1)
-        let isThere = Formation.holds(within: .seconds(10)) { FileManager.default.fileExists(atPath: socket) }
+        let isThere = eventually(within: .seconds(10)) { FileManager.default.fileExists(atPath: socket) }
         try #require(isThere, "no \(socket)")
     }
 

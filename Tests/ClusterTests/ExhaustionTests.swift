@@ -5,10 +5,11 @@ import FanLab
 import FanSystem
 import FanTLS
 import Foundation
+import TestSupport
 import Testing
 
 /// Connections without end against a server that may open few.
-@Suite(.enabled(if: Formation.isRoot), .serialized) struct ExhaustionTests {
+@Suite(.enabled(if: isRoot), .serialized) struct ExhaustionTests {
     /// 324 idle TLS connections and 3,000 plain ones from six addresses, with a limit of 1,024 descriptors: members go on
     /// as ever, a newcomer gets in, and the log stays short.
     @Test(.timeLimit(.minutes(2))) func strangersLockNobodyOut() throws {

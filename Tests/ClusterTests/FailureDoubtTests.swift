@@ -2,6 +2,7 @@ import FanCore
 import FanLab
 import FanStore
 import Glibc
+import TestSupport
 import Testing
 
 extension FailureTests {
@@ -25,7 +26,7 @@ extension FailureTests {
                 let node = lab.cluster.node(follower)
                 let command =
                     isEdit ? ["cluster", "edit", "token_expiry_s=\(5000 + round)"] : ["cluster", "add", name]
-                let words = node.fanmesh(FailureLab.executable, command)
+                let words = node.fanmesh(Programs.fanmesh, command)
                 let running = try RunningProcess(
                     ProcessRequest(words, environment: node.environment, timeout: .seconds(60)),
                     in: node.namespace

@@ -6,7 +6,9 @@ import FanStore
 import FanSystem
 import FanTLS
 import Foundation
+import Glibc
 import Synchronization
+import TestSupport
 import Testing
 
 /// What happens when things break; one after the other, since each fills the machine.
@@ -15,11 +17,6 @@ import Testing
 /// A cluster that something is done to, with what it says when that goes wrong.
 struct FailureLab {
     let cluster: ClusterLab
-
-    /// The executables beside these tests.
-    static var executable: String {
-        OverlayStart.thisExecutable.split(separator: "/").dropLast().reduce("") { "\($0)/\($1)" } + "/fanmesh"
-    }
 
     /// Makes hosts on which nothing runs yet.
     init(_ name: String, nodes: Int = 3, guests: Int = 0) throws {
@@ -30,7 +27,7 @@ struct FailureLab {
             nodes: nodes,
             guests: guests
         )
-        cluster = try ClusterLab(plan, ClusterStart(executable: Self.executable))
+        cluster = try ClusterLab(plan, ClusterStart(executable: Programs.fanmesh))
         try cluster.makeHosts()
     }
 
@@ -87,11 +84,7 @@ struct FailureLab {
 
     /// Waits until something holds.
     func wait(for what: String, atMost limit: Duration = .seconds(20), until holds: () throws -> Bool) throws {
-        let end = ContinuousClock.now + limit
-        while try !holds() {
-            try #require(ContinuousClock.now < end, "not within \(limit): \(what)")
-            usleep(50_000)
-        }
+        try #require(try eventually(within: limit, holds), "not within \(limit): \(what)")
     }
 
     /// Waits until a command on a node ends as wanted.
@@ -102,16 +95,14 @@ struct FailureLab {
         atMost limit: Duration = .seconds(20),
         until isWanted: (ProcessResult) -> Bool
     ) throws -> ProcessResult {
-        let end = ContinuousClock.now + limit
-        while true {
-            let result = try cluster.fanmesh(on: number, arguments)
-            if isWanted(result) { return result }
-            try #require(
-                ContinuousClock.now < end,
-                "node\(number): fanmesh \(arguments.joined(separator: " ")): \(result)"
-            )
-            usleep(100_000)
+        var last: ProcessResult?
+        let isDone = try eventually(within: limit) {
+            last = try cluster.fanmesh(on: number, arguments)
+            return last.map(isWanted) ?? false
         }
+        let result = try #require(last)
+        try #require(isDone, "node\(number): fanmesh \(arguments.joined(separator: " ")): \(result)")
+        return result
     }
 
     /// Makes a token, which is a write that stays.
@@ -132,14 +123,12 @@ struct FailureLab {
 
     /// The digests of the copies when they are not the same in time, nil when they are.
     func differingCopies(_ numbers: [Int]? = nil, atMost limit: Duration = .seconds(30)) throws -> [String]? {
-        let end = ContinuousClock.now + limit
         var digests: [String] = []
-        repeat {
+        let areSame = eventually(within: limit) {
             digests = digestsNow(numbers ?? self.numbers)
-            if Set(digests).count == 1 { return nil }
-            usleep(200_000)
-        } while ContinuousClock.now < end
-        return digests
+            return Set(digests).count == 1
+        }
+        return areSame ? nil : digests
     }
 
     /// Asks all at the same time: members report on, and large copies take long.

@@ -2,11 +2,12 @@ import FanCore
 import FanDatabase
 import FanLab
 import FanStore
+import TestSupport
 import Testing
 
 /// README's threat model: who breaks into a voter's server can falsify the database, and changes no other host's kernel
 /// by that; a host follows only its own root's `fanmesh accept`.
-@Suite(.serialized, .enabled(if: Formation.isRoot))
+@Suite(.serialized, .enabled(if: isRoot))
 struct FalsifiedDatabaseTests {
     /// What the kernel has of the overlay on a node.
     private func kernel(_ bench: FormationBench, _ number: Int) throws -> String {
@@ -34,7 +35,7 @@ struct FalsifiedDatabaseTests {
         )
         try node.start()
         defer { node.stop() }
-        let isDone = Formation.holds(within: .seconds(10)) {
+        let isDone = eventually(within: .seconds(10)) {
             do {
                 try Database(node: node).write(timeout: .seconds(4)) { transaction -> Void in
                     guard var config = try transaction.loadConfig() else { return }
@@ -67,7 +68,7 @@ struct FalsifiedDatabaseTests {
                 )
             }
             for number in [1, 2] {
-                let isSeen = try Formation.holds(within: .seconds(20)) {
+                let isSeen = try eventually(within: .seconds(20)) {
                     try cluster.fanmesh(on: number, ["status"]).output.contains("settings-pinned")
                 }
                 #expect(isSeen, "node\(number)")
@@ -82,7 +83,7 @@ struct FalsifiedDatabaseTests {
             let node = cluster.node(2)
             let stranger = try node.namespace.run(
                 ProcessRequest([
-                    "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", Formation.executable,
+                    "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", Programs.fanmesh,
                     "--state-dir", node.stateDirectory, "--runtime-dir", node.runtimeDirectory, "accept", "--yes",
                 ])
             )
@@ -95,7 +96,7 @@ struct FalsifiedDatabaseTests {
             let accepted = try cluster.fanmesh(on: 2, ["accept", "--yes"])
             #expect(accepted.isSuccess, "\(accepted.explanation)")
             #expect(accepted.output.contains("accepted: overlay 8.0.0.0/8 instead of 240.0.0.0/8"))
-            let hasFollowed = try Formation.holds(within: .seconds(10)) {
+            let hasFollowed = try eventually(within: .seconds(10)) {
                 try kernel(bench, 2).contains("inet 8.")
             }
             #expect(hasFollowed)

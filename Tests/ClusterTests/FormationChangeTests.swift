@@ -6,10 +6,11 @@ import FanSystem
 import FanTLS
 import Foundation
 import Synchronization
+import TestSupport
 import Testing
 
 /// Clusters that change while they work: members report, leave and are removed, and the certificate is replaced.
-@Suite(.serialized, .enabled(if: Formation.isRoot)) struct FormationChangeTests {
+@Suite(.serialized, .enabled(if: isRoot)) struct FormationChangeTests {
     // MARK: Leaving and rotating
 
     @Test(.timeLimit(.minutes(4))) func membersRotateAreRemovedAndLeaveOneByOne() throws {
@@ -136,7 +137,7 @@ import Testing
             }
         }
         texts["edit"] = try cluster.fanmesh(on: 1, ["cluster", "edit"], input: "offline_after_s: 20\n").output
-        let command = cluster.node(1).fanmesh(Formation.executable, ["cluster", "edit"]).joined(separator: " ")
+        let command = cluster.node(1).fanmesh(Programs.fanmesh, ["cluster", "edit"]).joined(separator: " ")
         let edited = try bench.run(on: 1, ["script", "-qec", "EDITOR=cat \(command)", "/dev/null"])
         #expect(edited.output.contains("offline_after_s:"), "\(edited.explanation)")
         texts["edit in an editor"] = edited.output
@@ -294,7 +295,7 @@ import Testing
         let cluster = bench.cluster
         for (underlay, overlay) in [(1400, 1350), (1500, 1450)] {
             try bench.require(on: 2, "ip", "link", "set", "eth0", "mtu", "\(underlay)")
-            let isShown = try Formation.holds(within: .seconds(3)) {
+            let isShown = try eventually(within: .seconds(3)) {
                 try report(bench, of: "node2", from: 3)["mtu"] == .number(overlay)
             }
             #expect(isShown, "the mtu \(overlay) of node2 is not shown on node3")
@@ -302,12 +303,12 @@ import Testing
         }
         for damage in [["ip", "link", "set", "fan0", "mtu", "1300"], ["ip", "link", "del", "fan0-vx"]] {
             #expect(try bench.run(on: 2, damage).isSuccess)
-            let isMended = try Formation.holds(within: .seconds(5)) {
+            let isMended = try eventually(within: .seconds(5)) {
                 let links = try bench.run(on: 2, ["ip", "-o", "link"]).output
                 return links.contains("fan0-vx") && links.contains("mtu 1450") && !links.contains("mtu 1300")
             }
             #expect(isMended, "not mended after \(damage)")
-            let isWhole = try Formation.holds(within: .seconds(3)) {
+            let isWhole = try eventually(within: .seconds(3)) {
                 let report = try report(bench, of: "node2", from: 1)
                 return report["mtu"] == 1450 && report["verdict"] != "error"
             }
@@ -320,7 +321,7 @@ import Testing
         func warnings(from number: Int) throws -> [Document] {
             try bench.local(number, "GET", "/1.0/members").document.list("warnings")
         }
-        let isQuiet = try Formation.holds(within: .seconds(10)) { try warnings(from: 1).isEmpty }
+        let isQuiet = try eventually(within: .seconds(10)) { try warnings(from: 1).isEmpty }
         #expect(isQuiet)
         cluster.pause(.agent, on: 2)
         let own = try report(bench, of: "node2", from: 1)
@@ -430,7 +431,7 @@ import Testing
         // Forwarding goes on, and is still mended.
         #expect(try cluster.lab.check().isSuccess)
         try bench.require(on: rest, "ip", "link", "del", "fan0-vx")
-        let isMended = try Formation.holds(within: .seconds(10)) { try cluster.lab.check().isSuccess }
+        let isMended = try eventually(within: .seconds(10)) { try cluster.lab.check().isSuccess }
         #expect(isMended)
 
         // Its server returns as it was, and all agree again.

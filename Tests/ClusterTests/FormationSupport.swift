@@ -7,27 +7,13 @@ import FanSystem
 import FanTLS
 import Foundation
 import OpenAPIValidator
+import TestSupport
 import Testing
 
 /// What the tests of forming and guarding a cluster share.
 enum Formation {
     /// Whether the tests may make namespaces.
     static let isRoot = geteuid() == 0
-
-    /// The fanmesh executable that was built beside these tests.
-    static var executable: String {
-        OverlayStart.thisExecutable.split(separator: "/").dropLast().reduce("") { "\($0)/\($1)" } + "/fanmesh"
-    }
-
-    /// Waits until a condition holds, on the clock on the wall.
-    static func holds(within limit: Duration, _ condition: () throws -> Bool) rethrows -> Bool {
-        let end = ContinuousClock.now + limit
-        while true {
-            if try condition() { return true }
-            guard ContinuousClock.now < end else { return false }
-            usleep(20_000)
-        }
-    }
 }
 
 /// An answer of the API.
@@ -57,7 +43,7 @@ struct FormationBench: Sendable {
         _ change: (inout ClusterStart) -> Void = { _ in },
         _ body: (FormationBench) throws -> Void
     ) throws {
-        var start = ClusterStart(executable: Formation.executable)
+        var start = ClusterStart(executable: Programs.fanmesh)
         change(&start)
         let plan = try LabPlan(
             name: "ef-\(name)",
@@ -127,7 +113,7 @@ struct FormationBench: Sendable {
     /// Expects that soon nothing is left of a membership on a node.
     func expectNothing(on number: Int, sourceLocation: SourceLocation = #_sourceLocation) throws {
         var last: [String] = []
-        let isClean = try Formation.holds(within: .seconds(10)) {
+        let isClean = try eventually(within: .seconds(10)) {
             last = try remains(on: number)
             return last.isEmpty
         }
@@ -154,7 +140,7 @@ struct FormationBench: Sendable {
         let before = try serverLog(number).count
         try action()
         var lines: [String] = []
-        _ = try Formation.holds(within: limit) {
+        _ = try eventually(within: limit) {
             lines = try serverLog(number).dropFirst(before).filter { $0.contains(source) }
             return !lines.isEmpty
         }
@@ -166,9 +152,7 @@ struct FormationBench: Sendable {
     /// The resident memory of a daemon in KiB.
     func memory(_ daemon: ClusterDaemon, on number: Int) throws -> Int {
         let id = try #require(cluster.process(daemon, on: number)).id
-        let status = try String(contentsOfFile: "/proc/\(id)/status", encoding: .utf8)
-        let line = try #require(status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") })
-        return try #require(Int(line.filter(\.isNumber)))
+        return try residentKiB(of: id)
     }
 
     // MARK: The API

@@ -4,10 +4,11 @@ import FanLab
 import FanStore
 import FanTLS
 import Foundation
+import TestSupport
 import Testing
 
 /// Clusters that form by tokens, with the real daemons on hosts of their own.
-@Suite(.serialized, .enabled(if: Formation.isRoot)) struct FormationTests {
+@Suite(.serialized, .enabled(if: isRoot)) struct FormationTests {
     /// How many members there are, and what they do for the database.
     struct Size: CustomTestStringConvertible {
         var members: Int
@@ -81,7 +82,7 @@ import Testing
                 let node = cluster.node(number)
                 let arguments = ["join", "-", "--address", "\(node.address)"]
                 let request = ProcessRequest(
-                    node.fanmesh(Formation.executable, arguments),
+                    node.fanmesh(Programs.fanmesh, arguments),
                     input: Array(token.utf8),
                     timeout: .seconds(90)
                 )
@@ -320,11 +321,11 @@ import Testing
             "server-in-an-hour",
             on: node,
             // Under this library a program sees no arguments, so that the directories come by the environment alone.
-            [Formation.executable + "-server"],
+            [Programs.server],
             environment: environment
         )
         let client = cluster.client(of: joiner)
-        let isReady = Formation.holds(within: .seconds(20)) {
+        let isReady = eventually(within: .seconds(20)) {
             (try? client.call("GET", "/1.0/local", timeout: .seconds(5)).flag("agent")) == true
         }
         #expect(isReady, "\(wrong.log())")

@@ -5,10 +5,11 @@ import FanStore
 import FanSystem
 import FanTLS
 import Foundation
+import TestSupport
 import Testing
 
 /// Whoever leads, and however that changes: every member finds the leader soon, and nobody asks itself.
-@Suite(.serialized, .enabled(if: Formation.isRoot)) struct LeaderTests {
+@Suite(.serialized, .enabled(if: isRoot)) struct LeaderTests {
     /// How long a member may take to find the leader.
     private static let limit = Duration.seconds(2)
 
@@ -105,7 +106,7 @@ import Testing
     // MARK: what must hold
 
     private func waitForRole(_ bench: FormationBench, of number: Int, _ role: DatabaseRole, _ round: Int) throws {
-        let isDone = Formation.holds(within: .seconds(15)) {
+        let isDone = eventually(within: .seconds(15)) {
             for other in 1...5 where other != number {
                 let list = try? bench.cluster.list(from: other)
                 if let list, !list.isStale, list[bench.name(number)]?.role == role { return true }

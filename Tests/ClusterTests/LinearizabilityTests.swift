@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 /// The checker against histories that are known, and against one that tries every order.

@@ -1,5 +1,6 @@
 import FanCore
 import FanLab
+import TestSupport
 import Testing
 
 /// README's threat model, on one host: the local group, and the server that was broken into.
@@ -12,7 +13,7 @@ struct LocalGroupTests {
             func fanmesh(as user: Int, group: String, _ words: String...) throws -> ProcessResult {
                 try node.namespace.run(
                     ProcessRequest(
-                        ["setpriv", "--reuid=\(user)", "--regid=\(user)", "--groups=\(group)", Formation.executable]
+                        ["setpriv", "--reuid=\(user)", "--regid=\(user)", "--groups=\(group)", Programs.fanmesh]
                             + ["--state-dir", node.stateDirectory, "--runtime-dir", node.runtimeDirectory] + words
                     )
                 )

@@ -4,10 +4,11 @@ import FanLab
 import FanTLS
 import Foundation
 import OpenAPIValidator
+import TestSupport
 import Testing
 
 /// Every number of every request at the ends of its range and beyond, sent to real servers by everybody who may send it.
-@Suite(.serialized, .enabled(if: Formation.isRoot)) struct NumberEndsTests {
+@Suite(.serialized, .enabled(if: isRoot)) struct NumberEndsTests {
     /// Someone who sends requests, over a connection that is made anew when it ended.
     private final class Sender {
         let name: String

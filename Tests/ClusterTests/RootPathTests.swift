@@ -1,6 +1,7 @@
 import FanLab
 import FanSystem
 import Foundation
+import TestSupport
 import Testing
 
 /// Root's own files against the user that the server runs as, who owns `server/` and all below it.
@@ -144,7 +145,7 @@ final class TrapBench {
 
     deinit { try? FileManager.default.removeItem(atPath: root) }
 
-    private static var directory: String { String(Formation.executable.dropLast("fanmesh".count)) }
+    private static var directory: String { Programs.directory + "/" }
 
     @discardableResult
     private static func shell(_ script: String, _ prefix: [String] = []) throws -> String {
@@ -226,7 +227,7 @@ final class TrapBench {
         let request = ProcessRequest([Self.directory + "fanmesh-server"] + arguments("nobody", state: state))
         let process = try RunningProcess(request)
         let lock = "\(state ?? "\(root)/state")/server/lock"
-        let isThere = Formation.holds(within: .seconds(10)) { FileManager.default.fileExists(atPath: lock) }
+        let isThere = eventually(within: .seconds(10)) { FileManager.default.fileExists(atPath: lock) }
         #expect(isThere && process.isRunning)
         let status = try String(contentsOfFile: "/proc/\(process.id)/status", encoding: .utf8)
         #expect(status.contains("\nUid:" + String(repeating: "\t\(Self.user)", count: 4)), "\(status)")

@@ -6,10 +6,11 @@ import FanSystem
 import FanTLS
 import Foundation
 import Synchronization
+import TestSupport
 import Testing
 
 /// Who is kept out of a cluster, and what a server withstands.
-@Suite(.serialized, .enabled(if: Formation.isRoot)) struct SecurityTests {
+@Suite(.serialized, .enabled(if: isRoot)) struct SecurityTests {
     // MARK: Another server at the token's address
 
     /// Carries connections on to a server, and keeps every byte that the clients sent.
@@ -100,7 +101,7 @@ import Testing
             for text in ["\(bench.address(3))", identity.fingerprint, token.fingerprint, "nothing was sent"] {
                 #expect(refused.errorOutput.contains(text), "\(refused.errorOutput)")
             }
-            let isNoted = Formation.holds(within: .seconds(5)) { events.withLock { !$0.isEmpty } }
+            let isNoted = eventually(within: .seconds(5)) { events.withLock { !$0.isEmpty } }
             #expect(isNoted)
             #expect(requests.withLock { $0 } == [])
             // A hello came, and at most an encrypted alert: no certificate, and no room for a secret.
@@ -188,11 +189,11 @@ import Testing
         let before = try bench.serverLog(1).count
         var streams: [SocketStream] = []
         for _ in 0..<80 { streams.append(try bench.connectPlain(from: source, to: bench.address(1))) }
-        let isRefused = Formation.holds(within: .seconds(5)) { streams.count(where: \.hasInput) >= 16 }
+        let isRefused = eventually(within: .seconds(5)) { streams.count(where: \.hasInput) >= 16 }
         #expect(isRefused)
         // One line at once, and one for all others of the next seconds.
         var counted = 0
-        let isLogged = try Formation.holds(within: .seconds(8)) {
+        let isLogged = try eventually(within: .seconds(8)) {
             let lines = try bench.serverLog(1).dropFirst(before).filter { $0.contains("from one address") }
             counted = lines.reduce(0) { $0 + ConnectionLog.events(in: $1) }
             return counted >= 16
@@ -202,7 +203,7 @@ import Testing
         #expect(try bench.call(member, "GET", "/1.0/members").status == 200)
         for stream in streams { stream.close() }
         // They are gone again before long.
-        let isServed = Formation.holds(within: .seconds(5)) {
+        let isServed = eventually(within: .seconds(5)) {
             guard let identity = try? Identity.generate(commonName: "again") else { return false }
             return (try? bench.connect(from: source, to: 1, as: identity)) != nil
         }
@@ -234,7 +235,7 @@ import Testing
 
         try cluster.require(on: rest, ["cluster", "remove", bench.name(gone)])
         #expect(try bench.call(open[0], "GET", "/1.0/members").status == 403)
-        let isRefused = try Formation.holds(within: .seconds(2)) {
+        let isRefused = try eventually(within: .seconds(2)) {
             try bench.call(open[1], "GET", "/1.0/members").status == 403
         }
         #expect(isRefused)
@@ -310,7 +311,7 @@ import Testing
             for number in 1...3 { try cluster.waitUntilOnline(from: number) }
 
             // Who takes his time is cut off: ten seconds for a handshake, thirty for a request.
-            let isCut = Formation.holds(within: .seconds(45) - began.duration(to: .now)) {
+            let isCut = eventually(within: .seconds(45) - began.duration(to: .now)) {
                 slow.allSatisfy(\.hasInput)
             }
             #expect(isCut)

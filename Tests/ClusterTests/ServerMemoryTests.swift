@@ -4,6 +4,7 @@ import FanStore
 import FanSystem
 import Foundation
 import Synchronization
+import TestSupport
 import Testing
 
 /// What changes leave in the memory of the servers of three members: nothing that grows.
@@ -96,7 +97,7 @@ struct ServerMemoryTests {
                 try bench.cluster.start(.server, on: number)
                 try bench.cluster.waitUntilReady(number)
                 // What was reported in the agents' names is not what is there.
-                let isBack = Formation.holds(within: .seconds(30)) {
+                let isBack = eventually(within: .seconds(30)) {
                     (try? bench.cluster.list(from: number))?.members.count { $0.state == .online } == 3
                 }
                 #expect(isBack, "node\(number) does not see all")

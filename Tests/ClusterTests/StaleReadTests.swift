@@ -5,10 +5,11 @@ import FanStore
 import FanSystem
 import FanTLS
 import Foundation
+import TestSupport
 import Testing
 
 /// A leader that was stopped and woken answers nothing that has changed meanwhile.
-@Suite(.serialized, .enabled(if: Formation.isRoot)) struct StaleReadTests {
+@Suite(.serialized, .enabled(if: isRoot)) struct StaleReadTests {
     @Test(.timeLimit(.minutes(3))) func aWokenLeaderAnswersNothingOld() throws {
         try FormationBench.run("stale", nodes: 3, members: 3) { bench in
             let cluster = bench.cluster
@@ -30,7 +31,7 @@ import Testing
                 // Another leads, and acknowledges a change.
                 let domain = "d\(round)"
                 let seconds = 30 + round
-                let isWritten = try Formation.holds(within: .seconds(15)) {
+                let isWritten = try eventually(within: .seconds(15)) {
                     let edit: Document = ["offline_after_s": .number(seconds)]
                     let member: Document = ["failure_domain": .string(domain)]
                     guard try bench.local(other, "PATCH", "/1.0/cluster", edit).status == 200 else { return false }

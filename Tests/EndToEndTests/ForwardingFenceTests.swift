@@ -3,6 +3,7 @@ import FanLab
 import FanLink
 import FanSystem
 import Glibc
+import TestSupport
 import Testing
 
 extension ForwardingTests {

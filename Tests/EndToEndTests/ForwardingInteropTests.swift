@@ -1,5 +1,6 @@
 import FanCore
 import FanLab
+import TestSupport
 import Testing
 
 extension ForwardingTests {
@@ -70,7 +71,7 @@ extension ForwardingTests.Interop {
             let peers = lab.nodes.filter { $0 != node }.flatMap { ["--peer", "\($0.address)"] }
             try node.namespace.succeed(
                 node.fanmesh(
-                    forwardingExecutable,
+                    Programs.fanmesh,
                     ["up", "--underlay", "172.31.16.0/20", "--forwarder", node.number == 1 ? "ebpf" : "fdb"] + peers
                 )
             )

@@ -3,6 +3,7 @@ import FanLab
 import FanLink
 import FanSystem
 import FoundationEssentials
+import TestSupport
 import Testing
 
 /// What one host and its guests may and may not send to another, on real namespaces with the real program.
@@ -10,10 +11,6 @@ import Testing
 /// One after the other: their labs would take each other's places in the kernel's queues, and some count exactly.
 @Suite(.serialized, .enabled(if: isRoot))
 enum ForwardingTests {}
-
-/// The fanmesh executable that was built beside these tests.
-let forwardingExecutable =
-    OverlayStart.thisExecutable.split(separator: "/").dropLast().reduce("") { "\($0)/\($1)" } + "/fanmesh"
 
 /// A command of a test that failed, with what it printed.
 struct CommandFailed: Error, CustomStringConvertible {
@@ -50,7 +47,7 @@ extension Lab {
     /// Brings up the overlay on every node, and the guests.
     func startAll(_ arguments: [String] = ["--forwarder", "ebpf"], namesPeers: Bool = false) throws {
         try startOverlay(
-            OverlayStart(executable: forwardingExecutable, namesPeers: namesPeers, arguments: arguments)
+            OverlayStart(executable: Programs.fanmesh, namesPeers: namesPeers, arguments: arguments)
         )
         try makeGuests()
     }
@@ -60,7 +57,7 @@ extension LabNode {
     /// Runs `fanmesh up` on this node alone.
     func up(_ arguments: String...) throws {
         let prefixes = ["--underlay", "\(plan.mapping.underlay)", "--overlay", "\(plan.mapping.overlay)"]
-        try namespace.succeed(fanmesh(forwardingExecutable, ["up"] + prefixes + arguments))
+        try namespace.succeed(fanmesh(Programs.fanmesh, ["up"] + prefixes + arguments))
     }
 
     /// What this node's classifiers counted, as `fanmesh status` tells it.
@@ -69,7 +66,7 @@ extension LabNode {
             struct Network: Decodable { var counters: [String: UInt64] }
             var networks: [Network]
         }
-        let text = try namespace.succeed(fanmesh(forwardingExecutable, ["status", "--format", "json"]))
+        let text = try namespace.succeed(fanmesh(Programs.fanmesh, ["status", "--format", "json"]))
         let status = try JSONDecoder().decode(Status.self, from: Data(text.utf8))
         let counters = try #require(status.networks.first).counters
         return ForwardingCounters(

@@ -1,6 +1,7 @@
 import FanCore
 import FanLab
 import FanSystem
+import TestSupport
 import Testing
 
 extension ForwardingTests {
@@ -18,7 +19,7 @@ extension ForwardingTests.Scale {
         let before = try KernelState(of: node)
         let dropsBefore = try node.counters()
 
-        var random = SeededOrder(seed: 20)
+        var random = SeededGenerator(seed: 20)
         let sample = Array(hosts.hosts.shuffled(using: &random).prefix(300))
         // The kernel has room for 1,024 neighbours in all namespaces together, two for each host here.
         for start in stride(from: 0, to: sample.count, by: 50) {
@@ -43,10 +44,10 @@ extension ForwardingTests.Scale {
         let node = lab.nodes[0]
         // Once before, so that the node's identity is there in both runs.
         try node.up("--forwarder", "ebpf")
-        try node.namespace.succeed(node.fanmesh(forwardingExecutable, ["down"]))
+        try node.namespace.succeed(node.fanmesh(Programs.fanmesh, ["down"]))
 
         let alone = try Self.kernelRequests(ofUpOn: node, peers: [])
-        #expect(try lab.stopOverlay(on: node, executable: forwardingExecutable).isSuccess)
+        try node.namespace.succeed(node.fanmesh(Programs.fanmesh, ["down"]))
         let network = IPv4Address(172, 31, 16, 0)
         let peers = (100..<1100).map { network.advanced(by: $0) }.filter { $0 != node.address }
         let crowded = try Self.kernelRequests(ofUpOn: node, peers: peers)
@@ -68,7 +69,7 @@ extension ForwardingTests.Scale {
     static func kernelRequests(ofUpOn node: LabNode, peers: [IPv4Address]) throws -> [String] {
         let trace = "\(node.directory)/trace"
         let arguments = ["up", "--underlay", "172.31.16.0/20", "--forwarder", "ebpf"]
-        let up = node.fanmesh(forwardingExecutable, arguments + peers.flatMap { ["--peer", "\($0)"] })
+        let up = node.fanmesh(Programs.fanmesh, arguments + peers.flatMap { ["--peer", "\($0)"] })
         try node.namespace.succeed(["strace", "-f", "-o", trace, "-e", "trace=sendmsg,sendto,bpf"] + up)
         let text = try #require(try File.read(trace))
         return text.split(separator: "\n").flatMap(Self.requests)
@@ -112,20 +113,5 @@ private struct KernelState: Equatable {
         rules = try lines("ip rule show")
         links = try lines("ip -brief link show")
         addresses = try lines("ip -brief address show")
-    }
-}
-
-/// An order that is the same in every run (SplitMix64).
-private struct SeededOrder: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = state
-        mixed = (mixed ^ mixed >> 30) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ mixed >> 27) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ mixed >> 31
     }
 }

@@ -4,6 +4,7 @@ import FanCore
 import FanLab
 import FanSystem
 import Glibc
+import TestSupport
 
 /// A socket of a test that could not be used.
 struct SocketFailure: Error, CustomStringConvertible {
@@ -130,14 +131,4 @@ final class DatagramSocket: Sendable {
         let result = unsafe fan_write(descriptor.number, datagram, datagram.count)
         guard result == datagram.count else { throw SocketFailure("send", "datagram", result) }
     }
-}
-
-/// Asks again and again, for at most ten seconds, until a condition holds.
-func eventually(_ condition: () throws -> Bool) rethrows -> Bool {
-    let end = ContinuousClock.now + .seconds(10)
-    while try !condition() {
-        guard ContinuousClock.now < end else { return false }
-        usleep(10_000)
-    }
-    return true
 }

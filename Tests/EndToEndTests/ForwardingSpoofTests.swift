@@ -1,5 +1,6 @@
 import FanCore
 import FanLab
+import TestSupport
 import Testing
 
 extension ForwardingTests {

@@ -1,6 +1,7 @@
 import FanCore
 import FanLab
 import Foundation
+import TestSupport
 import Testing
 
 /// Every step of `up` is made to fail: it says which and why, and everything is as it was before.

@@ -2,6 +2,7 @@ import FanCore
 import FanLab
 import Foundation
 import Glibc
+import TestSupport
 import Testing
 
 /// `up` is killed at every system call that changes something: the next `up` finishes, and `down` leaves nothing.
@@ -120,13 +121,10 @@ struct LifecycleKillTests {
         #expect(maps.allSatisfy(LifecyclePrograms.mapExists))
         for _ in 0..<2 { try #require(try host.fanmesh("down").isSuccess) }
         // The kernel frees programs after a grace period.
-        for _ in 0..<100 {
-            if try LifecyclePrograms.named(of: host).isEmpty, !maps.contains(where: LifecyclePrograms.mapExists) {
-                return
-            }
-            usleep(50_000)
+        let areGone = try eventually {
+            try LifecyclePrograms.named(of: host).isEmpty && !maps.contains(where: LifecyclePrograms.mapExists)
         }
-        Issue.record("programs or maps of \(host.address) are still loaded")
+        #expect(areGone, "programs or maps of \(host.address) are still loaded")
     }
 
     static func requireNothingLeft(_ host: LifecycleHost, _ before: LifecycleSnapshot, after: String) throws {

@@ -2,6 +2,7 @@ import FanCore
 import FanLab
 import Foundation
 import Glibc
+import TestSupport
 import Testing
 
 /// `up` again, `up` that mends, `up --dry-run` and `down`: nothing is touched that is right.

@@ -2,6 +2,7 @@ import FanCore
 import FanLab
 import Foundation
 import Glibc
+import TestSupport
 import Testing
 
 /// What `status` and `check` say: the JSON of the contract, the verdict first, the right diagnosis and exit code.

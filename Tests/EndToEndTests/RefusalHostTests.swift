@@ -2,6 +2,7 @@ import FanCore
 import FanLab
 import Foundation
 import Glibc
+import TestSupport
 import Testing
 
 /// What is on the host and in the way: it is named, left alone, and nothing of ours is left behind.

@@ -2,6 +2,7 @@ import FanCore
 import FanLab
 import Foundation
 import Glibc
+import TestSupport
 import Testing
 
 /// Bad input is refused with exit code 2, the value and the way out named, and nothing touched.

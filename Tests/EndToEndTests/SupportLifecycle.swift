@@ -1,6 +1,7 @@
 import FanCore
 import FanLab
 import Foundation
+import TestSupport
 import Testing
 
 /// A lab of hosts without an overlay, for tests that start and stop fanmesh themselves.
@@ -41,16 +42,12 @@ struct LifecycleLab: ~Copyable {
 struct LifecycleHost: Sendable {
     let node: LabNode
 
-    static var executable: String {
-        OverlayStart.thisExecutable.split(separator: "/").dropLast().reduce("") { "\($0)/\($1)" } + "/fanmesh"
-    }
-
     var address: String { "\(node.address)" }
     var bridgeAddress: String { "\(node.slice.bridgeAddress.address)" }
     var underlay: String { "\(node.plan.mapping.underlay)" }
     var stateDirectory: String { node.stateDirectory }
 
-    func fanmeshCommand(_ arguments: [String]) -> [String] { node.fanmesh(Self.executable, arguments) }
+    func fanmeshCommand(_ arguments: [String]) -> [String] { node.fanmesh(Programs.fanmesh, arguments) }
 
     @discardableResult
     func fanmesh(_ arguments: String...) throws -> ProcessResult {

@@ -1,6 +1,7 @@
 import FanCore
 import FanStore
 import Foundation
+import TestSupport
 import Testing
 
 @testable import FanAgent
@@ -8,7 +9,8 @@ import Testing
 /// An agent over a fake kernel and a fake store, on a clock that only the test moves; what it does becomes text.
 final class AgentBench {
     let kernel: FakeKernel
-    let path: String
+    private let directory: TestDirectory
+    var path: String { directory.path }
     private(set) var agent: Agent
     /// What happened since it was last looked at, a line each, with the seconds since the start.
     private var lines: [String] = []
@@ -29,15 +31,13 @@ final class AgentBench {
 
     static let nodeID = String(repeating: "a", count: 32)
 
-    init(_ kernel: FakeKernel? = nil, path: String? = nil) throws {
+    init(_ kernel: FakeKernel? = nil) throws {
         self.kernel = try kernel ?? FakeKernel()
-        self.path = path ?? NSTemporaryDirectory() + "fanmesh-agent-\(UUID().uuidString)"
-        try StateDirectory(path: self.path).save(identity: Self.nodeID)
-        agent = Self.makeAgent(self.kernel, self.path)
+        directory = try TestDirectory()
+        try StateDirectory(path: directory.path).save(identity: Self.nodeID)
+        agent = Self.makeAgent(self.kernel, directory.path)
         now = start
     }
-
-    deinit { try? FileManager.default.removeItem(atPath: path) }
 
     private static func makeAgent(_ kernel: FakeKernel, _ path: String) -> Agent {
         Agent(

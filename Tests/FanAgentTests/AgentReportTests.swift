@@ -216,7 +216,7 @@ import Testing
 
     @Test func logLinesCarryPrioritiesForTheJournalOnly() {
         let line = LogLine(level: .warning, code: "server-lost", message: "gone\n\u{1b}[31m")
-        #expect(AgentLog(hasPriorities: true).text(line) == "<4>server-lost: gone\\n\\u{1b}[31m")
-        #expect(AgentLog(hasPriorities: false).text(line) == "warning server-lost: gone\\n\\u{1b}[31m")
+        #expect(line.text(hasPriorities: true) == "<4>server-lost: gone\\n\\u{1b}[31m")
+        #expect(line.text(hasPriorities: false) == "warning server-lost: gone\\n\\u{1b}[31m")
     }
 }

@@ -1,25 +1,24 @@
 import FanAgent
 import FanCore
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct OverlayManagerTests {
     /// A manager over a fake kernel and a state directory of its own, removed at the end.
     final class Bench {
         let kernel: FakeKernel
-        let path: String
+        private let directory: TestDirectory
         let manager: OverlayManager
         let state: StateDirectory
 
         init(_ kernel: FakeKernel) throws {
             self.kernel = kernel
-            path = NSTemporaryDirectory() + "fanmesh-test-\(UUID().uuidString)"
-            state = StateDirectory(path: path)
+            directory = try TestDirectory()
+            state = StateDirectory(path: directory.path)
             manager = OverlayManager(kernel: kernel, state: state)
             try state.save(identity: String(repeating: "a", count: 32))
         }
-
-        deinit { try? FileManager.default.removeItem(atPath: path) }
     }
 
     static func request(_ edit: (inout UpRequest) -> Void = { _ in }) throws -> UpRequest {

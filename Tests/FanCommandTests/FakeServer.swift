@@ -2,6 +2,7 @@ import FanCore
 import Foundation
 import Glibc
 import Synchronization
+import TestSupport
 
 @testable import FanCommand
 
@@ -35,8 +36,9 @@ final class FakeServer: Sendable {
     /// What is answered to each `METHOD /path`, in order; the last one again and again.
     private let answers: Mutex<[String: [Answer]]>
     private let asked = Mutex<[Request]>([])
+    private let place: TestDirectory
     /// The runtime directory, with the socket in it.
-    let directory: String
+    var directory: String { place.path }
     private let listener: Int32
 
     /// Everything that it was asked so far.
@@ -46,13 +48,11 @@ final class FakeServer: Sendable {
 
     init(_ answers: [String: [Answer]] = [:]) throws {
         self.answers = Mutex(answers)
-        var template = Array("/tmp/fan-verbs-XXXXXX".utf8CString)
-        guard let made = unsafe mkdtemp(&template) else { throw POSIXError(.EIO) }
-        directory = unsafe String(cString: made)
+        place = try TestDirectory()
         listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
-        let path = Array("\(directory)/server.sock".utf8)
+        let path = Array(place.file("server.sock").utf8)
         unsafe withUnsafeMutableBytes(of: &address.sun_path) { room in
             unsafe room.copyBytes(from: path)
         }
@@ -79,7 +79,6 @@ final class FakeServer: Sendable {
 
     deinit {
         shutdown(listener, Int32(SHUT_RDWR))
-        try? FileManager.default.removeItem(atPath: directory)
     }
 
     /// Puts other answers in the place of those that are there.

@@ -1,4 +1,5 @@
 import FanCore
+import TestSupport
 import Testing
 
 @testable import FanCommand
@@ -129,7 +130,7 @@ import Testing
             "send", "tx", "cluster", "ls", "exec", "role", "-", "--", "-n", "-n2", "--count", "--count=", "--=x", "-h",
             "--mode", "fast", "--no-colour", "---", "-vvv", "-é", "", "voter", "--version", "--format=csv", "=", "-=",
         ]
-        var random = SeededRandom(state: 5)
+        var random = SeededGenerator(seed: 5)
         var codes: Set<ExitCode> = []
         for _ in 0..<5_000 {
             let line = (0..<Int.random(in: 0...6, using: &random)).map { _ in
@@ -140,15 +141,5 @@ import Testing
             if (outcome.code == .usage) == outcome.error.isEmpty { Issue.record("\(line): \(outcome)") }
         }
         #expect(codes == [.success, .usage])
-    }
-}
-
-/// A generator whose sequence is the same everywhere.
-struct SeededRandom: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-        return state ^ state >> 29
     }
 }

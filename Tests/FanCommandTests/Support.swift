@@ -1,6 +1,7 @@
 import FanCore
 import Foundation
 import Synchronization
+import TestSupport
 
 @testable import FanCommand
 
@@ -69,10 +70,8 @@ func runProgram(_ words: [String], input: String = "") throws -> (status: Int32,
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     process.arguments = words
-    let directory = FileManager.default.temporaryDirectory.appendingPathComponent("fanmesh-test-\(UUID().uuidString)")
-    try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(at: directory) }
-    let files = ["in", "out", "err"].map { directory.appendingPathComponent($0) }
+    let directory = try TestDirectory()
+    let files = ["in", "out", "err"].map { URL(fileURLWithPath: directory.file($0)) }
     for file in files { try Data(file == files[0] ? Array(input.utf8) : []).write(to: file) }
     process.standardInput = try FileHandle(forReadingFrom: files[0])
     process.standardOutput = try FileHandle(forWritingTo: files[1])

@@ -1,4 +1,5 @@
 import FanCore
+import TestSupport
 import Testing
 
 @testable import FanCommand
@@ -123,7 +124,7 @@ import Testing
 
     /// Nothing crashes it.
     @Test func survivesRandomTexts() {
-        var generator = Seeded(state: 8473)
+        var generator = SeededGenerator(seed: 8473)
         let pieces = [
             "a", ": ", "\n", "- ", "[", "]", "{", "}", "'", "\"", "|", ">", "&", "*", "!", "#", "  ", "\t", "1",
             "---", "...", "%", ",", "?", "é", "\u{0}", "yes", "<<",
@@ -133,17 +134,6 @@ import Testing
                 pieces[Int.random(in: 0..<pieces.count, using: &generator)]
             }.joined()
             _ = try? YAMLDocument(parsing: Array(text.utf8))
-        }
-    }
-
-    private struct Seeded: RandomNumberGenerator {
-        var state: UInt64
-
-        mutating func next() -> UInt64 {
-            state ^= state << 13
-            state ^= state >> 7
-            state ^= state << 17
-            return state
         }
     }
 }

@@ -1,4 +1,5 @@
 import FanCore
+import TestSupport
 import Testing
 
 @Suite struct JSONParsingTests {
@@ -150,7 +151,7 @@ import Testing
     /// What was written in either form is read back the same, and mangled bytes never crash.
     @Test(arguments: 0..<4)
     func randomDocumentsRoundTrip(part: Int) throws {
-        var random = SplitMix64(seed: 0x750 + UInt64(part))
+        var random = SeededGenerator(seed: 0x750 + UInt64(part))
         for _ in 0..<3000 {
             let document = Self.document(&random, depth: 0)
             let compact = document.compactJSON
@@ -175,7 +176,7 @@ import Testing
         }
     }
 
-    private static func document(_ random: inout SplitMix64, depth: Int) -> Document {
+    private static func document(_ random: inout SeededGenerator, depth: Int) -> Document {
         switch Int.random(in: 0..<(depth < 5 ? 9 : 7), using: &random) {
         case 0: .null
         case 1: .bool(.random(using: &random))
@@ -192,12 +193,12 @@ import Testing
         }
     }
 
-    private static func finite(_ random: inout SplitMix64) -> Double {
+    private static func finite(_ random: inout SeededGenerator) -> Double {
         let value = Double(bitPattern: random.next())
         return value.isFinite ? value : 0.5
     }
 
-    private static func text(_ random: inout SplitMix64) -> String {
+    private static func text(_ random: inout SeededGenerator) -> String {
         var text = ""
         for _ in 0..<Int.random(in: 0..<8, using: &random) {
             let limit: UInt32 = Bool.random(using: &random) ? 0x80 : 0x11_0000

@@ -1,4 +1,5 @@
 import FanCore
+import TestSupport
 import Testing
 
 @Suite struct MappingRoundTripTests {
@@ -30,7 +31,7 @@ import Testing
         let size = UInt32(mapping.addressesPerHost)
         // Large underlays are walked in full up to 2^20 hosts, and in odd steps beyond.
         let step = UInt32(max(1, underlay.addressCount >> 20)) | 1
-        var random = SplitMix64(seed: 7)
+        var random = SeededGenerator(seed: 7)
         var seen: UInt64 = 0
         var expected = mapping.overlay.network.advanced(by: reserved * size)
         var offset = reserved
@@ -67,20 +68,5 @@ import Testing
             if host.rawValue == mapping.underlay.network.rawValue + offset / 16 { mapped += 1 }
         }
         #expect(mapped == 65_504)
-    }
-}
-
-/// A small generator whose sequence is the same everywhere.
-struct SplitMix64: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = state
-        mixed = (mixed ^ mixed >> 30) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ mixed >> 27) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ mixed >> 31
     }
 }

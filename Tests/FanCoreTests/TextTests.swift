@@ -1,4 +1,5 @@
 import FanCore
+import TestSupport
 import Testing
 
 @Suite struct Base64Tests {
@@ -33,7 +34,7 @@ import Testing
     }
 
     @Test func randomBytesRoundTrip() throws {
-        var random = SplitMix64(seed: 0xb64)
+        var random = SeededGenerator(seed: 0xb64)
         for length in 0..<300 {
             let bytes = (0..<length).map { _ in UInt8(truncatingIfNeeded: random.next()) }
             let text = Base64.encode(bytes)

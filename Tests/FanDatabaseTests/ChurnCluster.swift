@@ -3,23 +3,9 @@ import FanCore
 import FanSystem
 import Glibc
 import Synchronization
+import TestSupport
 
 @testable import FanDatabase
-
-/// The same random numbers in each run (SplitMix64).
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var value = state
-        value = (value ^ (value >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        value = (value ^ (value >> 27)) &* 0x94d0_49bb_1331_11eb
-        return value ^ (value >> 31)
-    }
-}
 
 /// How a node's process ended without being told to.
 struct NodeCrash: Hashable, CustomStringConvertible {
@@ -43,12 +29,13 @@ final class ChurnCluster: Sendable {
         var crashes: [NodeCrash] = []
     }
 
-    let root: String
+    private let directory: TestDirectory
+    var root: String { directory.path }
     let log: LogLength
     private let state = Mutex(State())
 
     init(log: LogLength) throws {
-        root = try Nodes.temporaryDirectory()
+        directory = try TestDirectory()
         self.log = log
     }
 
@@ -58,15 +45,7 @@ final class ChurnCluster: Sendable {
             var status: Int32 = 0
             _ = unsafe fan_reap_blocking(node, &status)
         }
-        removeTree(root)
     }
-
-    private static let executable: String = {
-        var path = [CChar](repeating: 0, count: Int(PATH_MAX))
-        let count = unsafe readlink("/proc/self/exe", &path, path.count)
-        let own = String(decoding: path.prefix(max(0, count)).map(UInt8.init(bitPattern:)), as: UTF8.self)
-        return own.split(separator: "/").dropLast().reduce("") { "\($0)/\($1)" } + "/database-node"
-    }()
 
     func address(_ id: UInt64) -> String { "10.0.0.\(id):8473" }
 
@@ -82,12 +61,13 @@ final class ChurnCluster: Sendable {
         defer { close(file) }
         unsafe unlink("\(root)/\(id).sock")
         let words = [
-            Self.executable, "\(id)", root, "\(log.changes)", "\(log.trailing)", "20", isFirst ? "first" : "again",
+            Programs.databaseNode, "\(id)", root, "\(log.changes)", "\(log.trailing)", "20",
+            isFirst ? "first" : "again",
         ]
         var arguments: [UnsafeMutablePointer<CChar>?] = unsafe words.map { unsafe strdup($0) } + [nil]
         defer { unsafe arguments.forEach { unsafe free($0) } }
-        let pid = unsafe fan_spawn(Self.executable, &arguments, fan_environment(), -1, -1, file)
-        guard pid > 0 else { throw NotInTime(what: "\(Self.executable): \(errnoText(-pid))") }
+        let pid = unsafe fan_spawn(Programs.databaseNode, &arguments, fan_environment(), -1, -1, file)
+        guard pid > 0 else { throw NotInTime(what: "\(Programs.databaseNode): \(errnoText(-pid))") }
         state.withLock { state in
             state.nodes[id] = Node(pid: pid)
             state.lastID = max(state.lastID, id)

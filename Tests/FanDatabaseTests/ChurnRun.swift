@@ -3,6 +3,7 @@ import FanCore
 import FanSystem
 import Glibc
 import Synchronization
+import TestSupport
 
 @testable import FanDatabase
 

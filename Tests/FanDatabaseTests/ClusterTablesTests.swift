@@ -139,13 +139,17 @@ import Testing
             #expect(try database.read { transaction in try transaction.member("node7") } == nil)
             #expect(try database.write { transaction in try transaction.remove("node1", now: 5) } == true)
             #expect(try database.write { transaction in try transaction.remove("node1", now: 6) } == false)
-            let removed = RemovedMember(fingerprint: "fingerprint1", name: "node1", removedAt: 5)
+            let removed = "SELECT fingerprint, name, removed_at FROM removed"
             #expect(try database.read { transaction in try transaction.members() } == [])
             #expect(try database.read { transaction in try transaction.reports() } == [])
-            #expect(try database.read { transaction in try transaction.removedMembers() } == [removed])
+            #expect(
+                try database.read { transaction in try transaction.query(text: removed) } == [
+                    [.text("fingerprint1"), .text("node1"), .integer(5)]
+                ]
+            )
             // Joining again with the same certificate makes it trusted.
             try database.write { transaction in try transaction.insert(first) }
-            #expect(try database.read { transaction in try transaction.removedMembers() } == [])
+            #expect(try database.read { transaction in try transaction.query(text: removed) } == [])
         }
     }
 

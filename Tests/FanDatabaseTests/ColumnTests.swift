@@ -1,6 +1,7 @@
 import FanCore
 import FanDatabase
 import Synchronization
+import TestSupport
 import Testing
 
 /// Single columns and keys, written by many at once: whoever writes one alone finds what he wrote.
@@ -8,23 +9,6 @@ import Testing
     /// What is written alone.
     private enum Column: CaseIterable {
         case domain, role, incarnation, version, voters, tokenExpiry
-    }
-
-    /// Random numbers that are the same for the same seed.
-    struct Random: RandomNumberGenerator {
-        var state: UInt64
-
-        init(seed: UInt64) {
-            state = seed
-        }
-
-        mutating func next() -> UInt64 {
-            state &+= 0x9e37_79b9_7f4a_7c15
-            var mixed = state
-            mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-            mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-            return mixed ^ (mixed >> 31)
-        }
     }
 
     private static func member(_ id: UInt64) throws -> Member {
@@ -98,7 +82,7 @@ import Testing
         let models = Mutex<[Int: (members: [Member], config: ClusterConfig)]>([:])
         try onThreads(Column.allCases.count) { thread in
             let column = Column.allCases[thread]
-            var random = Random(seed: seed &* 100 &+ UInt64(thread))
+            var random = SeededGenerator(seed: seed &* 100 &+ UInt64(thread))
             var known = members
             var settings = config
             for _ in 0..<60 {

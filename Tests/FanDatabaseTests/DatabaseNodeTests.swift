@@ -18,9 +18,6 @@ import Testing
         let client = try nodes.client(1)
         #expect(try client.leader() == DatabaseLeader(id: 1, address: nodes.address(1)))
         #expect(try client.cluster() == [DatabaseServer(id: 1, address: nodes.address(1), role: .voter)])
-        try client.setWeight(7)
-        let description = try client.describe()
-        #expect(description.failureDomain == 0 && description.weight == 7)
     }
 
     @Test func theProcessIsPreparedForTheLibrary() throws {

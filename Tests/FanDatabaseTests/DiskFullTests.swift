@@ -1,5 +1,6 @@
 import FanCore
 import Glibc
+import TestSupport
 import Testing
 
 @testable import FanDatabase
@@ -10,9 +11,10 @@ import Testing
     private static func run(_ command: String) -> Bool { unsafe system(command) == 0 }
 
     @Test func aFullDiskRefusesWritesAndNothingElse() throws {
-        let root = try Nodes.temporaryDirectory()
+        let directory = try TestDirectory()
+        let root = directory.path
         try #require(Self.run("mount -t tmpfs -o size=64m fan-database '\(root)'"))
-        defer { _ = Self.run("umount -l '\(root)'; rmdir '\(root)'") }
+        defer { _ = Self.run("umount -l '\(root)'") }
         let nodes = try Nodes(root)
         defer { nodes.stopAll() }
         let database = Database(node: try nodes.start(1))

@@ -2,6 +2,7 @@ import CLinux
 import FanCore
 import FanSystem
 import Glibc
+import TestSupport
 import Testing
 
 @testable import FanDatabase
@@ -14,9 +15,7 @@ import Testing
 
     /// The resident memory of a node's process, in MB.
     private static func resident(_ cluster: ChurnCluster, _ id: UInt64) throws -> Int {
-        let text = try File.read("/proc/\(try #require(cluster.pid(id)))/status") ?? ""
-        let line = try #require(text.split(separator: "\n").first { $0.hasPrefix("VmRSS:") })
-        return try #require(Int(line.filter(\.isNumber))) * 1024 / 1_000_000
+        try residentKiB(of: #require(cluster.pid(id))) * 1024 / 1_000_000
     }
 
     /// What a node has on the disk, in MB.

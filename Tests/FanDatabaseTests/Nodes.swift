@@ -3,27 +3,23 @@ import FanDatabase
 import FanSystem
 import Glibc
 import Synchronization
+import TestSupport
 
 /// Database nodes in this process that find each other by name, and their directory, gone with this object.
 final class Nodes: Sendable {
+    private let place: TestDirectory?
     let root: String
     private let running = Mutex<[UInt64: DatabaseNode]>([:])
     /// Pairs of nodes that cannot connect to each other.
     private let cut = Mutex<Set<UInt64>>([])
 
     init(_ root: String? = nil) throws {
-        self.root = try root ?? Self.temporaryDirectory()
+        place = root == nil ? try TestDirectory() : nil
+        self.root = root ?? place?.path ?? ""
     }
 
     deinit {
         stopAll()
-        removeTree(root)
-    }
-
-    static func temporaryDirectory() throws -> String {
-        let path = "/tmp/fan-database-\(UInt64.random(in: 0 ... .max))"
-        try File.makeDirectory(path)
-        return path
     }
 
     func directory(_ id: UInt64) -> String { "\(root)/\(id)" }
@@ -107,27 +103,4 @@ final class Nodes: Sendable {
 
 struct Absent: Error {
     let id: UInt64
-}
-
-struct NotInTime: Error {
-    let what: String
-}
-
-/// Asks again until there is an answer.
-func eventually<R>(within time: Duration = .seconds(20), _ what: String, _ body: () throws -> R?) throws -> R {
-    let deadline = ContinuousClock.now + time
-    while true {
-        if let result = try body() { return result }
-        guard ContinuousClock.now < deadline else { throw NotInTime(what: what) }
-        usleep(10_000)
-    }
-}
-
-/// Removes a directory with everything in it.
-func removeTree(_ path: String) {
-    for name in (try? File.names(in: path)) ?? [] {
-        let child = "\(path)/\(name)"
-        if unsafe unlink(child) != 0 { removeTree(child) }
-    }
-    unsafe rmdir(path)
 }

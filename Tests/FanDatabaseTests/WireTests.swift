@@ -1,5 +1,6 @@
 import FanCore
 import Glibc
+import TestSupport
 import Testing
 
 @testable import FanDatabase
@@ -165,7 +166,7 @@ import Testing
 
     /// Every answer that is cut short, or has one byte changed, is read or refused, and nothing waits for ever.
     @Test func oneHundredThousandRandomAnswersAreReadOrRefused() throws {
-        var generator = Generator(state: 0x5eed)
+        var generator = SeededGenerator(seed: 0x5eed)
         let valid = Self.capturedRows
         var read = 0
         for _ in 0..<100_000 {
@@ -217,17 +218,5 @@ import Testing
         let client = DatabaseClient(descriptor: ours, timeout: .seconds(5))
         let error = try #require(throws: DatabaseError.self) { try client.execute("X") }
         #expect(error.reason == .closed)
-    }
-}
-
-/// Numbers that are the same in every run.
-struct Generator: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = (state ^ (state >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ (mixed >> 31)
     }
 }

@@ -2,6 +2,7 @@ import FanCore
 import FanSystem
 import Glibc
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import FanDatabase

@@ -5,6 +5,7 @@ import FanLab
 import FanSystem
 import FanTLS
 import Glibc
+import TestSupport
 import Testing
 
 extension RealSockets {

@@ -1,4 +1,5 @@
 import FanHTTP
+import TestSupport
 import Testing
 
 @testable import FanHTTP
@@ -117,7 +118,7 @@ import Testing
     }
 
     @Test func randomAnswersNeverTrap() {
-        var generator = Seeded(state: 0x5eed)
+        var generator = SeededGenerator(seed: 0x5eed)
         let model = Array(
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nA: b\r\n\r\n3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\nT: 1\r\n\r\n")
                 .utf8

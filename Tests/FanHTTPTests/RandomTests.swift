@@ -4,6 +4,7 @@ import FanHTTP
 import FanSystem
 import FanTLS
 import Glibc
+import TestSupport
 import Testing
 
 extension RealSockets {
@@ -20,7 +21,7 @@ extension RealSockets {
         ].map { Array($0.utf8) }
 
         /// A request with a few bytes changed, cut, doubled or moved; sometimes nothing but random bytes.
-        private func request(_ generator: inout Seeded) -> [UInt8] {
+        private func request(_ generator: inout SeededGenerator) -> [UInt8] {
             if Int.random(in: 0..<10, using: &generator) == 0 {
                 let count = Int.random(in: 1...400, using: &generator)
                 return (0..<count).map { _ in .random(in: .min ... .max, using: &generator) }
@@ -67,7 +68,7 @@ extension RealSockets {
 
         /// Sends random requests over one connection after another.
         private func bombard(_ path: String, _ count: Int, seed: UInt64) -> Tally {
-            var generator = Seeded(state: seed)
+            var generator = SeededGenerator(seed: seed)
             var tally = Tally()
             while tally.sent < count {
                 guard let socket = try? RawSocket(path: path) else {
@@ -127,7 +128,7 @@ extension RealSockets {
         @Test func randomRequestsOverTLS() throws {
             let server = try TestServer(limits: limits(), handler: Self.handler)
             _ = try server.connect().request("GET", "/", timeout: patience)
-            var generator = Seeded(state: 0x715)
+            var generator = SeededGenerator(seed: 0x715)
             let descriptors = try openDescriptors()
             for _ in 0..<300 {
                 let stream = try TLSStream.connect(
@@ -154,7 +155,7 @@ extension RealSockets {
             let server = try TestServer()
             _ = try server.connect().request("GET", "/", timeout: patience)
             let descriptors = try openDescriptors()
-            var generator = Seeded(state: 0x4a4d)
+            var generator = SeededGenerator(seed: 0x4a4d)
             for _ in 0..<500 {
                 let socket = try RawSocket(port: server.address.port)
                 var bytes = (0..<Int.random(in: 1...600, using: &generator)).map { _ in

@@ -4,6 +4,7 @@ import FanHTTP
 import FanSystem
 import FanTLS
 import Glibc
+import TestSupport
 import Testing
 
 extension RealSockets {

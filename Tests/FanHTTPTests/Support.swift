@@ -144,22 +144,6 @@ final class Counter: Sendable {
     }
 }
 
-/// A directory that goes away with the test.
-final class TestDirectory: Sendable {
-    let path: String
-
-    init() throws {
-        path = "/tmp/fan-http-\(getpid())-\(UInt64.random(in: 0 ... .max))"
-        try File.makeDirectory(path)
-    }
-
-    deinit {
-        _ = unsafe path.withCString { unsafe fan_remove_tree($0) }
-    }
-
-    func file(_ name: String) -> String { "\(path)/\(name)" }
-}
-
 /// A plain socket, for what no client of ours would send.
 final class RawSocket: Sendable {
     let number: Int32
@@ -219,37 +203,7 @@ final class RawSocket: Sendable {
 /// Open descriptors of this process.
 func openDescriptors() throws -> Int { try File.names(in: "/proc/self/fd").count }
 
-/// Resident memory of this process, in KiB.
-func residentKiB() throws -> Int {
-    let status = try File.read("/proc/self/status") ?? ""
-    let line = try #require(status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") })
-    return try #require(line.split(separator: " ").dropFirst().first.flatMap { Int($0) })
-}
-
 /// Whether a sanitizer watches, which keeps what is freed for a while.
 let isSanitized: Bool = (["__asan_init", "__tsan_init"] as [String]).contains { name in
     unsafe dlsym(nil, name) != nil
-}
-
-/// Polls a condition.
-func eventually(within time: Duration = patience, _ condition: () throws -> Bool) rethrows -> Bool {
-    let deadline = ContinuousClock.now + time
-    while ContinuousClock.now < deadline {
-        if try condition() { return true }
-        usleep(10_000)
-    }
-    return try condition()
-}
-
-/// The same random numbers in each run.
-struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ (mixed >> 31)
-    }
 }

@@ -1,4 +1,5 @@
 import FanCore
+import TestSupport
 import Testing
 
 @testable import FanLab
@@ -7,8 +8,12 @@ import Testing
 @Suite(.enabled(if: isRoot))
 struct ClusterLabTests {
     private func formed(_ name: String, nodes: Int, members: Int? = nil) throws -> ClusterLab {
-        let start = ClusterStart(executable: builtExecutable)
-        return try ClusterLab.formed(try plan(name, nodes: nodes, guests: 0), start, members: members)
+        let start = ClusterStart(executable: Programs.fanmesh)
+        let cluster = try ClusterLab(plan(name, nodes: nodes, guests: 0), start)
+        try cluster.makeHosts()
+        try cluster.startDaemons()
+        try cluster.form(members: members)
+        return cluster
     }
 
     /// Runs a test, and shows what the daemons said when it throws.
@@ -67,7 +72,7 @@ struct ClusterLabTests {
     }
 
     @Test func aDaemonThatEndsIsNamedWithItsLog() throws {
-        var start = ClusterStart(executable: builtExecutable)
+        var start = ClusterStart(executable: Programs.fanmesh)
         start.serverUser = "nobody-of-this-name"
         let cluster = try ClusterLab(try plan("k-ends", nodes: 1, guests: 0), start)
         try cluster.makeHosts()

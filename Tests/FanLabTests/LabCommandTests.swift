@@ -1,5 +1,6 @@
 import FanCore
 import Glibc
+import TestSupport
 import Testing
 
 @testable import FanLab
@@ -8,12 +9,14 @@ import Testing
 @Suite(.enabled(if: isRoot))
 struct LabCommandTests {
     private func fanmesh(_ arguments: String...) throws -> ProcessResult {
-        try RunningProcess(ProcessRequest([builtExecutable, "lab"] + arguments)).wait()
+        try RunningProcess(ProcessRequest([Programs.fanmesh, "lab"] + arguments)).wait()
     }
 
     /// Starts `lab run` and waits until it says that it brings the overlay up.
     private func startLargeRun(_ name: String) throws -> RunningProcess {
-        let command = [builtExecutable, "lab", "run", "--no-cluster", "--name", name, "--nodes", "22", "--guests", "0"]
+        let command = [
+            Programs.fanmesh, "lab", "run", "--no-cluster", "--name", name, "--nodes", "22", "--guests", "0",
+        ]
         let process = try RunningProcess(ProcessRequest(command))
         let isUnderWay = try process.wait(atMost: .seconds(30)) { _, errors in errors.contains("bringing overlay") }
         try #require(isUnderWay)
@@ -125,7 +128,7 @@ struct LabCommandTests {
         ["--underlay", "10.0.0.0/8", "--overlay", "240.0.0.0/16"], ["--name", "No"], ["--underlay", "10.0.0.0/31"],
     ])
     func whatDoesNotFitIsUsage(arguments: [String]) throws {
-        let command = [builtExecutable, "lab", "run", "--name", "c-usage"] + arguments
+        let command = [Programs.fanmesh, "lab", "run", "--name", "c-usage"] + arguments
         let result = try RunningProcess(ProcessRequest(command)).wait()
         #expect(result.ending == .exited(2), "\(result.explanation)")
         try expectNothingLeft("c-usage")
@@ -141,7 +144,7 @@ struct LabCommandTests {
     }
 
     @Test func withoutRootItSaysSo() throws {
-        let command = ["setpriv", "--reuid", "65534", "--clear-groups", builtExecutable, "lab", "run"]
+        let command = ["setpriv", "--reuid", "65534", "--clear-groups", Programs.fanmesh, "lab", "run"]
         let result = try RunningProcess(ProcessRequest(command)).wait()
         #expect(result.ending == .exited(1))
         #expect(result.errorOutput.contains("needs root"))

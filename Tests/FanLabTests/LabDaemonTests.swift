@@ -1,5 +1,6 @@
 import FanCore
 import Glibc
+import TestSupport
 import Testing
 
 @testable import FanLab
@@ -18,11 +19,7 @@ struct LabDaemonTests {
     }
 
     private func waitForLog(_ daemon: LabDaemon, _ text: String) throws {
-        let end = ContinuousClock.now + .seconds(20)
-        while !daemon.log().contains(text) {
-            try #require(ContinuousClock.now < end, "\(daemon.log())")
-            usleep(5000)
-        }
+        try #require(eventually { daemon.log().contains(text) }, "\(daemon.log())")
     }
 
     private func exists(_ id: Int32) -> Bool { kill(id, 0) == 0 }
@@ -47,11 +44,7 @@ struct LabDaemonTests {
         #expect(stopped.explanation == "was ended by signal 15")
         let killed = try sleeper(lab)
         killed.pause()
-        let end = ContinuousClock.now + .seconds(20)
-        while try run("ps", "-o", "stat=", "-p", "\(killed.id)").output.first != "T" {
-            try #require(ContinuousClock.now < end)
-            usleep(5000)
-        }
+        try #require(try eventually { try run("ps", "-o", "stat=", "-p", "\(killed.id)").output.first == "T" })
         #expect(killed.isRunning)
         try killed.kill()
         #expect(killed.explanation == "was ended by signal 9")

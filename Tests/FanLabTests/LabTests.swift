@@ -2,6 +2,7 @@ import FanCore
 import FanLink
 import FanProbe
 import Glibc
+import TestSupport
 import Testing
 
 @testable import FanLab
@@ -49,7 +50,7 @@ struct LabTests {
         let plan = try plan("t-pairs-\(name)", underlay: underlay, nodes: nodes, guests: guests, mtuBytes: mtuBytes)
         let lab = try Lab(plan)
         try lab.makeHosts()
-        try lab.startOverlay(OverlayStart(executable: builtExecutable, underlay: "auto"))
+        try lab.startOverlay(OverlayStart(executable: Programs.fanmesh, underlay: "auto"))
         try lab.makeGuests()
         let result = try lab.check()
         let count = nodes * (1 + guests)
@@ -64,7 +65,7 @@ struct LabTests {
     @Test func aBrokenNodeShowsInTheMatrix() throws {
         let lab = try Lab(try plan("t-broken", nodes: 2, guests: 1))
         try lab.makeHosts()
-        try lab.startOverlay(OverlayStart(executable: builtExecutable))
+        try lab.startOverlay(OverlayStart(executable: Programs.fanmesh))
         try lab.makeGuests()
         // Its guest keeps talking to its own host, and loses all others.
         #expect(try lab.nodes[1].namespace.run("ip", "link", "set", "fan0-vx", "down").isSuccess)
@@ -83,7 +84,7 @@ struct LabTests {
     @Test func theFdbForwarderIsToldItsPeers() throws {
         let lab = try Lab(try plan("t-fdb", nodes: 3, guests: 1))
         try lab.makeHosts()
-        let start = OverlayStart(executable: builtExecutable, namesPeers: true, arguments: ["--forwarder", "fdb"])
+        let start = OverlayStart(executable: Programs.fanmesh, namesPeers: true, arguments: ["--forwarder", "fdb"])
         try lab.startOverlay(start)
         try lab.makeGuests()
         #expect(try lab.check().isSuccess)
@@ -96,7 +97,7 @@ struct LabTests {
         do {
             let lab = try Lab(plan)
             try lab.makeHosts()
-            try lab.startOverlay(OverlayStart(executable: builtExecutable))
+            try lab.startOverlay(OverlayStart(executable: Programs.fanmesh))
             try lab.makeGuests()
             #expect(try listedNamespaces(ofLab: plan.name).count == 5)
             #expect(try machineLinks() == before)

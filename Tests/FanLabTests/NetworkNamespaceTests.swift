@@ -1,6 +1,7 @@
 import FanCore
 import FanLink
 import Glibc
+import TestSupport
 import Testing
 
 @testable import FanLab
@@ -40,7 +41,7 @@ struct NetworkNamespaceTests {
         try namespace.create()
         defer { try? namespace.delete() }
         let outside = currentNamespace()
-        let links = try withNetworkNamespace(namespace.name) {
+        let links = try namespace.run {
             var socket = try RouteSocket()
             return try socket.links().filter { $0.kind == nil }.map(\.name)
         }

@@ -3,14 +3,6 @@ import Glibc
 
 @testable import FanLab
 
-/// Whether the tests may make namespaces.
-let isRoot = geteuid() == 0
-
-/// The fanmesh executable that was built beside these tests.
-var builtExecutable: String {
-    OverlayStart.thisExecutable.split(separator: "/").dropLast().reduce("") { "\($0)/\($1)" } + "/fanmesh"
-}
-
 /// A plan with a name of its own, so that tests may run side by side.
 func plan(
     _ name: String,

@@ -252,11 +252,4 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
         #expect([peer(.healthy), peer(.warning), peer(.healthy)].verdict == .warning)
         #expect([peer(.error), peer(.warning)].verdict == .error)
     }
-
-    @Test func millisecondsOfARoundTrip() {
-        var result = PeerResult(target: Self.target, layers: PeerLayers(), verdict: .healthy, diagnosis: "")
-        #expect(result.roundTripMilliseconds == nil)
-        result.roundTrip = .microseconds(1250)
-        #expect(result.roundTripMilliseconds == 1.25)
-    }
 }

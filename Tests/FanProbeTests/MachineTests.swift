@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import FanCore
+import TestSupport
 import Testing
 
 @testable import FanProbe

@@ -76,11 +76,11 @@ import Testing
             .tcp(from: source, to: IPv4Address(192, 0, 2, 1), port: 7070, settings),
         ])
         #expect(
-            outcomes.map(\.tcpOutcome) == [
-                .failed(.connect(SystemError(errno: ECONNREFUSED))),
-                .failed(.connectTimeout),
-                .failed(.stalled(afterBytes: 0)),
-                .failed(.connect(SystemError(errno: EHOSTUNREACH))),
+            outcomes == [
+                .tcp(.failed(.connect(SystemError(errno: ECONNREFUSED)))),
+                .tcp(.failed(.connectTimeout)),
+                .tcp(.failed(.stalled(afterBytes: 0))),
+                .tcp(.failed(.connect(SystemError(errno: EHOSTUNREACH)))),
             ]
         )
     }

@@ -6,6 +6,7 @@ import FanSystem
 import FanTLS
 import Glibc
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import FanServer
@@ -35,7 +36,7 @@ import Testing
         let first = try servers.addFirst()
         let nodes = [first, try servers.join(through: first), try servers.join(through: first)]
         #expect(
-            try eventually {
+            soon {
                 let rows = try first.call("GET", "/1.0/members").document.list("members")
                 return try rows.count == 3 && rows.allSatisfy { try $0.text("role") == "voter" }
             }
@@ -208,7 +209,7 @@ import Testing
             #expect(try eventually { try nodes[2].call("GET", "/1.0/local").document.text("state") == "unconfigured" })
             #expect(reaches(nodes[0]) && reaches(nodes[1]), "until then it is taken for a member's server")
             #expect(try nodes[1].call("POST", "/1.0/cluster/rotate").status == 200)
-            #expect(try eventually { !reaches(nodes[0]) && !reaches(nodes[1]) })
+            #expect(eventually { !reaches(nodes[0]) && !reaches(nodes[1]) })
             let late = try servers.add()
             #expect(try late.call("POST", "/1.0/join", servers.joinBody(late, token)).status != 200)
         }
@@ -260,7 +261,7 @@ import Testing
             #expect(try nodes[1].call("PATCH", "/1.0/cluster", ["administrators": "node1"]).status == 200)
             #expect(try nodes[1].call("POST", "/1.0/tokens", ["name": "node4"]).status == 403)
             #expect(try nodes[0].call("POST", "/1.0/leave").status == 200)
-            #expect(try eventually { try nodes[1].call("POST", "/1.0/tokens", ["name": "node4"]).status == 200 })
+            #expect(soon { try nodes[1].call("POST", "/1.0/tokens", ["name": "node4"]).status == 200 })
             #expect(try entries().contains("node1 leave node1 done"))
         }
     }
@@ -287,9 +288,9 @@ import Testing
             }
             // Who is removed is told, and believes it: the leader, too.
             #expect(try nodes[1].call("DELETE", "/1.0/members/node3").status == 200)
-            #expect(try eventually { try nodes[2].call("GET", "/1.0/local").document.text("state") == "unconfigured" })
+            #expect(soon { try nodes[2].call("GET", "/1.0/local").document.text("state") == "unconfigured" })
             #expect(try nodes[1].call("DELETE", "/1.0/members/node1").status == 200)
-            #expect(try eventually { try nodes[0].call("GET", "/1.0/local").document.text("state") == "unconfigured" })
+            #expect(soon { try nodes[0].call("GET", "/1.0/local").document.text("state") == "unconfigured" })
         }
     }
 }

@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import FanServer
@@ -292,19 +293,5 @@ import Testing
         finder.answered(3, .leads(term: 1), at: at(241))
         #expect(finder.belief?.address == 3)
         #expect(finder.step(at: at(300)).ask == [])
-    }
-}
-
-/// A small generator with a seed (SplitMix64).
-private struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed &* 0x9E37_79B9_7F4A_7C15 &+ 1 }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = (state ^ (state >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }

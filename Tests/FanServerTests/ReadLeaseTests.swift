@@ -1,6 +1,7 @@
 import FanSystem
 import Glibc
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import FanServer
@@ -77,10 +78,8 @@ import Testing
 /// Files that are replaced by many at once.
 @Suite struct ReplacementTests {
     @Test func manyMayReplaceOneFile() throws {
-        var template = Array("/tmp/fan-replace-XXXXXX".utf8CString)
-        let root = unsafe String(cString: try #require(mkdtemp(&template)))
-        defer { unsafe rmdir(root) }
-        let path = "\(root)/members"
+        let directory = try TestDirectory()
+        let (root, path) = (directory.path, directory.file("members"))
         let failures = Mutex([String]())
         let done = Monitor(0)
         for writer in 0..<16 {

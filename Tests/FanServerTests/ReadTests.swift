@@ -1,9 +1,10 @@
 import FanCore
-import FanDatabase
 import FanSystem
 import Synchronization
+import TestSupport
 import Testing
 
+@testable import FanDatabase
 @testable import FanServer
 
 /// Reads of the database go on beside the writer.

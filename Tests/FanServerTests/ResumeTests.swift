@@ -4,6 +4,7 @@ import FanSystem
 import FanTLS
 import Glibc
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import FanServer

@@ -44,10 +44,10 @@ import Testing
             // What it knows survives a restart, and nothing is initialised a second time.
             let fingerprint = try node.call("GET", "/1.0/cluster").document.text("fingerprint")
             try node.restart()
-            #expect(try eventually { try node.call("GET", "/1.0/members").document.flag("quorum") })
+            #expect(soon { try node.call("GET", "/1.0/members").document.flag("quorum") })
             #expect(try node.call("GET", "/1.0/cluster").document.text("fingerprint") == fingerprint)
             #expect(
-                try eventually {
+                soon {
                     try node.call("GET", "/1.0/members/node1").document.optionalObject("member")?
                         .integer(.incarnation) == 2
                 }
@@ -83,7 +83,7 @@ import Testing
             let third = try servers.join(through: second)
             for node in [first, second, third] {
                 #expect(
-                    try eventually {
+                    soon {
                         let rows = try node.call("GET", "/1.0/members").document.list("members")
                         return try rows.count == 3 && rows.allSatisfy { try $0.text("role") == "voter" }
                     }
@@ -93,7 +93,7 @@ import Testing
             let edited = try third.call("PATCH", "/1.0/cluster", ["token_expiry_s": 60])
             #expect(edited.status == 200, "\(edited.document.json)")
             #expect(
-                try eventually {
+                soon {
                     try servers.nodes.allSatisfy {
                         try $0.call("GET", "/1.0/local").document.optionalObject("config")?.integer(.tokenExpiry)
                             == 60
@@ -103,12 +103,12 @@ import Testing
             // The leader's end is the beginning of another's.
             first.server.stop()
             #expect(
-                try eventually { try second.call("GET", "/1.0/members").document.optionalText("leader") != "node1" }
+                soon { try second.call("GET", "/1.0/members").document.optionalText("leader") != "node1" }
             )
             #expect(try second.call("POST", "/1.0/tokens", ["name": "later"]).status == 200)
             first.server = try TestServers.Node.start(first.directory)
             #expect(
-                try eventually {
+                soon {
                     try first.call("GET", "/1.0/tokens").document.list("tokens").contains {
                         try $0.text("name") == "later"
                     }
@@ -118,7 +118,7 @@ import Testing
             #expect(try third.call("POST", "/1.0/leave").status == 200)
             let removed = try first.call("DELETE", "/1.0/members/node2")
             #expect(removed.status == 200 || removed.status == 409, "\(removed.document.json)")
-            #expect(try eventually { try first.call("GET", "/1.0/members").document.flag("quorum") })
+            #expect(soon { try first.call("GET", "/1.0/members").document.flag("quorum") })
         }
     }
 
@@ -214,7 +214,7 @@ import Testing
             let first = try servers.addFirst()
             let second = try servers.join(through: first)
             #expect(
-                try eventually {
+                soon {
                     try first.call("GET", "/1.0/members").document.list("members").allSatisfy {
                         try $0.text("state") != "UNKNOWN"
                     }
@@ -231,7 +231,7 @@ import Testing
                 #expect(try node.server.directory.identity(.next) == nil)
             }
             try second.restart()
-            #expect(try eventually { try second.call("GET", "/1.0/members").document.flag("quorum") })
+            #expect(soon { try second.call("GET", "/1.0/members").document.flag("quorum") })
         }
     }
 }

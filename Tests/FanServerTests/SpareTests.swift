@@ -20,10 +20,10 @@ import Testing
         var nodes = [first]
         for _ in 2...4 { nodes.append(try servers.join(through: first)) }
         #expect(try first.call("PATCH", "/1.0/members/node4", ["role": "spare"]).status == 200)
-        #expect(try eventually { try roles(first) == ["voter", "voter", "voter", "spare"] })
+        #expect(soon { try roles(first) == ["voter", "voter", "voter", "spare"] })
         // The voters' own databases know that, too.
         #expect(
-            try eventually {
+            soon {
                 nodes[..<3].allSatisfy { node in
                     node.server.node?.electorate.withLock { !$0.mayLead(nodes[3].address, at: .now) } == true
                 }
@@ -106,16 +106,16 @@ import Testing
                 try send(socket, message(2, version: 2, [(terms().max() ?? 0) + 1, 0, 1, 0]))
                 usleep(100_000)
             }
-            #expect(try eventually { Set(terms()).count == 1 })
+            #expect(soon { Set(terms()).count == 1 })
             #expect(terms()[0] <= before[0] + 12)
-            #expect(try eventually { try roles(nodes[1]) == ["voter", "voter", "voter", "spare"] })
+            #expect(soon { try roles(nodes[1]) == ["voter", "voter", "voter", "spare"] })
             // It is not lost by that: made a voter, it votes.
             #expect(try nodes[1].call("PATCH", "/1.0/members/node3", ["role": "spare"]).status == 200)
             #expect(try nodes[1].call("PATCH", "/1.0/members/node4", ["role": "voter"]).status == 200)
-            #expect(try eventually { try roles(nodes[1]) == ["voter", "voter", "spare", "voter"] })
+            #expect(soon { try roles(nodes[1]) == ["voter", "voter", "spare", "voter"] })
             nodes[1].server.stop()
             #expect(
-                try eventually { try nodes[3].call("PATCH", "/1.0/cluster", ["token_expiry_s": 700]).status == 200 }
+                soon { try nodes[3].call("PATCH", "/1.0/cluster", ["token_expiry_s": 700]).status == 200 }
             )
         }
     }

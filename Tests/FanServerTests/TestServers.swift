@@ -4,6 +4,7 @@ import FanSystem
 import FanTLS
 import Glibc
 import OpenAPIValidator
+import TestSupport
 import Testing
 
 @testable import FanServer
@@ -121,24 +122,20 @@ final class TestServers {
 
     static let validator = OpenAPIValidator()
     static let port = UInt16(20_000 + getpid() % 20_000)
-    let root: String
+    private let directory: TestDirectory
     private(set) var nodes: [Node] = []
 
     init() throws {
-        var template = Array("/tmp/fan-server-XXXXXX".utf8CString)
-        guard let path = unsafe mkdtemp(&template) else {
-            throw FileError(operation: "make", path: "/tmp", code: errno)
-        }
-        root = unsafe String(cString: path)
+        directory = try TestDirectory()
     }
 
     /// Adds a node that is in no cluster yet, its agent connected.
     func add() throws -> Node {
         let number = nodes.count + 1
-        let node = try Node(name: "node\(number)", root: root, host: UInt8(10 + number))
+        let node = try Node(name: "node\(number)", root: directory.path, host: UInt8(10 + number))
         nodes.append(node)
         node.connectAgent()
-        #expect(try eventually { try node.call("GET", "/1.0/local").document.flag("agent") })
+        #expect(soon { try node.call("GET", "/1.0/local").document.flag("agent") })
         return node
     }
 
@@ -170,27 +167,11 @@ final class TestServers {
         ["token": .string(token), "address": .text(node.address)]
     }
 
-    /// Stops the servers and removes their files.
+    /// Stops the servers.
     func tearDown() {
         for node in nodes { node.stop() }
-        removeTree(root)
     }
 }
 
-/// Tries until it holds, for at most 20 s.
-func eventually(_ condition: () throws -> Bool) throws -> Bool {
-    let deadline = ContinuousClock.now + .seconds(20)
-    while ContinuousClock.now < deadline {
-        if (try? condition()) == true { return true }
-        usleep(20_000)
-    }
-    return try condition()
-}
-
-private func removeTree(_ path: String) {
-    for name in (try? File.names(in: path)) ?? [] {
-        let inner = "\(path)/\(name)"
-        if unsafe unlink(inner) != 0 { removeTree(inner) }
-    }
-    unsafe rmdir(path)
-}
+/// Asks again and again until something holds; a call that fails does not count.
+func soon(_ condition: () throws -> Bool) -> Bool { eventually { (try? condition()) == true } }

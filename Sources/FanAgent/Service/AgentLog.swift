@@ -1,6 +1,6 @@
 internal import CLinux
 internal import FanCore
-internal import Glibc
+internal import FanSystem
 
 /// Writes the log to standard error, one event a line.
 struct AgentLog: Sendable {
@@ -11,16 +11,8 @@ struct AgentLog: Sendable {
         self.hasPriorities = hasPriorities
     }
 
-    /// The line as it is written, without its end.
-    func text(_ line: LogLine) -> String {
-        line.text(hasPriorities: hasPriorities)
-    }
-
-    /// Writes a line; one that cannot be written is lost, since there is nobody to tell.
-    func write(_ line: LogLine) {
-        let bytes = Array((text(line) + "\n").utf8)
-        _ = unsafe fan_write(STDERR_FILENO, bytes, bytes.count)
-    }
+    /// Writes a line.
+    func write(_ line: LogLine) { writeErrorLine(line.text(hasPriorities: hasPriorities)) }
 }
 
 /// Tells the service manager how the agent stands, where there is one.

@@ -50,8 +50,6 @@ public struct AgentService {
 
     private static let watchBackoff = Duration.milliseconds(100)...Duration.seconds(1)
     private static let longestPoll = Duration.seconds(60)
-    /// After so much quiet the agent has started, and holds on to nothing that only starting took.
-    private static let startTime = Duration.seconds(5)
 
     private init(_ settings: Settings, store: any ClusterStore) {
         self.settings = settings
@@ -116,14 +114,9 @@ public struct AgentService {
     private func loop(_ agent: Agent) throws {
         log.write(LogLine(level: .info, code: "started", message: "fanmesh agent \(settings.version)"))
         var isReady = false
-        var trimAt: ContinuousClock.Instant? = .now + Self.startTime
         perform(agent.begin(at: .now), &isReady)
         while true {
-            if let due = trimAt, due <= .now {
-                fan_release_unused_code()
-                trimAt = nil
-            }
-            let messages = inbox.wait(timeout: timeout(agent, trimAt)) { messages -> [Message]? in
+            let messages = inbox.wait(timeout: timeout(agent)) { messages -> [Message]? in
                 guard !messages.isEmpty else { return nil }
                 defer { messages = [] }
                 return messages
@@ -154,8 +147,8 @@ public struct AgentService {
     }
 
     /// How long nothing needs to be done unless something happens.
-    private func timeout(_ agent: Agent, _ other: ContinuousClock.Instant?) -> Duration? {
-        let due = [agent.deadline, other].compactMap(\.self).min().map { ContinuousClock.now.duration(to: $0) }
+    private func timeout(_ agent: Agent) -> Duration? {
+        let due = agent.deadline.map { ContinuousClock.now.duration(to: $0) }
         return [due, notifier.watchdog.map { $0 / 2 }].compactMap(\.self).min().map { max($0, .zero) }
     }
 
@@ -252,7 +245,7 @@ public struct AgentService {
                 }
             } catch {
                 post(.log(LogLine(level: .error, code: "events-lost", message: "\(error)")), to: inbox)
-                pause(.seconds(1))
+                sleepThread(for: .seconds(1))
             }
         }
     }
@@ -268,17 +261,13 @@ public struct AgentService {
                 generation = snapshot.generation
                 post(.event(.snapshot(snapshot)), to: inbox)
                 // A server that does not wait must not keep this one busy.
-                if isEarly { pause(backoff.next()) } else { backoff.reset() }
+                if isEarly { sleepThread(for: backoff.next()) } else { backoff.reset() }
             } catch {
                 post(.event(.serverLost(error)), to: inbox)
                 generation = nil
-                pause(backoff.next())
+                sleepThread(for: backoff.next())
             }
         }
-    }
-
-    private static func pause(_ time: Duration) {
-        usleep(UInt32(clamping: time.components.seconds * 1_000_000 + time.components.attoseconds / 1_000_000_000_000))
     }
 
     private static func kernelRelease() -> String {

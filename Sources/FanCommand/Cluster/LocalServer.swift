@@ -1,7 +1,7 @@
 internal import FanAgent
 internal import FanCore
 internal import FanStore
-internal import Glibc
+internal import FanSystem
 
 /// The server of this node, with its errors as commands explain them.
 struct LocalServer {
@@ -74,7 +74,9 @@ struct LocalServer {
             let path = "/1.0/local?generation=\(snapshot.generation)&wait=1"
             snapshot = try call("GET", path) { document throws(DocumentError) in try ClusterSnapshot(document) }
             // One that does not wait must not keep this one busy.
-            if !snapshot.hasAgent, ContinuousClock.now - asked < .milliseconds(100) { usleep(100_000) }
+            if !snapshot.hasAgent, ContinuousClock.now - asked < .milliseconds(100) {
+                sleepThread(for: .milliseconds(100))
+            }
         }
         return snapshot
     }

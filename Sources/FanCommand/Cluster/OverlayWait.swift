@@ -1,6 +1,6 @@
 internal import FanCore
 internal import FanStore
-internal import Glibc
+internal import FanSystem
 
 /// Waits until this node's agent has brought the cluster's overlay up, verified it, and reported it.
 struct OverlayWait {
@@ -44,7 +44,7 @@ struct OverlayWait {
                 if case .notRunning = error { break }
             }
             guard ContinuousClock.now < end else { break }
-            usleep(UInt32(pause / .microseconds(1)))
+            sleepThread(for: pause)
             pause = min(pause * 2, .milliseconds(200))
         }
         throw CommandFailure("the overlay did not come up: \(reason)")

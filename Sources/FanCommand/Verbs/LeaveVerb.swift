@@ -1,6 +1,6 @@
 internal import FanAgent
 internal import FanCore
-internal import Glibc
+internal import FanSystem
 
 /// `fanmesh leave`: takes this node out of its cluster.
 enum LeaveVerb {
@@ -89,8 +89,7 @@ enum LeaveVerb {
             let status = (try? AgentStatus.load(runtimeDirectory: runtime)) ?? nil
             if status?.state == .unconfigured, status?.network == nil { return true }
             guard ContinuousClock.now < deadline else { return false }
-            var pause = timespec(tv_sec: 0, tv_nsec: 10_000_000)
-            unsafe nanosleep(&pause, nil)
+            sleepThread(for: .milliseconds(10))
         }
         return true
     }

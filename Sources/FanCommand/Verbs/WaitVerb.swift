@@ -1,6 +1,6 @@
 internal import FanAgent
 internal import FanCore
-internal import Glibc
+internal import FanSystem
 
 /// `fanmesh wait`: for scripts and units that need the overlay.
 enum WaitVerb {
@@ -63,7 +63,7 @@ enum WaitVerb {
                 )
             case .something(let text) where ContinuousClock.now >= end:
                 throw CommandFailure("the time is up: \(text)", remedy: "see: fanmesh status")
-            case .noAgent, .something: usleep(UInt32(interval / .microseconds(1)))
+            case .noAgent, .something: sleepThread(for: interval)
             }
         }
     }

@@ -41,12 +41,6 @@ public struct Presence: Sendable {
         )
     }
 
-    /// Forgets what an earlier leadership knew: everyone has the whole time limit to be heard again.
-    public mutating func takeover(at moment: ContinuousClock.Instant) {
-        heartbeats = [:]
-        tookOverAt = moment
-    }
-
     /// Forgets a member that is none any more.
     public mutating func forget(_ name: String) {
         heartbeats[name] = nil
@@ -65,15 +59,6 @@ public struct Presence: Sendable {
             return tookOverAt.duration(to: now) > offlineAfter ? .offline : .unknown
         }
         return heartbeat.at.duration(to: now) > offlineAfter ? .offline : .online
-    }
-
-    /// Whether every one of the members is known to be ONLINE or OFFLINE, so that roles can be planned.
-    public func isSettled(
-        _ names: some Sequence<String>,
-        now: ContinuousClock.Instant,
-        offlineAfter: Duration
-    ) -> Bool {
-        names.allSatisfy { state(of: $0, now: now, offlineAfter: offlineAfter) != .unknown }
     }
 
     /// How a member stands, with the reason in words and what to do.

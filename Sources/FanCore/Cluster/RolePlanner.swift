@@ -12,8 +12,6 @@ public struct RoleNode: Hashable, Sendable {
     public var isLeader: Bool
     /// What may fail together with it.
     public var failureDomain: String
-    /// The heavier a node, the later it is chosen.
-    public var weight: Int
     /// The role that the operator gave it, nil for automatic.
     public var pinnedRole: DatabaseRole?
 
@@ -25,7 +23,6 @@ public struct RoleNode: Hashable, Sendable {
         isOnline: Bool = true,
         isLeader: Bool = false,
         failureDomain: String = "default",
-        weight: Int = 0,
         pinnedRole: DatabaseRole? = nil
     ) {
         self.id = id
@@ -34,7 +31,6 @@ public struct RoleNode: Hashable, Sendable {
         self.isOnline = isOnline
         self.isLeader = isLeader
         self.failureDomain = failureDomain
-        self.weight = weight
         self.pinnedRole = pinnedRole
     }
 }
@@ -201,13 +197,13 @@ public struct RolePlanner: Sendable {
         return Self.best(below, role: role, usedDomains: domains)
     }
 
-    /// The first in order: pinned to the role, standby before spare, an unused failure domain, light, early.
+    /// The first in order: pinned to the role, standby before spare, an unused failure domain, early.
     private static func best(_ nodes: [RoleNode], role: DatabaseRole, usedDomains: Set<String>) -> RoleNode? {
         nodes.min { lhs, rhs in
             func rank(_ node: RoleNode) -> [Int] {
                 [
                     node.pinnedRole == role ? 0 : node.isPinnedAway(from: role) ? 2 : 1, -node.role.rank,
-                    usedDomains.contains(node.failureDomain) ? 1 : 0, node.weight,
+                    usedDomains.contains(node.failureDomain) ? 1 : 0,
                 ]
             }
             let (left, right) = (rank(lhs), rank(rhs))
@@ -215,13 +211,13 @@ public struct RolePlanner: Sendable {
         }
     }
 
-    /// Who is missed least: pinned to something else, not the leader, in a shared failure domain, heavy, late.
+    /// Who is missed least: pinned to something else, not the leader, in a shared failure domain, late.
     private static func worst(_ nodes: [RoleNode], role: DatabaseRole, leader: RoleNode?) -> RoleNode? {
         nodes.max { lhs, rhs in
             func rank(_ node: RoleNode) -> [Int] {
                 let isShared = nodes.contains { $0.id != node.id && $0.failureDomain == node.failureDomain }
                 return [
-                    node.isPinnedAway(from: role) ? 1 : 0, node.id == leader?.id ? 0 : 1, isShared ? 1 : 0, node.weight,
+                    node.isPinnedAway(from: role) ? 1 : 0, node.id == leader?.id ? 0 : 1, isShared ? 1 : 0,
                 ]
             }
             let (left, right) = (rank(lhs), rank(rhs))

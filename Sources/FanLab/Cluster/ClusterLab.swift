@@ -1,5 +1,6 @@
 public import FanCore
 public import FanStore
+internal import FanSystem
 internal import Glibc
 internal import Synchronization
 
@@ -47,28 +48,6 @@ public final class ClusterLab: Sendable {
     ///
     /// - Throws: ``LabError``.
     public func makeHosts() throws(LabError) { try lab.makeHosts() }
-
-    /// Makes the hosts, starts the daemons on all of them, and makes the first few a cluster.
-    ///
-    /// Requires: root. Idempotent: no. Undo: ``tearDown()``.
-    ///
-    /// - Parameters:
-    ///   - plan: what the lab consists of.
-    ///   - start: how daemons and clusters are started.
-    ///   - members: how many nodes become members; nil for all.
-    /// - Returns: the lab.
-    /// - Throws: ``LabError``.
-    public static func formed(
-        _ plan: LabPlan,
-        _ start: ClusterStart = ClusterStart(),
-        members: Int? = nil
-    ) throws(LabError) -> ClusterLab {
-        let cluster = try ClusterLab(plan, start)
-        try cluster.makeHosts()
-        try cluster.startDaemons()
-        try cluster.form(members: members)
-        return cluster
-    }
 
     /// The nodes.
     public var nodes: [LabNode] { lab.nodes }
@@ -206,7 +185,7 @@ public final class ClusterLab: Sendable {
                     log: logs(of: number)
                 )
             }
-            Self.pause(.milliseconds(5))
+            sleepThread(for: .milliseconds(5))
         }
     }
 
@@ -384,7 +363,7 @@ public final class ClusterLab: Sendable {
                 last = error.description
             }
             guard ContinuousClock.now < end else { throw .waited(limit, for: what, last: last) }
-            Self.pause(.milliseconds(20))
+            sleepThread(for: .milliseconds(20))
         }
     }
 
@@ -433,9 +412,5 @@ public final class ClusterLab: Sendable {
     /// - Returns: the lines.
     public func logs(lastLines lines: Int = 20) -> String {
         nodes.map { logs(of: $0.number, lastLines: lines) }.joined(separator: "\n")
-    }
-
-    private static func pause(_ time: Duration) {
-        usleep(UInt32(time.components.attoseconds / 1_000_000_000_000))
     }
 }

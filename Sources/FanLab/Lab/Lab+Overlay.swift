@@ -99,19 +99,4 @@ extension Lab {
         let result = unsafe fan_executable(path)
         guard result == 0 else { throw .executable(path, code: -result) }
     }
-
-    /// Runs `fanmesh down` on a node.
-    ///
-    /// Requires: root. Idempotent: yes. Undo: ``startOverlay(_:)``.
-    ///
-    /// - Parameters:
-    ///   - node: the node.
-    ///   - executable: the fanmesh executable.
-    /// - Returns: how it ended and what it printed.
-    /// - Throws: ``LabError`` when it cannot be started.
-    public func stopOverlay(on node: LabNode, executable: String) throws(LabError) -> ProcessResult {
-        var arguments = ["down"]
-        if plan.network != "fan0" { arguments += ["--network", plan.network] }
-        return try node.namespace.run(ProcessRequest(node.fanmesh(executable, arguments)))
-    }
 }

@@ -60,18 +60,12 @@ public final class LabDaemon: Sendable {
         }.get()
         guard pid > 0 else { throw .executable(command.first ?? "", code: -pid) }
         // Until this process reaps it, its id belongs to no other process.
-        let process = fan_process_descriptor(pid)
-        guard process >= 0 else {
-            var status: Int32 = 0
-            _ = fan_signal_group(pid, SIGKILL)
-            _ = unsafe fan_reap_blocking(pid, &status)
-            throw .system(operation: "watch", object: "process \(pid)", code: -process)
-        }
+        let process = try Descriptor.watching(pid)
         self.node = node
         self.name = name
         self.logPath = logPath
         id = pid
-        descriptor = Descriptor(adopting: process)
+        descriptor = process
     }
 
     deinit {

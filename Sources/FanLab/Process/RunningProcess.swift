@@ -44,16 +44,10 @@ public final class RunningProcess {
             } else {
                 try Self.start(request, ends)
             }
-        let process = fan_process_descriptor(pid)
-        guard process >= 0 else {
-            var status: Int32 = 0
-            _ = fan_signal_group(pid, SIGKILL)
-            _ = unsafe fan_reap_blocking(pid, &status)
-            throw .system(operation: "watch", object: "process \(pid)", code: -process)
-        }
+        let process = try Descriptor.watching(pid)
         self.id = pid
         self.request = request
-        self.descriptor = Descriptor(adopting: process)
+        self.descriptor = process
         self.output = OutputPipe(output.takeReading(), limit: request.outputLimit)
         self.errorOutput = OutputPipe(errors.takeReading(), limit: request.outputLimit)
         self.started = .now

@@ -8,6 +8,18 @@ extension Descriptor {
         guard result >= 0 else { throw .system(operation: operation, object: object, code: -result) }
         self.init(adopting: result)
     }
+
+    /// Watches a process that was just started; one that cannot be watched is killed, with its group.
+    static func watching(_ process: Int32) throws(LabError) -> Descriptor {
+        do throws(LabError) {
+            return try Descriptor(fan_process_descriptor(process), "watch", "process \(process)")
+        } catch {
+            var status: Int32 = 0
+            _ = fan_signal_group(process, SIGKILL)
+            _ = unsafe fan_reap_blocking(process, &status)
+            throw error
+        }
+    }
 }
 
 /// Runs a file operation, turning its error into one of ours.

@@ -132,17 +132,3 @@ public struct NetworkNamespace: Hashable, Sendable, CustomStringConvertible {
         }
     }
 }
-
-/// Runs a closure inside a named network namespace, on a thread of its own, and waits for it.
-///
-/// - Parameters:
-///   - name: the namespace, as `ip netns` lists it.
-///   - body: what to run.
-/// - Returns: what the closure returned.
-/// - Throws: what the closure threw, or ``LabError`` when the namespace cannot be entered.
-public func withNetworkNamespace<R: Sendable>(
-    _ name: String,
-    _ body: @escaping @Sendable () throws -> R
-) throws -> R {
-    try NetworkNamespace(name).run(body)
-}

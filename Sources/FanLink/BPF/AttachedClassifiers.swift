@@ -1,4 +1,4 @@
-public import FanCore
+internal import FanCore
 
 /// How a classifier is attached to a device.
 public enum ClassifierMechanism: String, CaseIterable, Sendable {
@@ -41,15 +41,6 @@ public struct AttachedClassifiers: Equatable, Sendable {
     /// How our classifier on one side is attached, nil when there is none.
     public func mechanism(_ direction: ClassifierDirection) -> ClassifierMechanism? {
         ours(direction).first?.mechanism
-    }
-
-    /// Whether each side carries exactly one classifier of ours, made from this spec.
-    public func carries(_ spec: ClassifierSpec) -> Bool {
-        let identity = spec.identity
-        return ClassifierDirection.allCases.allSatisfy { direction in
-            let found = ours(direction)
-            return found.count == 1 && found.first?.ours?.identity == identity
-        }
     }
 
     /// Our programs on one side.

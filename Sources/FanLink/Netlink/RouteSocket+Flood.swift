@@ -31,27 +31,39 @@ extension RouteSocket {
 
     /// The peers that a VXLAN device floods to, in ascending order.
     public mutating func floodPeers(linkIndex: Int, link: String) throws(NetlinkError) -> [IPv4Address] {
-        var peers: [IPv4Address] = []
+        try forwardingEntries("list flood entries", linkIndex: linkIndex, link: link) { entry in
+            guard unsafe LibraryAddress.mac(rtnl_neigh_get_lladdr(entry.pointer)) == MACAddress(rawValue: 0) else {
+                return nil
+            }
+            return unsafe LibraryAddress.ipv4(rtnl_neigh_get_dst(entry.pointer))?.address
+        }.sorted()
+    }
+
+    /// What `pick` takes of the forwarding entries of one port.
+    mutating func forwardingEntries<Entry>(
+        _ operation: String,
+        linkIndex: Int,
+        link: String,
+        _ pick: @escaping (NetlinkObject) -> Entry?
+    ) throws(NetlinkError) -> [Entry] {
+        var entries: [Entry] = []
         try read(
-            "list flood entries",
+            operation,
             link,
             make: { () throws(NetlinkError) -> Message in
                 var header = ndmsg()
                 header.ndm_family = UInt8(PF_BRIDGE)
                 header.ndm_ifindex = Int32(linkIndex)
-                return try Message.dump(Int32(RTM_GETNEIGH), header: header, "list flood entries", link)
+                return try Message.dump(Int32(RTM_GETNEIGH), header: header, operation, link)
             },
-            reset: { peers = [] },
+            reset: { entries = [] },
             body: { object in
-                guard
-                    unsafe Int(rtnl_neigh_get_ifindex(object.pointer)) == linkIndex,
-                    unsafe LibraryAddress.mac(rtnl_neigh_get_lladdr(object.pointer)) == MACAddress(rawValue: 0),
-                    let peer = unsafe LibraryAddress.ipv4(rtnl_neigh_get_dst(object.pointer))
-                else { return }
-                peers.append(peer.address)
+                // A kernel that does not look at the request's link answers with the entries of all.
+                guard unsafe Int(rtnl_neigh_get_ifindex(object.pointer)) == linkIndex else { return }
+                if let entry = pick(object) { entries.append(entry) }
             }
         )
-        return peers.sorted()
+        return entries
     }
 }
 

@@ -85,26 +85,10 @@ extension RouteSocket {
     ///
     /// Requires: no privilege.
     public mutating func staticAddresses(linkIndex: Int, link: String) throws(NetlinkError) -> Set<MACAddress> {
-        var addresses: Set<MACAddress> = []
-        try read(
-            "list static addresses",
-            link,
-            make: { () throws(NetlinkError) -> Message in
-                var header = ndmsg()
-                header.ndm_family = UInt8(PF_BRIDGE)
-                header.ndm_ifindex = Int32(linkIndex)
-                return try Message.dump(Int32(RTM_GETNEIGH), header: header, "list static addresses", link)
-            },
-            reset: { addresses = [] },
-            body: { object in
-                let flags = unsafe rtnl_neigh_get_flags(object.pointer)
-                guard
-                    unsafe Int(rtnl_neigh_get_ifindex(object.pointer)) == linkIndex, flags & UInt32(NTF_STICKY) != 0,
-                    let address = unsafe LibraryAddress.mac(rtnl_neigh_get_lladdr(object.pointer))
-                else { return }
-                addresses.insert(address)
-            }
-        )
-        return addresses
+        let addresses = try forwardingEntries("list static addresses", linkIndex: linkIndex, link: link) { entry in
+            let isSticky = unsafe rtnl_neigh_get_flags(entry.pointer) & UInt32(NTF_STICKY) != 0
+            return isSticky ? unsafe LibraryAddress.mac(rtnl_neigh_get_lladdr(entry.pointer)) : nil
+        }
+        return Set(addresses)
     }
 }

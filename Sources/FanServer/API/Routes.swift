@@ -80,9 +80,13 @@ struct Call: Sendable {
 
     /// The path with its query, as it came.
     var target: String {
-        guard !request.query.isEmpty else { return escaped(request.path) }
-        let query = request.query.sorted { $0.key < $1.key }.map { "\(escaped($0.key))=\(escaped($0.value))" }
-        return escaped(request.path) + "?" + query.joined(separator: "&")
+        let parts = request.path.split(separator: "/", omittingEmptySubsequences: false)
+        let path = parts.map { HTTPTarget.escape(String($0)) }.joined(separator: "/")
+        guard !request.query.isEmpty else { return path }
+        let query = request.query.sorted { $0.key < $1.key }.map { key, value in
+            "\(HTTPTarget.escape(key))=\(HTTPTarget.escape(value))"
+        }
+        return path + "?" + query.joined(separator: "&")
     }
 
     /// The headers that go along when the leader answers in this server's place.
@@ -94,15 +98,6 @@ struct Call: Sendable {
         }
         return headers
     }
-
-    private func escaped(_ text: String) -> String {
-        text.utf8.map { byte in
-            let isPlain =
-                (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
-                || [45, 46, 47, 95, 126].contains(byte)
-            return isPlain ? String(UnicodeScalar(byte)) : "%" + hexadecimal([byte])
-        }.joined()
-    }
 }
 
 /// One path and method of the API.
@@ -110,14 +105,12 @@ struct Route {
     let method: String
     let path: [Substring]
     let access: Access
-    let status: Int
     let place: Place
 
-    init(_ method: String, _ path: String, _ access: Access, status: Int = 200, _ place: Place) {
+    init(_ method: String, _ path: String, _ access: Access, _ place: Place) {
         self.method = method
         self.path = path.split(separator: "/")
         self.access = access
-        self.status = status
         self.place = place
     }
 
@@ -173,13 +166,13 @@ extension Server {
     private func perform(_ route: Route, _ call: Call) throws(APIError) {
         switch route.place {
         case .here(let handler):
-            call.responder.respond(HTTPResponse(status: route.status, document: try handler(call)))
+            call.responder.respond(HTTPResponse(status: 200, document: try handler(call)))
         case .held(let handler):
             try handler(call)
         case .change(let hints, let handler):
             let node = try member()
             if let refusal = node.refusal { throw refusal.asFailure }
-            let response = try change(call, node, route.status, hints) { leader, call throws(APIError) in
+            let response = try change(call, node, hints) { leader, call throws(APIError) in
                 try lead(route, call, leader, handler)
             }
             call.responder.respond(response)
@@ -190,7 +183,7 @@ extension Server {
                 // What is read, or found to need no change, is no older than the request.
                 if route.method == "GET" || route.action != nil { try leadership.confirm() }
                 call.responder.respond(
-                    HTTPResponse(status: route.status, answer: try lead(route, call, leadership, handler))
+                    HTTPResponse(status: 200, answer: try lead(route, call, leadership, handler))
                 )
                 return
             }
@@ -212,7 +205,7 @@ extension Server {
                 // What is read, or found to need no change, is no older than the request.
                 if route.method == "GET" || route.action != nil { try leadership.confirm() }
                 call.responder.respond(
-                    HTTPResponse(status: route.status, answer: try lead(route, call, leadership, handler))
+                    HTTPResponse(status: 200, answer: try lead(route, call, leadership, handler))
                 )
             } else {
                 throw APIError.noQuorum("the leadership changed while it was asked")

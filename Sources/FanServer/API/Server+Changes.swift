@@ -1,5 +1,6 @@
 internal import FanCore
 internal import FanHTTP
+internal import FanSystem
 internal import FanTLS
 
 /// What a route that changes something tells whoever does not learn what became of it.
@@ -49,7 +50,6 @@ extension Server {
     func change(
         _ call: Call,
         _ node: ClusterNode,
-        _ status: Int,
         _ hints: ChangeHints,
         _ handler: (Leadership, Call) throws(APIError) -> Document
     ) throws(APIError) -> HTTPResponse {
@@ -66,7 +66,7 @@ extension Server {
         repeat {
             if let leadership = node.leadership {
                 do throws(APIError) {
-                    return HTTPResponse(status: status, answer: try handler(leadership, call))
+                    return HTTPResponse(status: 200, answer: try handler(leadership, call))
                 } catch { last = error }
                 guard !isForwarded else { throw last }
                 if last.code == .unknown { isInDoubt = true }

@@ -69,7 +69,7 @@ final class Leadership: Sendable {
         let term: Int
         let now = wallClockMilliseconds() / 1000
         do {
-            (loaded, term) = try database.write(timeout: Self.writeTimeout) { transaction in
+            (loaded, term) = try database.write(timeout: Self.writeTimeout, toleratesOldSchema: true) { transaction in
                 let term = try transaction.leadershipTerm() + 1
                 try transaction.saveEpoch("\(term)-\(random)")
                 if let first, try transaction.loadConfig() == nil {
@@ -128,6 +128,7 @@ final class Leadership: Sendable {
 
     /// Changes the database under the epoch; losing it ends the leadership.
     func write<Result: Sendable>(
+        toleratesOldSchema: Bool = false,
         _ body: @escaping @Sendable (inout Transaction) throws -> Result
     ) throws(APIError) -> Result {
         guard !hasEnded else { throw .noQuorum("the leadership was lost") }
@@ -135,7 +136,8 @@ final class Leadership: Sendable {
         // Who did it is kept with what was done, or neither.
         let entry = Audit.act?.take()
         do {
-            return try database.write(timeout: Self.writeTimeout) { transaction in
+            let timeout = Self.writeTimeout
+            return try database.write(timeout: timeout, toleratesOldSchema: toleratesOldSchema) { transaction in
                 try transaction.requireEpoch(epoch)
                 let result = try body(&transaction)
                 if let entry { try transaction.addAudit(entry) }
@@ -169,7 +171,9 @@ final class Leadership: Sendable {
         evenIfBlocked: Bool = false,
         _ body: @escaping @Sendable (inout Transaction) throws -> Result
     ) throws(APIError) -> Result {
-        let (result, state): (Result, ClusterState?) = try write { transaction in
+        let (result, state): (Result, ClusterState?) = try write(
+            toleratesOldSchema: evenIfBlocked
+        ) { transaction in
             if !evenIfBlocked { try self.refuseWhenBlocked() }
             let former = transaction.changes
             let result = try body(&transaction)
@@ -229,7 +233,7 @@ final class Leadership: Sendable {
                 // A transaction that changes nothing asks nobody.
                 let number = Int64.random(in: 0...Int64.max)
                 try Audit.during(nil) { () throws(APIError) in
-                    try write { transaction in
+                    try write(toleratesOldSchema: true) { transaction in
                         _ = try transaction.execute(.saveCounter, .text("barrier"), .integer(number))
                     }
                 }

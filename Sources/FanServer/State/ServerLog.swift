@@ -1,5 +1,5 @@
-internal import CLinux
 internal import FanCore
+internal import FanSystem
 internal import Glibc
 
 /// Writes the log to standard error, one event a line, with priorities when the journal reads along.
@@ -7,10 +7,7 @@ struct ServerLog: Sendable {
     private let hasPriorities = unsafe getenv("JOURNAL_STREAM") != nil
 
     private func write(_ level: LogLine.Level, _ code: String, _ message: String) {
-        let line = LogLine(level: level, code: code, message: message)
-        let bytes = Array((line.text(hasPriorities: hasPriorities) + "\n").utf8)
-        // One that cannot be written is lost, since there is nobody to tell.
-        _ = unsafe fan_write(STDERR_FILENO, bytes, bytes.count)
+        writeErrorLine(LogLine(level: level, code: code, message: message).text(hasPriorities: hasPriorities))
     }
 
     func info(_ code: String, _ message: String) { write(.info, code, message) }

@@ -9,16 +9,6 @@ func wallClockMilliseconds() -> Int64 {
     return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec / 1_000_000)
 }
 
-/// Lets the calling thread sleep.
-func sleepThread(for time: Duration) {
-    var rest = timespec(
-        tv_sec: Int(time.components.seconds),
-        tv_nsec: Int(time.components.attoseconds / 1_000_000_000)
-    )
-    var left = timespec()
-    while unsafe nanosleep(&rest, &left) != 0 && errno == EINTR { rest = left }
-}
-
 /// Threads that are waited for together.
 final class ThreadGroup: Sendable {
     private let running = Mutex(0)

@@ -3,11 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <link.h>
-#include <malloc.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -37,25 +34,4 @@ int fan_notify(const char *path, const char *message) {
     int result = n < 0 ? -errno : 0;
     close(fd);
     return result;
-}
-
-static int release_object(struct dl_phdr_info *object, size_t size, void *context) {
-    (void)size, (void)context;
-    // The kernel's own object is no file.
-    if (!object->dlpi_name || strstr(object->dlpi_name, "linux-vdso")) return 0;
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    for (int i = 0; i < object->dlpi_phnum; i++) {
-        const ElfW(Phdr) *part = &object->dlpi_phdr[i];
-        // What may have been written to is not in the file.
-        if (part->p_type != PT_LOAD || part->p_flags & PF_W) continue;
-        uintptr_t start = (object->dlpi_addr + part->p_vaddr) & ~(page - 1);
-        uintptr_t end = (object->dlpi_addr + part->p_vaddr + part->p_memsz) & ~(page - 1);
-        if (end > start) (void)madvise((void *)start, end - start, MADV_DONTNEED);
-    }
-    return 0;
-}
-
-void fan_release_unused_code(void) {
-    (void)malloc_trim(0);
-    (void)dl_iterate_phdr(release_object, NULL);
 }

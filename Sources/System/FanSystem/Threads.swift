@@ -25,6 +25,18 @@ public func startThread(_ name: String, stackBytes: Int = 256 << 10, _ body: @es
     return true
 }
 
+/// Lets the calling thread sleep.
+///
+/// - Parameter time: how long, whatever signals come meanwhile.
+public func sleepThread(for time: Duration) {
+    var rest = timespec(
+        tv_sec: Int(time.components.seconds),
+        tv_nsec: Int(time.components.attoseconds / 1_000_000_000)
+    )
+    var left = timespec()
+    while unsafe nanosleep(&rest, &left) != 0 && errno == EINTR { rest = left }
+}
+
 private final class ThreadJob: Sendable {
     let name: String
     let body: @Sendable () -> Void

@@ -155,7 +155,7 @@ final class LXDCluster {
                 } ?? false
             if isWhole { return }
             guard ContinuousClock.now < end else { throw BenchError("LXD did not become whole again") }
-            pause(milliseconds: 200)
+            sleepThread(for: .milliseconds(200))
         }
     }
 }

@@ -3,7 +3,6 @@ internal import FanHTTP
 internal import FanLab
 internal import FanSystem
 internal import FanTLS
-internal import Glibc
 
 /// A fanmesh cluster in a lab.
 ///
@@ -62,9 +61,4 @@ extension Identity {
         else { throw BenchError("there is no identity '\(name)' in \(directory)") }
         try self.init(certificatePEM: certificate, keyPEM: key)
     }
-}
-
-/// Sleeps.
-func pause(milliseconds: Int) {
-    usleep(UInt32(milliseconds) * 1000)
 }

@@ -261,7 +261,7 @@ final class SimulatedMember: Sendable {
                 }
                 // Spread over the interval, as members that started at different times are.
                 var generator = SplitMix(seed: report.underlayAddress.map { UInt64($0.rawValue) } ?? 0)
-                usleep(UInt32(generator.next() % UInt64(interval.milliseconds)) * 1000)
+                sleepThread(for: .milliseconds(generator.next() % UInt64(interval.milliseconds)))
             }
             beat(waiting: interval)
         }

@@ -71,7 +71,6 @@ extension Duration {
 /// Says on the standard error what is going on.
 enum Progress {
     static func note(_ text: String) {
-        let bytes = Array("\(text)\n".utf8)
-        unsafe _ = bytes.withUnsafeBytes { unsafe write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        writeErrorLine(text)
     }
 }

@@ -1,6 +1,7 @@
 internal import FanCore
 internal import FanLab
 internal import FanHTTP
+internal import FanSystem
 internal import FanTLS
 internal import Glibc
 
@@ -94,7 +95,7 @@ private enum ClusterFailover {
                     session?.connection.close()
                     session = nil
                     guard last.duration(to: .now) < limit else { throw error }
-                    usleep(5000)
+                    sleepThread(for: .milliseconds(5))
                     continue
                 }
                 if let killed {

@@ -45,7 +45,7 @@ private enum ClusterScale {
             Progress.note("  \(count) simulated members")
             try simulated.grow(to: count, context)
             // Until all have sent a heartbeat, and what joining has caused is over.
-            pause(milliseconds: context.pick(12_000, smoke: 2_000))
+            sleepThread(for: .milliseconds(context.pick(12_000, smoke: 2_000)))
             let seconds = context.pick(count >= 1000 ? 100 : 30, smoke: 3)
             samples.append(try sample(simulated, server.id, seconds, context))
             if let failure = simulated.failure { throw BenchError(failure) }
@@ -100,7 +100,7 @@ private enum ClusterScale {
             try member.write(report, on: connection)
             reports.append(sent.duration(to: .now).seconds)
             let left = ContinuousClock.now.duration(to: began + .seconds(second))
-            if left > .zero { pause(milliseconds: Int(left.milliseconds)) }
+            if left > .zero { sleepThread(for: left) }
         }
         let elapsed = began.duration(to: .now).seconds
         let load = (try ProcessTime.seconds(of: process) - busy) / elapsed

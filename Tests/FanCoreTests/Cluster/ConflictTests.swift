@@ -1,4 +1,5 @@
 import FanCore
+import TestSupport
 import Testing
 
 @Suite struct ConflictTests {
@@ -234,7 +235,7 @@ import Testing
     }
 
     @Test func randomSourcesNeverExceedTheirRate() {
-        var random = SplitMix64(seed: 0x4a7e)
+        var random = SeededGenerator(seed: 0x4a7e)
         var limiter = RateLimiter(burst: 5, interval: .seconds(1), maximumSources: 16)
         var allowed: [String: Int] = [:]
         var now = start

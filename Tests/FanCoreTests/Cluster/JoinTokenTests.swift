@@ -1,4 +1,5 @@
 import FanCore
+import TestSupport
 import Testing
 
 @Suite struct JoinTokenTests {
@@ -125,7 +126,7 @@ import Testing
     }
 
     @Test func manglingNeverCrashes() throws {
-        var random = SplitMix64(seed: 0x70)
+        var random = SeededGenerator(seed: 0x70)
         let good = Array(try Self.token().encoded.utf8)
         for _ in 0..<5000 {
             var bytes = good

@@ -1,8 +1,9 @@
 import FanCore
+import TestSupport
 import Testing
 
 /// Roles are written as one letter per node: V voter, S standby, - spare; lower case (and _) offline; the leader is
-/// followed by *; then @ and a failure domain, w and a weight, = and a pinned role's letter.
+/// followed by *; then @ and a failure domain, = and a pinned role's letter.
 func roleNodes(_ text: String) throws -> [RoleNode] {
     var nodes: [RoleNode] = []
     for (index, word) in text.split(separator: " ").enumerated() {
@@ -16,7 +17,6 @@ func roleNodes(_ text: String) throws -> [RoleNode] {
             switch next {
             case "*": node.isLeader = true
             case "@": node.failureDomain = rest.popFirst().map { String($0) } ?? ""
-            case "w": node.weight = rest.popFirst().flatMap { $0.wholeNumberValue } ?? 0
             case "=": node.pinnedRole = rest.popFirst().flatMap(role)
             default: Issue.record("'\(next)' in \(text)")
             }
@@ -57,13 +57,12 @@ private func role(_ letter: Character) -> DatabaseRole? {
         ("V* V V s -", "promote node5 to standby"), ("V* V V s s - -", "promote node6 to standby"),
         ("V* V V s s S -", "promote node7 to standby"), ("V* V V s S S", "demote node4 to spare"), ("V* V V s", nil),
         ("V* V V s S", nil),
-        // Unused failure domains, then low weight, then low id; a standby before a spare of a better domain.
+        // Unused failure domains, then low id; a standby before a spare of a better domain.
         ("V*@a V@b -@a -@b -@c", "promote node5 to voter"), ("V*@a V@b -@a -@b", "promote node3 to voter"),
-        ("V* V -w5 -w1 -w1", "promote node4 to voter"), ("V*@a V@b -@aw0 -@cw9", "promote node4 to voter"),
+        ("V*@a V@b -@a -@c", "promote node4 to voter"),
         ("V*@a V@b S@a -@c", "promote node3 to voter"), ("V*@a V@b S@a S@c", "promote node4 to voter"),
         ("V*@a V@b V@c S@x -@x -@y", "promote node6 to standby"), ("V*@a V@b V@a V@c", "demote node3 to spare"),
-        ("V*@a V@b V@c V@b", "demote node4 to spare"), ("V*@a V@bw9 V@c V@d", "demote node2 to spare"),
-        ("V* V V Sw1 Sw7 Sw3", "demote node5 to spare"),
+        ("V*@a V@b V@c V@b", "demote node4 to spare"),
         // Pinned roles.
         ("V* V V -=V", "promote node4 to voter"), ("V* V V V=V", "demote node3 to spare"),
         ("V* V=V V=V -=V", "promote node4 to voter"), ("V*=V V=V V=V -=V", nil),
@@ -149,7 +148,7 @@ private func role(_ letter: Character) -> DatabaseRole? {
 
     /// Any cluster settles, and on the way no step takes from the leader or endangers the quorum.
     @Test func randomClustersSettle() {
-        var random = SplitMix64(seed: 0x4013)
+        var random = SeededGenerator(seed: 0x4013)
         for _ in 0..<4000 {
             var nodes = (1...UInt64.random(in: 1...9, using: &random)).map { id in
                 RoleNode(
@@ -158,7 +157,6 @@ private func role(_ letter: Character) -> DatabaseRole? {
                     role: DatabaseRole.allCases.randomElement(using: &random) ?? .spare,
                     isOnline: Int.random(in: 0..<4, using: &random) > 0,
                     failureDomain: ["a", "b", "c"].randomElement(using: &random) ?? "a",
-                    weight: Int.random(in: 0...2, using: &random),
                     pinnedRole: Int.random(in: 0..<3, using: &random) == 0
                         ? DatabaseRole.allCases.randomElement(using: &random) : nil
                 )
@@ -241,7 +239,7 @@ private func role(_ letter: Character) -> DatabaseRole? {
     /// What is promised is so: members fail one after another, each after the roles have settled.
     @Test(arguments: 3...8)
     func promisesHold(count: UInt64) {
-        var random = SplitMix64(seed: 0x701 + count)
+        var random = SeededGenerator(seed: 0x701 + count)
         for _ in 0..<100 {
             var nodes = (1...count).map {
                 RoleNode(id: $0, name: "node\($0)", role: $0 == 1 ? .voter : .spare, isLeader: $0 == 1)

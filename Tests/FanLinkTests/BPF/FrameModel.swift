@@ -1,4 +1,5 @@
 import FanCore
+import TestSupport
 
 @testable import FanLink
 
@@ -81,20 +82,7 @@ struct FrameModel {
     }
 }
 
-/// A small fast generator with a seed (SplitMix64).
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = state
-        mixed = (mixed ^ mixed >> 30) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ mixed >> 27) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ mixed >> 31
-    }
-
+extension SeededGenerator {
     /// A number below `bound`.
     mutating func below(_ bound: UInt32) -> UInt32 { UInt32(((next() >> 32) * UInt64(bound)) >> 32) }
 

@@ -1,5 +1,6 @@
 import FanCore
 import Glibc
+import TestSupport
 import Testing
 
 @testable import FanLink
@@ -41,5 +42,12 @@ extension NamespaceRig {
         _ = try eventually { try counters(side) == expected }
         let settled = try counters(side)
         #expect(settled == expected, sourceLocation: location)
+    }
+}
+
+extension AttachedClassifiers {
+    /// Whether each side carries exactly one classifier of ours, made from this spec.
+    func carries(_ spec: ClassifierSpec) -> Bool {
+        ClassifierDirection.allCases.allSatisfy { ours($0).map(\.ours?.identity) == [spec.identity] }
     }
 }

@@ -172,12 +172,3 @@ struct Datagrams: ~Copyable {
         guard result == 0 else { throw NamespaceRig.Failure(text: "address \(text): \(errno)") }
     }
 }
-
-/// Tries until something holds, for at most three seconds.
-func eventually(_ condition: () throws -> Bool) rethrows -> Bool {
-    for _ in 0..<600 {
-        if try condition() { return true }
-        usleep(5000)
-    }
-    return try condition()
-}

@@ -1,6 +1,7 @@
 import FanCore
 import FanLab
 import Glibc
+import TestSupport
 import Testing
 
 @testable import FanLink

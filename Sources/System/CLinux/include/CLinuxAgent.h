@@ -8,6 +8,3 @@ int fan_own_file(int fd);
 int fan_is_owned(int fd);
 // Sends one message to a service manager's datagram socket; a path that begins with @ is abstract.
 int fan_notify(const char *path, const char *message);
-// Lets go of the code and constants that are mapped but not in use at the moment: what only the start of a program
-// needed counts as its memory until then. What is needed again is mapped again from the page cache.
-void fan_release_unused_code(void);
