@@ -77,7 +77,12 @@ int fan_executable(const char *path) {
     return S_ISREG(status.st_mode) ? 0 : -EACCES;
 }
 
-void fan_share_heaps(void) { mallopt(M_ARENA_MAX, 2); }
+void fan_share_heaps(void) {
+    mallopt(M_ARENA_MAX, 2);
+    // Both would grow with the largest block that was ever freed, and its memory stay in the heap.
+    mallopt(M_MMAP_THRESHOLD, 256 << 10);
+    mallopt(M_TRIM_THRESHOLD, 1 << 20);
+}
 
 void fan_raise_descriptor_limit(void) {
     struct rlimit limit;

@@ -24,8 +24,8 @@ int fan_names(const char *path, int fd);
 // Allows as many open descriptors as the hard limit does.
 void fan_raise_descriptor_limit(void);
 
-// Has the threads of this process share two heaps: by default each thread gets its own, and what one frees the others
-// cannot use.
+// Has the threads of this process share two heaps, and gives large blocks back when they are freed: by default each
+// thread gets its own heap, and what one frees the others cannot use.
 void fan_share_heaps(void);
 
 int fan_pipe(int ends[2]);
