@@ -10,12 +10,6 @@ import OpenAPIValidator
 import TestSupport
 import Testing
 
-/// What the tests of forming and guarding a cluster share.
-enum Formation {
-    /// Whether the tests may make namespaces.
-    static let isRoot = geteuid() == 0
-}
-
 /// An answer of the API.
 struct APIAnswer {
     var status: Int

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// README's threat model, on one host: the local group, and the server that was broken into.
-@Suite(.serialized, .enabled(if: Formation.isRoot))
+@Suite(.serialized, .enabled(if: isRoot))
 struct LocalGroupTests {
     /// A user of the group may administer, and the audit trail says which; another may not even read.
     @Test(.timeLimit(.minutes(2))) func theGroupAdministersAndIsNamed() throws {

@@ -52,26 +52,6 @@ import Testing
         try #require(try node.server.directory.identity(.cluster)).fingerprint
     }
 
-    private func tunnel(from source: TestServers.Node, to target: TestServers.Node) throws -> Int32 {
-        let membership = try #require(try target.server.directory.membership())
-        return try dialUpgraded(
-            to: target.address,
-            identity: identity(source),
-            trusting: [trusted(target)],
-            path: "/1.0/internal/database",
-            protocol: "fanmesh-database",
-            headers: ["Fanmesh-Cluster": membership.clusterID],
-            timeout: .seconds(5)
-        ).take()
-    }
-
-    /// Whether the other side closes a connection in time.
-    private func isCut(_ socket: Int32, within milliseconds: Int32 = 3000) -> Bool {
-        guard fan_poll_one(socket, Int32(POLLIN), milliseconds) > 0 else { return false }
-        var bytes = [UInt8](repeating: 0, count: 64)
-        return unsafe recv(socket, &bytes, bytes.count, 0) <= 0
-    }
-
     @Test func noSQLPassesATunnel() throws {
         try withThree { _, nodes in
             let roles = try nodes[0].call("GET", "/1.0/members").document.list("members").map { try $0.text("role") }
@@ -86,10 +66,7 @@ import Testing
                         try client.execute("UPDATE config SET value = '8.0.0.0/8' WHERE key = 'overlay'")
                     },
                 ] {
-                    let client = DatabaseClient(
-                        descriptor: try tunnel(from: nodes[2], to: target),
-                        timeout: .seconds(2)
-                    )
+                    let client = try MemberTunnel(from: nodes[2], to: target).client()
                     let error = #expect(throws: DatabaseError.self) { try attack(client) }
                     #expect(error?.reason == .closed, "\(String(describing: error))")
                 }
@@ -103,35 +80,23 @@ import Testing
 
     @Test func aTunnelIsForTheMembersOwnDatabaseNode() throws {
         try withThree { _, nodes in
-            func text(_ text: String) -> [UInt8] {
-                let bytes = Array(text.utf8) + [0]
-                return bytes + [UInt8](repeating: 0, count: (8 - bytes.count % 8) % 8)
+            func send(_ bytes: [UInt8]) throws -> MemberTunnel {
+                let tunnel = try MemberTunnel(from: nodes[2], to: nodes[0])
+                try tunnel.send(bytes)
+                return tunnel
             }
-            func connect(_ id: UInt8, _ address: String) -> [UInt8] {
-                let body = [id, 0, 0, 0, 0, 0, 0, 0] + text(address)
-                return [1, 0, 0, 0, 0, 0, 0, 0, UInt8(body.count / 8), 0, 0, 0, 11, 0, 0, 0] + body
-            }
-            func send(_ bytes: [UInt8]) throws -> Descriptor {
-                let socket = Descriptor(adopting: try tunnel(from: nodes[2], to: nodes[0]))
-                #expect(
-                    unsafe Glibc.send(socket.number, bytes, bytes.count, Int32(truncatingIfNeeded: MSG_NOSIGNAL))
-                        == bytes.count
-                )
-                return socket
-            }
-            let own = try send(connect(3, "\(nodes[2].address)"))
-            #expect(!isCut(own.number, within: 500))
+            func connect(_ id: UInt64, _ number: Int) -> [UInt8] { MemberTunnel.connect(id, nodes[number - 1].address) }
+            let own = try send(connect(3, 3))
+            #expect(!own.isCut(within: 500))
             for bytes in [
-                connect(2, "\(nodes[1].address)"), connect(3, "\(nodes[1].address)"),
-                connect(2, "\(nodes[2].address)"), connect(9, "\(nodes[2].address)"),
-                connect(3, "\(nodes[2].address)") + connect(3, "\(nodes[2].address)"),
+                connect(2, 2), connect(3, 2), connect(2, 3), connect(9, 3), connect(3, 3) + connect(3, 3),
             ] {
-                let socket = try send(bytes)
-                #expect(isCut(socket.number))
+                let tunnel = try send(bytes)
+                #expect(tunnel.isCut())
             }
             // Who says nothing is not waited for.
             let silent = try send([1, 0, 0])
-            #expect(isCut(silent.number, within: 7000))
+            #expect(silent.isCut(within: 7000))
             #expect(try nodes[0].call("GET", "/1.0/members").document.flag("quorum"))
         }
     }

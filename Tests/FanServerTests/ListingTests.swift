@@ -4,6 +4,7 @@ import FanStore
 import FanSystem
 import FanTLS
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import FanServer
@@ -18,23 +19,7 @@ import Testing
         report.verdict = .error
         report.network = "fan0"
         report.underlayAddress = IPv4Address(127, 9, 255, 254)
-        report.reachability.peers = (1...peers).map { number in
-            NodeReport.Reachability.Peer(
-                name: "node\(number)",
-                isReachable: number % 4 != 0,
-                roundTrip: .microseconds(412),
-                diagnosis: number % 4 == 0 ? "UDP 8472 is blocked" : ""
-            )
-        }
-        report.warnings = (1...100).map { number in
-            Warning(
-                code: number % 9 == 0 ? "peer-unreachable" : "warning-\(number % 9)",
-                severity: number % 9 == 0 ? .error : .warning,
-                message: "node\(number) at 172.31.16.\(number) does not answer over the overlay, and not at all",
-                remedy: "allow UDP 8472 between both hosts, and look whether its agent runs"
-            )
-        }
-        return report
+        return report.failing(peers: peers)
     }
 
     /// Puts members into what a leader knows, each with the report.

@@ -1,4 +1,3 @@
-import CLinux
 import FanCore
 import FanDatabase
 import FanHTTP
@@ -36,40 +35,16 @@ import Testing
         try node.call("GET", "/1.0/members").document.list("members").map { try $0.text("role") }
     }
 
-    private func word(_ number: UInt64) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) } }
+    /// A tunnel in which the spare has said who it is.
+    private func tunnel(from source: TestServers.Node, to target: TestServers.Node) throws -> MemberTunnel {
+        let tunnel = try MemberTunnel(from: source, to: target)
+        let id = try #require(try source.server.directory.membership()).id
+        try tunnel.send(MemberTunnel.connect(id, source.address))
+        return tunnel
+    }
 
     private func message(_ type: UInt8, version: UInt8 = 0, _ words: [UInt64]) -> [UInt8] {
-        [type, 0, version, 0, 0, 0, 0, 0] + word(UInt64(words.count * 8)) + words.flatMap(word)
-    }
-
-    private func tunnel(from source: TestServers.Node, to target: TestServers.Node) throws -> Descriptor {
-        let membership = try #require(try source.server.directory.membership())
-        let socket = try dialUpgraded(
-            to: target.address,
-            identity: try #require(try source.server.directory.identity(.node)),
-            trusting: [try #require(try source.server.directory.identity(.cluster)).fingerprint],
-            path: "/1.0/internal/database",
-            protocol: "fanmesh-database",
-            headers: ["Fanmesh-Cluster": membership.clusterID],
-            timeout: .seconds(5)
-        ).take()
-        var name = Array("\(source.address)".utf8) + [0]
-        name += [UInt8](repeating: 0, count: (8 - name.count % 8) % 8)
-        let connect = word(membership.id) + name
-        let descriptor = Descriptor(adopting: socket)
-        try send(descriptor, word(1) + word(UInt64(connect.count / 8) | 11 << 32) + connect)
-        return descriptor
-    }
-
-    private func send(_ socket: borrowing Descriptor, _ bytes: [UInt8]) throws {
-        let count = unsafe Glibc.send(socket.number, bytes, bytes.count, Int32(truncatingIfNeeded: MSG_NOSIGNAL))
-        try #require(count == bytes.count)
-    }
-
-    private func isCut(_ socket: Int32, within milliseconds: Int32) -> Bool {
-        guard fan_poll_one(socket, Int32(POLLIN), milliseconds) > 0 else { return false }
-        var bytes = [UInt8](repeating: 0, count: 64)
-        return unsafe recv(socket, &bytes, bytes.count, 0) <= 0
+        [type, 0, version, 0, 0, 0, 0, 0] + ([UInt64(words.count * 8)] + words).flatMap(MemberTunnel.word)
     }
 
     @Test func itsMessagesOfRaftAreAnswersOnly() throws {
@@ -83,8 +58,8 @@ import Testing
             for target in voters {
                 // What it may say: answers, with a term that there was.
                 let quiet = try tunnel(from: nodes[3], to: target)
-                try send(quiet, message(2, version: 2, [before[0], 0, 1, 0]))
-                #expect(!isCut(quiet.number, within: 300))
+                try quiet.send(message(2, version: 2, [before[0], 0, 1, 0]))
+                #expect(!quiet.isCut(within: 300))
                 for lie in [
                     message(1, [high, 1, 1, 1, 0, 0]), message(1, [before[0], 1, 1, 1, 0, 0]),
                     message(2, version: 2, [high, 0, 1, 0]), message(2, version: 2, [UInt64(Int64.max), 0, 1, 0]),
@@ -93,8 +68,8 @@ import Testing
                     message(5, [high, 1, 1, 1, 8, 9, 0, 0]), message(6, [high, 1 << 40, high]),
                 ] {
                     let socket = try tunnel(from: nodes[3], to: target)
-                    try send(socket, lie)
-                    #expect(isCut(socket.number, within: 3000), "message \(lie[0]) to \(target.name)")
+                    try socket.send(lie)
+                    #expect(socket.isCut(), "message \(lie[0]) to \(target.name)")
                 }
             }
             #expect(terms() == before)
@@ -103,7 +78,7 @@ import Testing
             // Ahead by a little it is believed, since that may be; but not time and again.
             for number in 1...40 {
                 let socket = try tunnel(from: nodes[3], to: voters[number % 3])
-                try send(socket, message(2, version: 2, [(terms().max() ?? 0) + 1, 0, 1, 0]))
+                try socket.send(message(2, version: 2, [(terms().max() ?? 0) + 1, 0, 1, 0]))
                 usleep(100_000)
             }
             #expect(soon { Set(terms()).count == 1 })

@@ -1,6 +1,6 @@
 internal import Glibc
 
-/// The programs that were built beside the tests.
+/// The programs that were built beside the tests, or in the directory that FANMESH_PROGRAMS names.
 public enum Programs {
     /// The command.
     public static let fanmesh = path("fanmesh")
@@ -11,6 +11,7 @@ public enum Programs {
 
     /// Where they are.
     public static let directory: String = {
+        if let other = unsafe getenv("FANMESH_PROGRAMS") { return unsafe String(cString: other) }
         var path = [CChar](repeating: 0, count: Int(PATH_MAX))
         let count = unsafe readlink("/proc/self/exe", &path, path.count)
         precondition(count > 0, "the tests do not find themselves")

@@ -10,15 +10,12 @@ extension ClusterNode {
 
     /// Lets only voters lead, or ask for votes; the others answer, and unseat no leader with a higher term.
     func judge(_ kind: RaftMessage, term: UInt64, of member: Member) throws(PeerStream.Refusal) {
-        guard !mayLead(member.address) else { return try database.installGate.admit(kind) }
-        guard kind.isAnswer else {
+        if !mayLead(member.address), !kind.isAnswer, let servers = inquiry.servers(of: database) {
             // It may have become a voter a moment ago.
-            if let servers = inquiry.servers(of: database) {
-                electorate.withLock { $0.learn(configured: servers.voters) }
-                if mayLead(member.address) { return try database.installGate.admit(kind) }
-            }
-            throw PeerStream.Refusal("it sent \(kind) and is no voter")
+            electorate.withLock { $0.learn(configured: servers.voters) }
         }
+        if mayLead(member.address) { return try database.installGate.admit(kind) }
+        guard kind.isAnswer else { throw PeerStream.Refusal("it sent \(kind) and is no voter") }
         if term <= seenTerm.load(ordering: .relaxed) { return }
         let own = database.term
         seenTerm.store(own, ordering: .relaxed)

@@ -123,7 +123,6 @@ extension Leadership {
             lease.end()
             try client.transfer(to: id)
         }
-        model.withLock { $0.servers = (try? client.cluster()) ?? servers }
         return "\(change)"
     }
 

@@ -1,30 +1,9 @@
 import FanCore
+import TestSupport
 import Testing
 
 /// A row of the members' list is small whatever a member has reported.
 @Suite struct MemberRowTests {
-    /// A report of a member of a large cluster in which much is wrong.
-    static func largeReport(_ member: Member) throws -> NodeReport {
-        var report = try ClusterFixture.report(of: member)
-        report.reachability.peers = (1...4000).map { number in
-            NodeReport.Reachability.Peer(
-                name: "node\(number)",
-                isReachable: number % 4 != 0,
-                roundTrip: .microseconds(412),
-                diagnosis: number % 4 == 0 ? "UDP 8472 is blocked" : ""
-            )
-        }
-        report.warnings = (1...100).map { number in
-            Warning(
-                code: number % 9 == 0 ? "peer-unreachable" : "warning-\(number % 9)",
-                severity: number % 9 == 0 ? .error : .warning,
-                message: "node\(number) at 172.31.16.\(number) does not answer over the overlay, and not at all",
-                remedy: "allow UDP 8472 between both hosts, and look whether its agent runs"
-            )
-        }
-        return report
-    }
-
     private func status(_ member: Member, _ message: String, _ report: NodeReport?) -> MemberStatus {
         MemberStatus(
             member: member,
@@ -40,7 +19,7 @@ import Testing
     @Test func doesNotGrowWithTheReport() throws {
         let mapping = try ClusterFixture.config().mapping
         let member = ClusterFixture.member(7)
-        let report = try Self.largeReport(member)
+        let report = try ClusterFixture.report(of: member).failing(peers: 4000)
         let message = try #require(report.worstWarning.map { "the overlay is broken: \($0.message); \($0.remedy)" })
         let large = status(member, message, report)
         let row = MemberRow(large, mapping: mapping, members: 10_000)
@@ -76,7 +55,7 @@ import Testing
             schema: 1,
             joinedAt: 1_795_230_227
         )
-        var report = try Self.largeReport(ClusterFixture.member(7))
+        var report = try ClusterFixture.report(of: ClusterFixture.member(7)).failing(peers: 4000)
         report.warnings = (0..<1000).map { number in
             Warning(code: "\(letter)\(number)", severity: .error, message: "", remedy: "")
         }
