@@ -9,7 +9,13 @@ public final class PeerEnd: PumpEnd {
     private let socket: SocketEnd
     private let judge: Judge
     private let refused: @Sendable (PeerStream.Refusal) -> Void
-    private let stream = Mutex(PeerStream())
+    private let state = Mutex(State())
+
+    private struct State {
+        var stream = PeerStream()
+        /// What was let through and not taken yet.
+        var passed: ArraySlice<UInt8> = []
+    }
 
     /// Guards a peer's connection.
     ///
@@ -28,23 +34,29 @@ public final class PeerEnd: PumpEnd {
     }
 
     /// Whether the peer said which database node it is, and was believed.
-    public var isConnected: Bool { stream.withLock { $0.isConnected } }
+    public var isConnected: Bool { state.withLock { $0.stream.isConnected } }
 
     /// The socket.
     public var descriptor: Int32 { socket.descriptor }
-    /// Never: what is not let through is not kept.
-    public var hasBuffered: Bool { socket.hasBuffered }
+    /// Whether something that was let through is kept.
+    public var hasBuffered: Bool { state.withLock { !$0.passed.isEmpty } || socket.hasBuffered }
     /// Never: a socket keeps nothing back.
     public var hasUnsent: Bool { socket.hasUnsent }
 
     /// Takes what is let through; a refusal breaks the stream.
     public func receive(into buffer: inout [UInt8]) -> PumpResult {
-        let result = socket.receive(into: &buffer)
-        guard case .moved(let count) = result else { return result }
-        let bytes = buffer[..<count]
         do throws(PeerStream.Refusal) {
-            try stream.withLock { stream throws(PeerStream.Refusal) in try stream.inspect(bytes, judge) }
-            return result
+            return try state.withLock { state throws(PeerStream.Refusal) in
+                while state.passed.isEmpty {
+                    let result = socket.receive(into: &buffer)
+                    guard case .moved(let count) = result else { return result }
+                    state.passed = try state.stream.inspect(buffer[..<count], judge)[...]
+                }
+                let given = state.passed.prefix(buffer.count)
+                buffer.replaceSubrange(..<given.count, with: given)
+                state.passed = state.passed.dropFirst(given.count)
+                return .moved(given.count)
+            }
         } catch {
             refused(error)
             return .failed

@@ -5,8 +5,10 @@
 /// Raft never goes back to them, but Raft's own decoder believes every length that it reads, so that those are checked
 /// here as well.
 ///
-/// Bytes may be passed on as soon as ``inspect(_:_:)`` let them through: a message has no effect before its last byte,
-/// and that one is never let through unjudged.
+/// A message of Raft is passed on when its head is complete and was let through. One with entries is parted before each
+/// change of the configuration in it: libraft 0.22.1 notes such a change under the number of the message's first entry,
+/// so that one further behind stays unfinished for it for ever. A node like that changes no role when it leads, and
+/// its snapshots hold the configuration of before.
 public struct PeerStream: Sendable {
     /// What a peer said.
     public enum Message: Hashable, Sendable {
@@ -38,7 +40,17 @@ public struct PeerStream: Sendable {
         case payload(UInt64)
     }
 
+    /// A message that takes the place of a part of one with entries.
+    private struct Part {
+        var preambleAndHead: [UInt8]
+        var payload: UInt64
+    }
+
     private var phase = Phase.greeting
+    /// The beginning of the message that is being read.
+    private var preamble: [UInt8] = []
+    /// What follows the payload that is passed on now, the last part first.
+    private var parts: [Part] = []
     /// What was seen of the part that is being read.
     private var part: [UInt8] = []
 
@@ -46,9 +58,13 @@ public struct PeerStream: Sendable {
     static let longestOpening = 8 + 8 + 8 + 64
     /// The most bytes of a message's head: some 500,000 entries.
     static let longestHead = 8 << 20
+    /// Into how many a message is parted at most.
+    static let mostParts = 4096
     /// Raft counts its terms up, and never down again.
     static let highestTerm = UInt64(Int64.max)
     private static let connectRequest: UInt8 = 11
+    /// An entry that changes the configuration.
+    private static let change: UInt8 = 3
 
     /// The beginning of a connection.
     public init() {}
@@ -61,17 +77,19 @@ public struct PeerStream: Sendable {
         }
     }
 
-    /// Looks at the next bytes before they are passed on.
+    /// Looks at the next bytes, and gives what is to be passed on by now.
     ///
     /// - Parameters:
     ///   - bytes: what came.
     ///   - judge: called once for each message, when its head is complete; it throws to refuse it.
+    /// - Returns: what may be passed on.
     /// - Throws: ``Refusal``; none of these bytes may be passed on then, nor any later ones.
     public mutating func inspect(
         _ bytes: ArraySlice<UInt8>,
         _ judge: (Message) throws(Refusal) -> Void
-    ) throws(Refusal) {
+    ) throws(Refusal) -> [UInt8] {
         var rest = bytes
+        var passed: [UInt8] = []
         while !rest.isEmpty {
             switch phase {
             case .greeting:
@@ -94,6 +112,7 @@ public struct PeerStream: Sendable {
                     let address = String(validating: text[..<end], as: UTF8.self)
                 else { throw Refusal("its connect has no address") }
                 try judge(.connect(id: word(16), address: address))
+                passed += part
                 begin(.preamble)
             case .preamble:
                 guard collect(&rest, 16) else { continue }
@@ -105,20 +124,61 @@ public struct PeerStream: Sendable {
                 guard message.headLengths.contains(length) else {
                     throw Refusal("the head of its \(message) has \(length) bytes")
                 }
+                preamble = part
                 begin(.head(message, bytes: Int(length)))
             case .head(let message, let length):
                 guard collect(&rest, length) else { continue }
                 guard word(0) <= Self.highestTerm else { throw Refusal("the term of its \(message) is \(word(0))") }
                 let payload = try payloadLength(message)
                 try judge(.raft(message, term: word(0)))
-                begin(payload == 0 ? .preamble : .payload(payload))
+                if message == .appendEntries {
+                    parts = try entryParts()
+                } else {
+                    parts = [Part(preambleAndHead: preamble + part, payload: payload)]
+                }
+                begin(nextPart(&passed))
             case .payload(let missing):
                 let taken = min(UInt64(rest.count), missing)
+                passed += rest.prefix(Int(taken))
                 rest = rest.dropFirst(Int(taken))
-                phase = taken == missing ? .preamble : .payload(missing - taken)
+                phase = taken == missing ? nextPart(&passed) : .payload(missing - taken)
             }
         }
+        return passed
     }
+
+    /// Passes on the head of the next part, and says what follows it.
+    private mutating func nextPart(_ passed: inout [UInt8]) -> Phase {
+        while let part = parts.popLast() {
+            passed += part.preambleAndHead
+            if part.payload > 0 { return .payload(part.payload) }
+        }
+        return .preamble
+    }
+
+    /// The message with entries, parted before each change of the configuration; the last part first.
+    private func entryParts() throws(Refusal) -> [Part] {
+        let count = Int(word(32))
+        let starts = [0] + (0..<count).dropFirst().filter { part[40 + 16 * $0 + 8] == Self.change }
+        guard starts.count <= Self.mostParts else {
+            throw Refusal("its entries change the configuration \(starts.count) times")
+        }
+        return zip(starts, starts.dropFirst() + [count]).map { start, end in
+            // Each part's entries follow those of the one before.
+            let previous = start == 0 ? (word(8), word(16)) : (word(8) &+ UInt64(start), word(40 + 16 * (start - 1)))
+            let numbers = [word(0), previous.0, previous.1, word(24), UInt64(end - start)]
+            let head =
+                numbers.flatMap(Self.bytes) + part[(40 + 16 * start)..<(40 + 16 * end)] + part[(40 + 16 * count)...]
+            return Part(
+                preambleAndHead: preamble[..<8] + Self.bytes(UInt64(head.count)) + head,
+                payload: (start..<end).reduce(0) { $0 + entryLength($1) }
+            )
+        }.reversed()
+    }
+
+    private func entryLength(_ position: Int) -> UInt64 { word(40 + 16 * position + 8) >> 32 }
+
+    private static func bytes(_ word: UInt64) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: word >> (8 * $0)) } }
 
     /// Takes bytes until the part has so many.
     private mutating func collect(_ rest: inout ArraySlice<UInt8>, _ length: Int) -> Bool {
@@ -146,7 +206,7 @@ public struct PeerStream: Sendable {
             guard count <= UInt64(Self.longestHead / 16), part.count == 48 + 16 * Int(count) else {
                 throw Refusal("its entries are \(count), in \(part.count) bytes")
             }
-            return (0..<Int(count)).reduce(0) { $0 + (word(40 + 16 * $1 + 8) >> 32) }
+            return (0..<Int(count)).reduce(0) { $0 + entryLength($1) }
         case .installSnapshot:
             let configuration = word(32)
             guard configuration > 0, configuration <= UInt64(Self.longestHead),

@@ -118,15 +118,7 @@ public final class Server: Sendable {
             } catch { log.warning("not-handed-over", "\(error)") }
         }
         watchers.wake()
-        let parts = state.withLock { state in
-            defer {
-                state.node = nil
-                state.listener = nil
-            }
-            return (state.node, state.listener)
-        }
-        parts.0?.stop()
-        parts.1?.stop()
+        endMembership()
         local.withLock { server in
             server?.stop()
             server = nil
@@ -134,15 +126,7 @@ public final class Server: Sendable {
         housekeeping.join()
         workers.stop()
         // What began to start meanwhile ends too.
-        let late = state.withLock { state in
-            defer {
-                state.node = nil
-                state.listener = nil
-            }
-            return (state.node, state.listener)
-        }
-        late.0?.stop()
-        late.1?.stop()
+        endMembership()
         lock.withLock { $0 = nil }
     }
 
@@ -285,9 +269,9 @@ public final class Server: Sendable {
         return known
     }
 
-    /// Ends the membership and forgets it.
-    func forget() throws {
-        let parts = state.withLock { state in
+    /// Ends the work as a member; the files stay.
+    private func endMembership() {
+        let (node, listener) = state.withLock { state in
             defer {
                 state.node = nil
                 state.listener = nil
@@ -295,8 +279,13 @@ public final class Server: Sendable {
             }
             return (state.node, state.listener)
         }
-        parts.0?.stop()
-        parts.1?.stop()
+        node?.stop()
+        listener?.stop()
+    }
+
+    /// Ends the membership and forgets it.
+    func forget() throws {
+        endMembership()
         presented.withLock { $0 = nil }
         try directory.forgetCluster()
         announce()

@@ -241,6 +241,7 @@ public func dialUpgraded(
         close(ends[0])
         throw HTTPError(.malformed("\(rest.count) bytes behind the upgrade"), peer: stream.peer)
     }
-    pump(TLSEnd(stream.channel), inner)
+    // Who only writes must learn that the other side is gone, or it would write into the void.
+    pump(TLSEnd(stream.channel), inner, endsWhole: true)
     return Descriptor(adopting: ends[0])
 }

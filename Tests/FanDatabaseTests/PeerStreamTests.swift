@@ -22,9 +22,48 @@ struct PeerStreamTests {
         [type, 0, version, 0, 0, 0, 0, 0] + word(length ?? UInt64(head.count)) + head
     }
 
-    static func entries(_ sizes: [UInt64]) -> [UInt8] {
-        let heads = sizes.flatMap { word(7) + word(1 | $0 << 32) }
-        return raft(1, word(7) + word(1) + word(1) + word(1) + word(UInt64(sizes.count)) + heads + word(0))
+    static func entries(_ sizes: [UInt64]) -> [UInt8] { append(sizes.map { (7, 1, $0) }, after: (1, 1)) }
+
+    /// A leader's message with entries, each with its term, its type and its size, without their bytes.
+    static func append(_ entries: [(term: UInt64, type: UInt64, size: UInt64)], after: (UInt64, UInt64)) -> [UInt8] {
+        let heads = entries.flatMap { word($0.term) + word($0.type | $0.size << 32) }
+        return raft(
+            1,
+            word(7) + word(after.0) + word(after.1) + word(1) + word(UInt64(entries.count)) + heads + word(0)
+        )
+    }
+
+    /// libraft takes a change of the configuration for the message's first entry, and so it is made one.
+    @Test(arguments: [1, 5, 16, 1000]) func changesOfTheConfigurationComeFirst(_ piece: Int) throws {
+        let payload = (0..<40).map { UInt8($0) }
+        let entries: [(term: UInt64, type: UInt64, size: UInt64)] = [
+            (5, 1, 8), (5, 2, 0), (6, 3, 8), (6, 1, 4), (7, 3, 8), (7, 3, 4), (7, 1, 8),
+        ]
+        let bytes = Self.connect + Self.append(entries, after: (40, 4)) + payload + Self.answer
+        var expected = Self.connect
+        for (range, after, part) in [
+            (0..<2, (40, 4), 0..<8), (2..<4, (42, 5), 8..<20), (4..<5, (44, 6), 20..<28), (5..<7, (45, 7), 28..<40),
+        ] as [(Range<Int>, (UInt64, UInt64), Range<Int>)] {
+            expected += Self.append(Array(entries[range]), after: after)
+            expected += payload[part]
+        }
+        expected += Self.answer
+        var stream = PeerStream()
+        var passed: [UInt8] = []
+        for start in stride(from: 0, to: bytes.count, by: piece) {
+            passed += try stream.inspect(bytes[start..<min(start + piece, bytes.count)]) { _ in }
+        }
+        #expect(passed == expected)
+        // One that comes first already is as it was.
+        let first = Self.connect + Self.append([(5, 3, 2), (5, 1, 1)], after: (.max, .max)) + [1, 2, 3]
+        stream = PeerStream()
+        #expect(try stream.inspect(first[...]) { _ in } == first)
+        // What would take much memory is refused.
+        let many = Array(repeating: (term: UInt64(5), type: UInt64(3), size: UInt64(0)), count: 5000)
+        stream = PeerStream()
+        #expect(throws: PeerStream.Refusal.self) {
+            try stream.inspect((Self.connect + Self.append(many, after: (1, 1)))[...]) { _ in }
+        }
     }
 
     static let snapshot =
@@ -38,7 +77,7 @@ struct PeerStreamTests {
         var stream = PeerStream()
         var seen: [PeerStream.Message] = []
         for start in stride(from: 0, to: bytes.count, by: piece) {
-            try stream.inspect(bytes[start..<min(start + piece, bytes.count)]) { seen.append($0) }
+            _ = try stream.inspect(bytes[start..<min(start + piece, bytes.count)]) { seen.append($0) }
         }
         return seen
     }
@@ -114,7 +153,7 @@ struct PeerStreamTests {
 
     @Test func aRefusedMessageStopsAtItsHead() throws {
         var stream = PeerStream()
-        try stream.inspect(Self.connect[...]) { _ in }
+        _ = try stream.inspect(Self.connect[...]) { _ in }
         #expect(stream.isConnected)
         #expect(throws: PeerStream.Refusal("no")) {
             try stream.inspect(Self.vote[...]) { _ throws(PeerStream.Refusal) in throw PeerStream.Refusal("no") }

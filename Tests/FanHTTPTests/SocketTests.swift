@@ -92,6 +92,25 @@ extension RealSockets {
             #expect(eventually { ((try? openDescriptors()) ?? .max) <= before + 2 })
         }
 
+        /// Who only writes learns at once that the other side is gone, and what was sent before arrives.
+        @Test(arguments: [0, 1]) func aWholePumpEndsWithItsFirstEnd(side: Int) throws {
+            for _ in 0..<20 {
+                let (left, right) = (try pair(), try pair())
+                pump(SocketEnd(adopting: left[1]), SocketEnd(adopting: right[0]), endsWhole: true)
+                let ends = [stream(left[0]), stream(right[1])]
+                let descriptors = [left[0], right[1]]
+                try ends[side].write([1, 2, 3], deadline: .now + patience)
+                fan_end_writing(descriptors[side])
+                var buffer = [UInt8](repeating: 0, count: 10)
+                #expect(try ends[1 - side].read(into: &buffer, deadline: .now + patience) == 3)
+                let began = ContinuousClock.now
+                let isKnown = eventually(within: .seconds(1)) {
+                    (try? ends[1 - side].write([4], deadline: .now + patience)) == nil
+                }
+                #expect(isKnown && began.duration(to: .now) < .seconds(1))
+            }
+        }
+
         @Test func thePumpHoldsBackWhoSendsTooMuch() throws {
             let (left, right) = (try pair(), try pair())
             pump(left[1], right[0])

@@ -152,7 +152,7 @@ import Testing
 
 extension Server {
     /// This server as a member, nil when it is none.
-    fileprivate var node: ClusterNode? {
+    var node: ClusterNode? {
         if case .member(let node) = standing { node } else { nil }
     }
 }

@@ -388,8 +388,12 @@ final class ClusterNode: Sendable {
         var client: DatabaseClient?
         var wait = Duration.seconds(2)
         var busy = 0
+        var backoff = Duration.milliseconds(250)
+        var notBefore = ContinuousClock.now
         while !mustStop {
             roleBell.wait(atMost: wait)
+            // A step that fails may cost the lead, and who takes it again tries again: not without a pause.
+            while !mustStop, notBefore > .now { roleBell.wait(atMost: notBefore - .now) }
             wait = .seconds(2)
             guard let leadership else {
                 client = nil
@@ -407,9 +411,12 @@ final class ClusterNode: Sendable {
                     log.notice("roles", done)
                 }
                 busy = 0
+                backoff = .milliseconds(250)
             } catch {
                 log.warning("roles-not-adjusted", "\(error)")
-                wait = .milliseconds(500)
+                backoff = min(backoff * 2, .seconds(2))
+                notBefore = .now + backoff
+                wait = .zero
                 busy = error.isBusy ? busy + 1 : 0
                 // The library may take a change for unfinished for ever; another leader knows better.
                 if busy >= 4, let connection = client, let heir = try? leadership.handOver(connection) {

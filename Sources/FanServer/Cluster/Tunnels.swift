@@ -53,7 +53,7 @@ final class Tunnels: Sendable {
             }
             return state.next
         }
-        pump(end, SocketEnd(adopting: own)) { [self] in
+        pump(end, SocketEnd(adopting: own), endsWhole: true) { [self] in
             if let tunnel = state.withLock({ $0.open.removeValue(forKey: number) }) { close(tunnel.socket) }
         }
     }

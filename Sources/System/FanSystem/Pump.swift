@@ -18,9 +18,15 @@ public func pump(_ a: Int32, _ b: Int32) {
 /// - Parameters:
 ///   - a: one stream, owned by the pump from now on.
 ///   - b: the other one, likewise.
+///   - endsWhole: whether one direction is of no use without the other: both end as soon as one has.
 ///   - ended: called on the pump's thread once both are closed; it must not block.
-public func pump(_ a: any PumpEnd, _ b: any PumpEnd, ended: @escaping @Sendable () -> Void = {}) {
-    guard let loop = PumpLoop.shared, loop.add(a, b, ended) else {
+public func pump(
+    _ a: any PumpEnd,
+    _ b: any PumpEnd,
+    endsWhole: Bool = false,
+    ended: @escaping @Sendable () -> Void = {}
+) {
+    guard let loop = PumpLoop.shared, loop.add(PumpPair(ends: [a, b], endsWhole: endsWhole, ended: ended)) else {
         a.close()
         b.close()
         ended()
@@ -30,14 +36,9 @@ public func pump(_ a: any PumpEnd, _ b: any PumpEnd, ended: @escaping @Sendable 
 
 /// The thread that serves all pumps, and how others hand it new ones.
 private final class PumpLoop: Sendable {
-    struct Order {
-        var ends: [any PumpEnd]
-        var ended: @Sendable () -> Void
-    }
-
     static let shared: PumpLoop? = PumpLoop()
 
-    let orders = Lock<[Order]>([])
+    let orders = Lock<[PumpPair]>([])
     let epoll: Int32
     let wake: Int32
 
@@ -54,8 +55,8 @@ private final class PumpLoop: Sendable {
         guard started else { return nil }
     }
 
-    func add(_ a: any PumpEnd, _ b: any PumpEnd, _ ended: @escaping @Sendable () -> Void) -> Bool {
-        orders.withLock { $0.append(Order(ends: [a, b], ended: ended)) }
+    func add(_ pair: PumpPair) -> Bool {
+        orders.withLock { $0.append(pair) }
         return fan_event_signal(wake) == 0
     }
 }
@@ -74,6 +75,7 @@ private struct PumpFlow {
 
 private struct PumpPair {
     let ends: [any PumpEnd]
+    let endsWhole: Bool
     let ended: @Sendable () -> Void
     /// `flows[i]` leads from `ends[i]` to the other one.
     var flows = [PumpFlow(), PumpFlow()]
@@ -81,6 +83,22 @@ private struct PumpPair {
     /// When the pair is given up: set once a direction has ended, moved on by every byte.
     var deadline: UInt64?
     var isQueued = false
+
+    init(ends: [any PumpEnd], endsWhole: Bool, ended: @escaping @Sendable () -> Void) {
+        self.ends = ends
+        self.endsWhole = endsWhole
+        self.ended = ended
+    }
+
+    var isBroken: Bool {
+        if endsWhole, flows.contains(where: \.discarding) { return true }
+        return flows.allSatisfy(\.discarding) || flows.contains { $0.given < 0 }
+    }
+
+    var isOver: Bool {
+        if endsWhole { return (0..<2).contains { flows[$0].finished && !ends[1 - $0].hasUnsent } }
+        return flows.allSatisfy(\.finished) && !ends.contains { $0.hasUnsent }
+    }
 }
 
 /// The pump's own state, touched by its thread alone.
@@ -137,7 +155,7 @@ private struct PumpWorker {
         for order in orders {
             let key = next
             next += 1
-            pairs[key] = PumpPair(ends: order.ends, ended: order.ended)
+            pairs[key] = order
             advance(key)
         }
     }
@@ -175,9 +193,7 @@ private struct PumpWorker {
             }
         }
         pairs[key] = pair
-        let broken = pair.flows.allSatisfy(\.discarding) || pair.flows.contains { $0.given < 0 }
-        let over = pair.flows.allSatisfy(\.finished) && !pair.ends.contains { $0.hasUnsent }
-        if broken || over {
+        if pair.isBroken || pair.isOver {
             drop(key)
             return
         }

@@ -22,7 +22,15 @@ private var isCut: Bool { cutUntil.withLock { ContinuousClock.now < $0 } }
 private final class CallerEnd: PumpEnd {
     private let socket: SocketEnd
     private let gate: InstallGate
-    private let stream = Mutex<PeerStream?>(PeerStream())
+    private let state = Mutex(State())
+
+    private struct State {
+        /// Nil for a client.
+        var stream: PeerStream? = PeerStream()
+        /// What came before it was known which of them it is.
+        var opening: [UInt8] = []
+        var passed: ArraySlice<UInt8> = []
+    }
 
     init(_ socket: SocketEnd, _ gate: InstallGate) {
         self.socket = socket
@@ -30,30 +38,36 @@ private final class CallerEnd: PumpEnd {
     }
 
     var descriptor: Int32 { socket.descriptor }
-    var hasBuffered: Bool { socket.hasBuffered }
+    var hasBuffered: Bool { state.withLock { !$0.passed.isEmpty } || socket.hasBuffered }
     var hasUnsent: Bool { socket.hasUnsent }
 
     func receive(into buffer: inout [UInt8]) -> PumpResult {
-        let result = socket.receive(into: &buffer)
-        guard case .moved(let count) = result else { return result }
-        let bytes = buffer[..<count]
-        let isLetThrough = stream.withLock { stream in
-            guard var peer = stream else { return true }
-            let gate = gate
-            do throws(PeerStream.Refusal) {
-                try peer.inspect(bytes) { message throws(PeerStream.Refusal) in
-                    if case .raft(let kind, _) = message { try gate.admit(kind) }
+        state.withLock { state in
+            while state.passed.isEmpty {
+                let result = socket.receive(into: &buffer)
+                guard case .moved(let count) = result, var peer = state.stream else { return result }
+                let bytes = buffer[..<count]
+                let wasConnected = peer.isConnected
+                if !wasConnected { state.opening += bytes }
+                do throws(PeerStream.Refusal) {
+                    let gate = gate
+                    let passed = try peer.inspect(bytes) { message throws(PeerStream.Refusal) in
+                        if case .raft(let kind, _) = message { try gate.admit(kind) }
+                    }
+                    state.passed = passed[...]
+                    state.stream = peer
+                } catch {
+                    // What does not begin as a peer's is a client's.
+                    guard !wasConnected, !peer.isConnected else { return .failed }
+                    state.stream = nil
+                    state.passed = state.opening[...]
                 }
-                stream = peer
-                return true
-            } catch {
-                // What does not begin as a peer's is a client's.
-                guard !peer.isConnected else { return false }
-                stream = nil
-                return true
             }
+            let given = state.passed.prefix(buffer.count)
+            buffer.replaceSubrange(..<given.count, with: given)
+            state.passed = state.passed.dropFirst(given.count)
+            return .moved(given.count)
         }
-        return isLetThrough ? result : .failed
     }
 
     func send(_ buffer: [UInt8], _ range: Range<Int>) -> PumpResult { socket.send(buffer, range) }
