@@ -27,30 +27,41 @@ struct RoundTripTests {
 
     private static func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
 
+    private static func check(_ addresses: [String], from node: LabNode) throws -> [String: Double] {
+        let arguments = ["check", "--format", "json"] + addresses
+        let text = try node.namespace.succeed(node.fanmesh(Programs.fanmesh, arguments))
+        let peers = try JSONDecoder().decode(Report.self, from: Data(text.utf8)).peers
+        #expect(peers.map(\.overlay_address) == addresses)
+        return try Dictionary(uniqueKeysWithValues: peers.map { ($0.overlay_address, try #require($0.rtt_ms)) })
+    }
+
     @Test func checkTellsWhatPingTells() throws {
         let lab = try Lab.hosts("rtt", nodes: 12, guests: 0)
         defer { try? lab.tearDown() }
         try lab.startAll()
         let node = lab.nodes[0]
         let addresses = lab.nodes.dropFirst().map { "\($0.slice.bridgeAddress.address)" }
-        var told: [String: [Double]] = [:]
+        let alone = addresses[0]
+        var single: [Double] = []
+        var among: [String: [Double]] = [:]
         var pinged: [String: [Double]] = [:]
-        // By turns, so that what else this machine does meets both.
+        // By turns, so that what else this machine does meets all.
         for _ in 1...11 {
-            let arguments = ["check", "--format", "json"] + addresses
-            let text = try node.namespace.succeed(node.fanmesh(Programs.fanmesh, arguments))
-            let report = try JSONDecoder().decode(Report.self, from: Data(text.utf8))
-            #expect(Set(report.peers.map(\.overlay_address)) == Set(addresses))
-            for peer in report.peers { told[peer.overlay_address, default: []].append(try #require(peer.rtt_ms)) }
+            for _ in 1...3 { single.append(try #require(try Self.check([alone], from: node)[alone])) }
+            for (address, time) in try Self.check(addresses, from: node) { among[address, default: []].append(time) }
             for address in addresses { pinged[address, default: []] += try Self.ping(address, from: node) }
         }
+        let reference = Self.median(try #require(pinged[alone]))
+        let told = Self.median(single)
+        print("round trip to one peer: \(told) ms, ping \(reference) ms")
+        #expect(abs(told - reference) <= max(reference * 0.2, 0.020))
+        // Of many peers at once each has its own; those that are asked behind another find a warm path.
         for address in addresses {
-            let own = Self.median(try #require(told[address]))
             let reference = Self.median(try #require(pinged[address]))
-            print("round trip to \(address): \(own) ms, ping \(reference) ms")
-            #expect(abs(own - reference) <= max(reference * 0.2, 0.020), "\(address): \(own) ms, ping \(reference) ms")
+            let told = Self.median(try #require(among[address]))
+            print("round trip to \(address) among \(addresses.count): \(told) ms, ping \(reference) ms")
+            #expect(told <= reference + max(reference * 0.2, 0.020), "\(address): \(told) ms, ping \(reference) ms")
         }
-        // One figure for all of them would be the loop's.
-        #expect(Set(told.values.flatMap(\.self)).count > addresses.count)
+        #expect(Set(among.values.flatMap(\.self)).count > addresses.count)
     }
 }
