@@ -179,38 +179,46 @@ extension Server {
         case .leader(let handler):
             let node = try member()
             if let refusal = node.refusal { throw refusal.asFailure }
-            if let leadership = node.leadership {
-                // What is read, or found to need no change, is no older than the request.
-                if route.method == "GET" || route.action != nil { try leadership.confirm() }
-                call.responder.respond(
-                    HTTPResponse(status: 200, answer: try lead(route, call, leadership, handler))
-                )
-                return
+            let deadline = ContinuousClock.now + LeaderLink.patience
+            while true {
+                do throws(APIError) {
+                    return call.responder.respond(try answer(route, call, node, handler))
+                } catch {
+                    // The lead may have passed on while it was asked: what is only read is asked for again.
+                    guard route.method == "GET", call.isOwn, error.code.isPassing, .now < deadline else { throw error }
+                    sleepThread(for: .milliseconds(20))
+                }
             }
+        }
+    }
+
+    /// Has the leader answer, here or over there.
+    private func answer(
+        _ route: Route,
+        _ call: Call,
+        _ node: ClusterNode,
+        _ handler: @Sendable (Leadership, Call) throws(APIError) -> Document
+    ) throws(APIError) -> HTTPResponse {
+        if node.leadership == nil {
             // What another member asks for would be sent on in this member's name, and with its rights.
             guard call.isOwn || route.method == "GET" && call.request.headers["Fanmesh-Forwarded"] == nil else {
                 throw APIError(.notLeader, "'\(node.membership.name)' does not lead the database")
             }
-            let body = call.request.body.isEmpty ? nil : call.request.body
             let response = try node.link.forward(
                 route.method,
                 call.target,
-                body,
+                call.request.body.isEmpty ? nil : call.request.body,
                 headers: call.forwardedHeaders,
                 unless: { node.leadership != nil }
             )
-            if let response {
-                call.responder.respond(response)
-            } else if let leadership = node.leadership {
-                // What is read, or found to need no change, is no older than the request.
-                if route.method == "GET" || route.action != nil { try leadership.confirm() }
-                call.responder.respond(
-                    HTTPResponse(status: 200, answer: try lead(route, call, leadership, handler))
-                )
-            } else {
-                throw APIError.noQuorum("the leadership changed while it was asked")
-            }
+            if let response { return response }
         }
+        guard let leadership = node.leadership else {
+            throw APIError.noQuorum("the leadership changed while it was asked")
+        }
+        // What is read, or found to need no change, is no older than the request.
+        if route.method == "GET" || route.action != nil { try leadership.confirm() }
+        return HTTPResponse(status: 200, answer: try lead(route, call, leadership, handler))
     }
 
     /// Refuses who may not call a route, in the same words whatever the reason.
