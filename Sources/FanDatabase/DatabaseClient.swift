@@ -191,6 +191,8 @@ public final class DatabaseClient: Sendable {
             let number = try reader.word()
             guard number & 0xffff_ffff == 0 else { throw reader.malformed("database \(number)") }
         }
+        // The pages are in memory already; each connection's copies of them, up to 2 MB, are of little use.
+        try execute("PRAGMA cache_size = -200")
     }
 
     /// Runs statements that answer without rows; only the first one takes parameters.

@@ -100,7 +100,10 @@ struct FalsifiedDatabaseTests {
                 try kernel(bench, 2).contains("inet 8.")
             }
             #expect(hasFollowed)
-            #expect(try !cluster.fanmesh(on: 2, ["status"]).output.contains("settings-pinned"))
+            let isSettled = try eventually(within: .seconds(5)) {
+                try !cluster.fanmesh(on: 2, ["status"]).output.contains("settings-pinned")
+            }
+            #expect(isSettled)
             #expect(try kernel(bench, 1) == before[0])
             let again = try cluster.fanmesh(on: 2, ["accept", "--yes"])
             #expect(again.isSuccess && again.output.contains("nothing to accept"), "\(again.explanation)")

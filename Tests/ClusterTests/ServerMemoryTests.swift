@@ -105,7 +105,7 @@ struct ServerMemoryTests {
                 #expect(isBack, "node\(number) does not see all")
             }
             let again = try measure(bench, "servers after a restart")
-            #expect((after.anonymous + again.anonymous).allSatisfy { $0 <= 36 })
+            #expect((after.anonymous + again.anonymous).allSatisfy { $0 <= 28 })
             #expect(long == nil || (after.resident + again.resident).allSatisfy { $0 <= 40 })
             #expect((after.disk + again.disk).allSatisfy { $0 <= 64 })
         }

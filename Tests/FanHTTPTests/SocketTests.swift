@@ -111,6 +111,25 @@ extension RealSockets {
             }
         }
 
+        /// What is sent to somebody who stands still is not kept for longer than that.
+        @Test func aWholePumpDoesNotWaitForWhoStandsStill() throws {
+            let (left, right) = (try pair(), try pair())
+            pump(SocketEnd(adopting: left[1]), SocketEnd(adopting: right[0]), endsWhole: true)
+            let (a, b) = (stream(left[0]), stream(right[1]))
+            let part = [UInt8](repeating: 7, count: 64 << 10)
+            var buffer = part
+            // Slow, but not still.
+            for _ in 0..<60 {
+                while unsafe fan_stream_send(left[0], part, part.count) > 0 {}
+                #expect(try b.read(into: &buffer, deadline: .now + patience) > 0)
+                usleep(50_000)
+            }
+            let began = ContinuousClock.now
+            while (try? a.write(part, deadline: .now + patience)) != nil {}
+            let took = began.duration(to: .now)
+            #expect(took > .seconds(1) && took < .seconds(8), "\(took)")
+        }
+
         @Test func thePumpHoldsBackWhoSendsTooMuch() throws {
             let (left, right) = (try pair(), try pair())
             pump(left[1], right[0])

@@ -18,7 +18,8 @@ public func pump(_ a: Int32, _ b: Int32) {
 /// - Parameters:
 ///   - a: one stream, owned by the pump from now on.
 ///   - b: the other one, likewise.
-///   - endsWhole: whether one direction is of no use without the other: both end as soon as one has.
+///   - endsWhole: whether one direction is of no use without the other: both end as soon as one has, or has been held up
+///     for two seconds.
 ///   - ended: called on the pump's thread once both are closed; it must not block.
 public func pump(
     _ a: any PumpEnd,
@@ -80,7 +81,7 @@ private struct PumpPair {
     /// `flows[i]` leads from `ends[i]` to the other one.
     var flows = [PumpFlow(), PumpFlow()]
     var masks: [UInt32] = [0, 0]
-    /// When the pair is given up: set once a direction has ended, moved on by every byte.
+    /// When the pair is given up: set once a direction has ended or is held up, moved on by every byte.
     var deadline: UInt64?
     var isQueued = false
 
@@ -109,6 +110,8 @@ private struct PumpWorker {
     /// How long a pair with one ended direction may be silent, and how long one whose target is gone may go on.
     static let linger: UInt64 = 60_000_000_000
     static let discardLinger: UInt64 = 2_000_000_000
+    /// How long a pair that ends whole may be held up.
+    static let stall: UInt64 = 2_000_000_000
 
     let loop: PumpLoop
     var pairs: [UInt64: PumpPair] = [:]
@@ -201,6 +204,15 @@ private struct PumpWorker {
             pairs[key]?.isQueued = true
             queue.append(key)
         }
+        if pair.endsWhole {
+            let isHeldUp = (0..<2).contains { pair.flows[$0].holds || pair.ends[1 - $0].hasUnsent }
+            if !isHeldUp {
+                pair.deadline = nil
+            } else if pair.deadline == nil {
+                pair.deadline = fan_monotonic_nanoseconds() + Self.stall
+            }
+            pairs[key] = pair
+        }
         if pair.deadline != nil { lingering.insert(key) }
         watch(key, pair)
     }
@@ -281,7 +293,7 @@ private struct PumpWorker {
 
     private func touch(_ pair: inout PumpPair) {
         guard pair.deadline != nil, !pair.flows.contains(where: \.discarding) else { return }
-        pair.deadline = fan_monotonic_nanoseconds() + Self.linger
+        pair.deadline = fan_monotonic_nanoseconds() + (pair.endsWhole ? Self.stall : Self.linger)
     }
 
     /// Waits for what each end can do next; an end that can do nothing is not waited for, since its hang-up would not

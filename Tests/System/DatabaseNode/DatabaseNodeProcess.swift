@@ -84,7 +84,7 @@ private func join(_ a: any PumpEnd, _ b: Int32) {
         return connections.next
     }
     for number in [a.descriptor, b] { _ = fan_set_nonblocking(number) }
-    pump(a, SocketEnd(adopting: b)) {
+    pump(a, SocketEnd(adopting: b), endsWhole: true) {
         if let copy = connections.withLock({ $0.open.removeValue(forKey: key) }) { close(copy) }
     }
 }
