@@ -66,7 +66,7 @@ import Testing
                         try client.execute("UPDATE config SET value = '8.0.0.0/8' WHERE key = 'overlay'")
                     },
                 ] {
-                    let client = try MemberTunnel(from: nodes[2], to: target).client()
+                    let client = try MemberTunnel.client(from: nodes[2], to: target)
                     let error = #expect(throws: DatabaseError.self) { try attack(client) }
                     #expect(error?.reason == .closed, "\(String(describing: error))")
                 }

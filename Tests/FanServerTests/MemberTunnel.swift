@@ -1,5 +1,7 @@
 import CLinux
 import FanCore
+import FanDatabase
+import FanHTTP
 import FanSystem
 import FanTLS
 import Glibc
@@ -8,23 +10,30 @@ import Testing
 @testable import FanServer
 
 /// What a member's server, broken into, can send into another's database.
-struct MemberTunnel: ~Copyable {
+final class MemberTunnel {
     private let socket: Descriptor
 
     /// Opens a tunnel with a member's own certificate; nothing is said yet.
     init(from source: TestServers.Node, to target: TestServers.Node) throws {
+        socket = Descriptor(adopting: try Self.open(from: source, to: target))
+    }
+
+    /// The same, for speaking to the database as a client.
+    static func client(from source: TestServers.Node, to target: TestServers.Node) throws -> DatabaseClient {
+        DatabaseClient(descriptor: try open(from: source, to: target), timeout: .seconds(2))
+    }
+
+    private static func open(from source: TestServers.Node, to target: TestServers.Node) throws -> Int32 {
         let membership = try #require(try target.server.directory.membership())
-        socket = Descriptor(
-            adopting: try dialUpgraded(
-                to: target.address,
-                identity: try #require(try source.server.directory.identity(.node)),
-                trusting: [try #require(try target.server.directory.identity(.cluster)).fingerprint],
-                path: "/1.0/internal/database",
-                protocol: "fanmesh-database",
-                headers: ["Fanmesh-Cluster": membership.clusterID],
-                timeout: .seconds(5)
-            ).take()
-        )
+        return try dialUpgraded(
+            to: target.address,
+            identity: try #require(try source.server.directory.identity(.node)),
+            trusting: [try #require(try target.server.directory.identity(.cluster)).fingerprint],
+            path: "/1.0/internal/database",
+            protocol: "fanmesh-database",
+            headers: ["Fanmesh-Cluster": membership.clusterID],
+            timeout: .seconds(5)
+        ).take()
     }
 
     /// A number as the database's protocol has it.
@@ -48,10 +57,5 @@ struct MemberTunnel: ~Copyable {
         guard fan_poll_one(socket.number, Int32(POLLIN), milliseconds) > 0 else { return false }
         var bytes = [UInt8](repeating: 0, count: 64)
         return unsafe recv(socket.number, &bytes, bytes.count, 0) <= 0
-    }
-
-    /// Speaks to the database as a client.
-    consuming func client() -> DatabaseClient {
-        DatabaseClient(descriptor: socket.take(), timeout: .seconds(2))
     }
 }
