@@ -65,8 +65,7 @@ public final class Server: Sendable {
     let refusals = Mutex(RateLimiter(burst: 20, interval: .seconds(3)))
     /// Whether the others are being asked if this node was removed.
     let isCheckingRemoval = Mutex(false)
-    /// How many refused acts of administration of each member were not written down.
-    let unrecorded = Mutex<[String: Int]>([:])
+    let administration: Administration
     /// Refused connections that were not logged yet.
     private let tally = Mutex(EventTally())
     private let known = KnownMembers()
@@ -86,6 +85,7 @@ public final class Server: Sendable {
     /// - Throws: ``ServerError``, and the errors of files.
     public init(_ options: Options) throws {
         directory = ServerDirectory(path: options.serverDirectory)
+        administration = Administration(log)
         try directory.make()
         lock = Mutex(try directory.lock())
     }
@@ -99,7 +99,7 @@ public final class Server: Sendable {
         resume { _ in true }
         state.withLock { $0.isLoaded = true }
         let listener = try HTTPServer(.unix(socket.number), limits: HTTPLimits(), log: { _ in }) { [self] in
-            handle($0, $1)
+            Router(server: self).handle($0, $1)
         }
         local.withLock { $0 = listener }
         housekeeping.start("housekeeping") { [self] in keepHouse() }
@@ -274,7 +274,7 @@ public final class Server: Sendable {
                 guard let line = tally.withLock({ $0.add(event, at: .now) }) else { return }
                 log.warning("connection-refused", line)
             },
-            handler: { [self] in handle($0, $1) }
+            handler: { [self] in Router(server: self).handle($0, $1) }
         )
         state.withLock { $0.listener = listener }
     }
@@ -396,6 +396,18 @@ public final class Server: Sendable {
             return state.isBusy ? .changing : .unconfigured
         }
     }
+
+    /// Whether this node is in a cluster, also while its server starts or stops.
+    var isConfigured: Bool {
+        switch standing {
+        case .member, .failed: true
+        case .unconfigured: false
+        case .starting, .changing, .stopping: (try? directory.membership()) != nil
+        }
+    }
+
+    /// This node as a member, nil while it is none.
+    var node: ClusterNode? { state.withLock { $0.node } }
 
     /// The member, or why there is none.
     func member() throws(APIError) -> ClusterNode {

@@ -167,7 +167,7 @@ import Testing
             func reaches(_ node: TestServers.Node) -> Bool {
                 guard case .member(let member) = node.server.standing else { return false }
                 let before = asked.load(ordering: .relaxed)
-                _ = try? member.link.call(address, "GET", "/1.0/cluster", nil, timeout: .seconds(2))
+                _ = try? member.link.call(address, .state, timeout: .seconds(2))
                 return asked.load(ordering: .relaxed) > before
             }
             #expect(try nodes[0].call("DELETE", "/1.0/members/node3").status == 200)

@@ -85,7 +85,7 @@ import Testing
         // The client of the commands takes it too.
         let again = ContinuousClock.now
         let client = ServerClient(runtimeDirectory: node.directory)
-        let list = try client.call("GET", "/1.0/members", timeout: Self.patience) { document throws(DocumentError) in
+        let list = try client.call(.listMembers, timeout: Self.patience) { document throws(DocumentError) in
             try MemberList(document)
         }
         print("as the client asks and reads it: \(again.duration(to: .now))")

@@ -110,10 +110,11 @@ import Testing
             var isInDoubt = false
             #expect(throws: APIError.self) {
                 _ = try link.forward(
-                    "PATCH",
-                    "/1.0/cluster",
-                    Array("{}".utf8),
-                    headers: ["Fanmesh-Forwarded": "1", "Idempotency-Key": "0123456789abcdef"],
+                    LeaderRequest(
+                        .editCluster,
+                        body: Array("{}".utf8),
+                        headers: ["Fanmesh-Forwarded": "1", "Idempotency-Key": "0123456789abcdef"]
+                    ),
                     patience: .milliseconds(600),
                     isInDoubt: &isInDoubt
                 )

@@ -6,9 +6,7 @@ internal import Synchronization
 extension Call {
     /// The candidate that a member sent on.
     func candidate() throws(APIError) -> Candidate {
-        do { return try Candidate(try body(), fingerprint: nil) } catch {
-            throw APIError(any: error)
-        }
+        try body { document throws(DocumentError) in try Candidate(document, fingerprint: nil) }
     }
 }
 
@@ -25,19 +23,15 @@ extension Server {
             let seconds = wait.wholeSeconds + 1
             throw APIError(.rateLimited, "too many attempts", remedy: "try again in \(seconds) s")
         }
-        let candidate: Candidate
-        do { candidate = try Candidate(try call.body(), fingerprint: fingerprint) } catch {
-            // The shape of the answer says nothing about tokens.
-            throw APIError(any: error)
+        // The shape of the answer says nothing about tokens.
+        let candidate = try call.body { document throws(DocumentError) in
+            try Candidate(document, fingerprint: fingerprint)
         }
         do throws(APIError) {
-            var answer = try node.atLeader(
-                "POST",
-                redeeming ? "/1.0/internal/redemption" : "/1.0/internal/rehearsal",
-                candidate.document.compactJSON
-            ) { leader throws(APIError) in
+            let request = LeaderRequest(redeeming ? .admit : .judge, body: candidate.document.compactJSON)
+            var answer = try node.atLeader(request) { leader throws(APIError) in
                 redeeming ? try leader.redeem(candidate) : try leader.rehearse(candidate)
-            }
+            }.document(isChange: redeeming)
             guard case .object(var fields) = answer else { throw APIError(.failed, "the leader's answer is no object") }
             if redeeming {
                 let cluster = node.certificates.withLock { $0.cluster }

@@ -50,8 +50,7 @@ extension Server {
                     do throws(APIError) {
                         _ = try node.link.call(
                             status.member.address,
-                            "POST",
-                            "/1.0/internal/certificate",
+                            .takeCertificate,
                             order,
                             timeout: .seconds(10)
                         )

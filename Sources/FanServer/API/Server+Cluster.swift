@@ -6,32 +6,9 @@ internal import FanTLS
 internal import Synchronization
 
 extension Server {
-    /// Lists the members: from the leader, or else what was last known, and says which.
-    func members(_ call: Call) throws(APIError) {
-        let node = try member()
-        let isForwarded = call.request.headers["Fanmesh-Forwarded"] != nil
-        if let refusal = node.refusal { throw refusal.asFailure }
-        do throws(APIError) {
-            if let leadership = node.leadership {
-                try leadership.confirm()
-                call.responder.respond(HTTPResponse(status: 200, document: leadership.list().document))
-                return
-            }
-            guard !isForwarded else { throw APIError(.notLeader, "'\(node.membership.name)' does not lead") }
-            let response = try node.link.forward("GET", "/1.0/members", nil, unless: { node.leadership != nil })
-            if let response { return call.responder.respond(response) }
-            guard let leadership = node.leadership else { throw APIError.noQuorum("the leadership changed") }
-            try leadership.confirm()
-            call.responder.respond(HTTPResponse(status: 200, document: leadership.list().document))
-        } catch {
-            guard !isForwarded, [.noQuorum, .diskFull].contains(error.code) else { throw error }
-            call.responder.respond(HTTPResponse(status: 200, document: node.lastKnown(error).document))
-        }
-    }
-
     /// Takes a member out, from elsewhere.
     func remove(_ call: Call, _ leader: Leadership) throws(APIError) -> Document {
-        let isForced = call.request.query["force"].map { $0 != "0" } ?? false
+        let isForced = call.flag(.force)
         // Only a member itself leaves; all others are removed.
         let isLeaving = call.isLeaving
         let node = try member()
@@ -70,8 +47,7 @@ extension Server {
             do throws(APIError) {
                 _ = try node.link.call(
                     member.address,
-                    "POST",
-                    "/1.0/internal/removed",
+                    .beRemoved,
                     ["cluster_id": .string(node.membership.clusterID)],
                     timeout: .seconds(isForced ? 1 : 5)
                 )
@@ -96,14 +72,12 @@ extension Server {
             }
             log.notice("handed-over", "'\(heir)' leads the database now, since '\(node.membership.name)' is removed")
             node.watchBell.ring()
-            let target = "/1.0/members/\(node.membership.name)?leaving=1"
+            var request = LeaderRequest.leaving(node.membership.name)
             // It is another request than the one that came here, and has another key.
-            let key = sha256Hex(Array("leaving \(call.key)".utf8))
-            let headers: HTTPHeaders = ["Fanmesh-Forwarded": "1", "Idempotency-Key": key]
-            let response = try node.link.forward("DELETE", target, nil, headers: headers, patience: .seconds(15))
-            guard let response else { throw APIError.noQuorum("the leadership came back while it was handed over") }
-            guard response.status < 300 else { throw APIError(from: response, of: heir) }
-            document = try response.document()
+            request.headers[Endpoint.Header.idempotencyKey.name] = sha256Hex(Array("leaving \(call.key)".utf8))
+            document = try node.atLeader(request, patience: .seconds(15)) { _ throws(APIError) in
+                throw .noQuorum("the leadership came back while it was handed over")
+            }.document(isChange: true)
         } catch { throw APIError(any: error) }
         housekeep { [self] in
             // The answer goes out on the listener that is about to close.
@@ -211,7 +185,10 @@ extension Leadership {
     }
 
     /// The cluster as a whole.
-    func overview(_ call: Call) throws(APIError) -> Document {
+    ///
+    /// - Parameter fingerprint: that of the certificate that all members share.
+    /// - Returns: the answer to `GET /1.0/cluster`.
+    func overview(fingerprint: String) -> Document {
         let state = state
         let statuses = statuses()
         func names(_ role: DatabaseRole) -> Document {
@@ -220,7 +197,7 @@ extension Leadership {
         return [
             "schema": "fanmesh.cluster-info/v1",
             "config": state.config.document,
-            "fingerprint": .string(try call.server.member().certificates.withLock { $0.cluster.fingerprint }),
+            "fingerprint": .string(fingerprint),
             "leader": .string(name),
             "quorum": true,
             "members": .number(statuses.count),
@@ -232,52 +209,14 @@ extension Leadership {
         ]
     }
 
-    /// Takes a report that came over the API.
-    func receive(_ call: Call) throws(APIError) -> Document {
-        if case .remote = call.request.peer, call.member?.name != call.name { throw .notAuthorized }
-        guard call.request.body.count <= NodeReport.maximumBytes else {
-            throw APIError(.tooLarge, "the report has \(call.request.body.count) bytes, at most 65536 are taken")
-        }
-        let report: NodeReport
-        do { report = try NodeReport(try call.body()) } catch { throw APIError(any: error) }
-        let number = call.request.headers[ReportNumber.header].flatMap { ReportNumber($0) }
-        return try receipt(stored: take(report, of: call.name, number: number))
-    }
-
     /// The answer to a report.
-    func receipt(stored: Bool) throws(APIError) -> Document {
+    func receipt(stored: Bool) -> Document {
         [
             "schema": "fanmesh.receipt/v1", "generation": .number(state.generation), "stored": .bool(stored),
         ]
     }
 
     // MARK: tokens
-
-    /// Makes a token and says what to do with it.
-    func issueToken(_ call: Call) throws(APIError) -> Document {
-        let name: String
-        let expiry: Duration?
-        do {
-            let body = try call.body()
-            name = try body.text("name")
-            expiry = try body.optionalInteger(.expiry, as: Int64.self).map { .seconds($0) }
-        } catch { throw APIError(any: error) }
-        let cluster = try call.server.member().certificates.withLock { $0.cluster }
-        let (token, expiresAt) = try addToken(
-            name: name,
-            expiry: expiry,
-            cluster: cluster,
-            key: call.key,
-            call.changeRequest
-        )
-        return [
-            "schema": "fanmesh.token/v1",
-            "name": .string(name),
-            "token": .string(token.encoded),
-            "expires_at": .string(Timestamp(secondsSince1970: expiresAt).description),
-            "command": .string("fanmesh join \(token.encoded)"),
-        ]
-    }
 
     /// All tokens that are still remembered, without their secrets.
     func tokens() throws(APIError) -> Document {
@@ -312,5 +251,23 @@ extension Leadership {
             }
             return ["schema": "fanmesh.revocation/v1", "name": .string(name)]
         }
+    }
+
+    /// Who administered the cluster, the newest last.
+    func audit(limit: Int) throws(APIError) -> Document {
+        let entries = try read { transaction in try transaction.audit(limit: limit) }
+        return [
+            "schema": "fanmesh.audit/v1",
+            "entries": .array(
+                entries.map { entry in
+                    [
+                        "at": .string(Timestamp(secondsSince1970: entry.at).description),
+                        "member": .string(entry.member), "caller": .string(entry.caller),
+                        "action": .string(entry.action), "subject": .string(entry.subject),
+                        "detail": .string(entry.detail), "outcome": .string(entry.outcome),
+                    ]
+                }
+            ),
+        ]
     }
 }

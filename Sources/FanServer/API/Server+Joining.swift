@@ -21,7 +21,7 @@ extension Server {
             let application = try apply(body)
             defer { closeDoor() }
             try openDoor(application)
-            return try knock(application, "/1.0/join/rehearsal").0
+            return try knock(application, .knock).0
         }
     }
 
@@ -33,11 +33,11 @@ extension Server {
             let application = try apply(body)
             do throws(APIError) {
                 try openDoor(application)
-                let (rehearsal, member) = try knock(application, "/1.0/join/rehearsal")
+                let (rehearsal, member) = try knock(application, .knock)
                 try requirePassed(rehearsal)
                 var applied = application
                 applied.member = member
-                let (admission, _) = try knock(applied, "/1.0/join/redemption", first: member)
+                let (admission, _) = try knock(applied, .redeem, first: member)
                 try settle(applied, admission)
             } catch {
                 closeDoor()
@@ -109,14 +109,14 @@ extension Server {
     /// The certificate is checked in the handshake, before the secret leaves this node.
     private func knock(
         _ application: Application,
-        _ path: String,
+        _ endpoint: Endpoint,
         first: SocketAddress? = nil
     ) throws(APIError) -> (Document, SocketAddress) {
         var unreachable: [String] = []
         // Whether a member that did not answer may have made this node one all the same.
         var isInDoubt = false
         var candidate = application.candidate
-        let isRedeeming = first != nil
+        let isRedeeming = endpoint == .redeem
         // Under the same certificate the same answer is given by all, also to who did not get it the first time.
         let others = application.token.addresses.filter { $0 != first }
         for address in [first].compactMap(\.self) + others {
@@ -133,7 +133,12 @@ extension Server {
                 let response: HTTPResponse
                 do {
                     let body = candidate.document.compactJSON
-                    response = try connection.request("POST", path, body: body, timeout: .seconds(15))
+                    response = try connection.request(
+                        endpoint.method,
+                        endpoint.target(),
+                        body: body,
+                        timeout: .seconds(15)
+                    )
                 } catch {
                     isInDoubt = isInDoubt || isRedeeming
                     connection.reset()
@@ -248,11 +253,8 @@ extension Server {
                 trusting: [application.token.fingerprint],
                 timeout: .seconds(5)
             )
-            _ = try connection.request(
-                "DELETE",
-                "/1.0/members/\(application.candidate.name)?leaving=1",
-                timeout: .seconds(5)
-            )
+            let request = LeaderRequest.leaving(application.candidate.name)
+            _ = try connection.request(request.endpoint.method, request.target, timeout: .seconds(5))
         } catch { log.warning("not-undone", "\(error)") }
     }
 }

@@ -57,13 +57,9 @@ extension Server {
             }
             do throws(APIError) {
                 let response = try node.link.forward(
-                    "DELETE",
-                    "/1.0/members/\(name)?leaving=1",
-                    nil,
+                    .leaving(name),
                     isInDoubt: &isInDoubt,
-                    unless: {
-                        node.leadership != nil
-                    }
+                    unless: { node.leadership != nil }
                 )
                 if let response {
                     let isGone = response.status < 300 || response.status == 404 || response.status == 403

@@ -86,7 +86,7 @@ extension ClusterNode {
 
     private func answer(of address: SocketAddress) -> Answer {
         do throws(APIError) {
-            _ = try link.call(address, "GET", "/1.0/internal/state", nil, timeout: .seconds(2))
+            _ = try link.call(address, .state, timeout: .seconds(2))
             return .known
         } catch { return error.code == .notAuthorized ? .stranger : .none }
     }

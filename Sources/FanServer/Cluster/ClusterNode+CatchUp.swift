@@ -45,9 +45,8 @@ extension ClusterNode {
     /// Who has just joined may call before everybody was told.
     ///
     /// - Throws: ``APIError/Code/unavailable`` when nobody can say.
-    func catchUp(on call: Call) throws(APIError) -> Bool {
-        guard leadership == nil, case .remote(let source, let fingerprint) = call.request.peer else { return false }
-        let host = String(source.prefix { $0 != ":" })
+    func catchUp(on fingerprint: String, from host: String) throws(APIError) -> Bool {
+        guard leadership == nil else { return false }
         switch strangers.withLock({ $0.judge(fingerprint, from: host, at: .now) }) {
         case .refuse: return false
         case .wait: throw .unavailable("it is catching up")

@@ -5,6 +5,20 @@ internal import FanSystem
 internal import Synchronization
 
 extension ClusterNode {
+    /// Judges what another member says to this node's database: it speaks for its own database node alone.
+    func judge(_ message: PeerStream.Message, from fingerprint: String) throws(PeerStream.Refusal) {
+        guard let member = state.members.first(where: { $0.fingerprint == fingerprint }) else {
+            throw PeerStream.Refusal("its certificate is no member's")
+        }
+        switch message {
+        case .connect(let id, let address):
+            guard id == member.id, address == member.address.description else {
+                throw PeerStream.Refusal("it says that it is node \(id) at \(address.prefix(64).debugDescription)")
+            }
+        case .raft(let kind, let term): try judge(kind, term: term, of: member)
+        }
+    }
+
     /// Whether a member is listened to as a leader, or a candidate.
     func mayLead(_ address: SocketAddress) -> Bool { electorate.withLock { $0.mayLead(address, at: .now) } }
 

@@ -52,15 +52,14 @@ extension ClusterNode {
             do throws(APIError) {
                 let answer = try link.call(
                     member.address,
-                    "POST",
-                    "/1.0/internal/heartbeat",
+                    .heartbeat,
                     heartbeat.document,
                     timeout: .seconds(1)
                 )
                 guard let leader = try? answer.optionalText("leader_address"),
                     let address = try? SocketAddress(parsing: leader)
                 else { return }
-                _ = try link.call(address, "POST", "/1.0/internal/heartbeat", heartbeat.document, timeout: .seconds(1))
+                _ = try link.call(address, .heartbeat, heartbeat.document, timeout: .seconds(1))
                 return
             } catch {
                 guard [.conflict, .wrongCluster].contains(error.code),
@@ -132,8 +131,7 @@ extension ClusterNode {
     private func send(_ heartbeat: Heartbeat, to leader: SocketAddress) throws(APIError) {
         let answer = try link.call(
             leader,
-            "POST",
-            "/1.0/internal/heartbeat",
+            .heartbeat,
             heartbeat.document,
             timeout: heartbeat.wait + .seconds(2),
             onOwnConnection: true
@@ -150,8 +148,7 @@ extension ClusterNode {
         do throws(APIError) {
             let answer = try link.call(
                 address,
-                "POST",
-                "/1.0/internal/heartbeat",
+                .heartbeat,
                 heartbeat(wait: .zero).document,
                 timeout: LeaderLink.dialTimeout
             )
@@ -200,7 +197,7 @@ extension ClusterNode {
 
     /// Fetches what the leader knows.
     func fetchState(from leader: SocketAddress, within time: Duration = .seconds(10)) throws(APIError) {
-        let newer = try link.call(leader, "GET", "/1.0/internal/state", nil, timeout: time)
+        let newer = try link.call(leader, .state, timeout: time)
         do throws(DocumentError) { publish(try ClusterState(newer)) } catch { throw APIError(error) }
     }
 
@@ -208,8 +205,7 @@ extension ClusterNode {
     func catchUp(with leader: SocketAddress) throws(APIError) {
         let answer = try link.call(
             leader,
-            "POST",
-            "/1.0/internal/heartbeat",
+            .heartbeat,
             heartbeat(wait: .zero).document,
             timeout: .seconds(1)
         )

@@ -129,9 +129,9 @@ final class ClusterNode: Sendable {
                     to: SocketAddress(parsing: address),
                     identity: identity,
                     trusting: trust.fingerprints,
-                    path: "/1.0/internal/database",
+                    path: Endpoint.openDatabase.target(),
                     protocol: Self.databaseProtocol,
-                    headers: ["Fanmesh-Cluster": clusterID],
+                    headers: [Endpoint.Header.cluster.name: clusterID],
                     timeout: .seconds(5)
                 )
                 complaints.settle(address)
@@ -347,8 +347,7 @@ final class ClusterNode: Sendable {
                     // Who cannot be told searches.
                     _ = try? link.call(
                         address,
-                        "POST",
-                        "/1.0/internal/heartbeat",
+                        .heartbeat,
                         document,
                         timeout: .seconds(1)
                     )
