@@ -51,7 +51,7 @@ import Testing
             let node = node ?? leader
             let connection: HTTPConnection
             if let identity {
-                let cluster = try node.server.directory.identity(.cluster)
+                let cluster = try node.server.local.directory.identity(.cluster)
                 let trusted = try #require(cluster).fingerprint
                 connection = try .tls(to: node.address, identity: identity, trusting: [trusted], timeout: .seconds(5))
             } else {
@@ -98,7 +98,7 @@ import Testing
         }
 
         func identity(_ node: TestServers.Node) throws -> Identity {
-            try #require(try node.server.directory.identity(.node))
+            try #require(try node.server.local.directory.identity(.node))
         }
 
         /// A host that is none, with its certificate.
@@ -252,9 +252,9 @@ import Testing
     private func walkMembers(_ walk: Walk) throws {
         let own = try walk.identity(walk.member)
         let leads = try walk.identity(walk.leader)
-        let membership = try #require(try walk.member.server.directory.membership())
+        let membership = try #require(try walk.member.server.local.directory.membership())
         let clusterID = Document.string(membership.clusterID)
-        let node = try #require(walk.member.server.node)
+        let node = try #require(walk.member.server.local.member)
         var heartbeat = node.heartbeat(wait: .zero)
         heartbeat.term = 0
         #expect(try walk.call(.heartbeat, as: own, heartbeat.document).status == 200)
@@ -278,7 +278,7 @@ import Testing
         walk.expectEffect(.openDatabase, "Fanmesh-Cluster", wrong, 403)
         let plain = try walk.call(.openDatabase, as: own, headers: ["Fanmesh-Cluster": membership.clusterID])
         walk.expectEffect(.openDatabase, "Upgrade", plain, 400)
-        let trusted = try #require(try walk.leader.server.directory.identity(.cluster))
+        let trusted = try #require(try walk.leader.server.local.directory.identity(.cluster))
         // It has no body: it is answered with 101.
         _ = try dialUpgraded(
             to: walk.leader.address,

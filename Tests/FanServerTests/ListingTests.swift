@@ -3,7 +3,6 @@ import FanHTTP
 import FanStore
 import FanSystem
 import FanTLS
-import Synchronization
 import TestSupport
 import Testing
 
@@ -57,7 +56,7 @@ import Testing
     }
 
     private static func leadership(_ node: TestServers.Node) throws -> Leadership {
-        try #require(node.server.state.withLock { $0.node }?.leadership)
+        try #require(node.server.local.member?.leadership)
     }
 
     /// The longest that an answer may take: these tests run unoptimised, and under sanitizers too.

@@ -16,322 +16,165 @@ extension Endpoint {
     var described: Description {
         switch self {
         case .greet:
-            Description("GET", "/1.0", .anyone, response: "API", "Says what this is and who is asking.")
+            Description("GET", "/1.0", .anyone, gives: "API").doing("Says what this is and who is asking.")
         case .describe:
-            Description("GET", "/1.0/openapi.json", .members, response: "Description", "This description.")
+            Description("GET", "/1.0/openapi.json", .members, gives: "Description").doing("This description.")
         case .watchLocal:
-            Description(
-                "GET",
-                "/1.0/local",
-                .local,
-                query: [.generation, .wait, .agent],
-                response: "Snapshot",
-                "What this node knows of its cluster; with a generation, as soon as it differs."
-            )
+            Description("GET", "/1.0/local", .local, gives: "Snapshot")
+                .saying(query: [.generation, .wait, .agent])
+                .doing("What this node knows of its cluster; with a generation, as soon as it differs.")
         case .reportLocal:
-            Description(
-                "PUT",
-                "/1.0/local/report",
-                .local,
-                request: "Report",
-                response: "Receipt",
-                errors: Self.writeErrors + [.notFound],
-                "Takes this node's report."
-            )
+            Description("PUT", "/1.0/local/report", .local, takes: "Report", gives: "Receipt")
+                .refusing(Self.writeErrors + [.notFound])
+                .doing("Takes this node's report.")
         case .bootstrap:
-            Description(
-                "POST",
-                "/1.0/init",
-                .local,
-                request: "Init",
-                response: "Snapshot",
-                errors: [.alreadyConfigured, .agentMissing, .conflict, .diskFull],
-                "Makes a cluster of this one node."
-            )
+            Description("POST", "/1.0/init", .local, takes: "Init", gives: "Snapshot")
+                .refusing([.alreadyConfigured, .agentMissing, .conflict, .diskFull])
+                .doing("Makes a cluster of this one node.")
         case .rehearse:
-            Description(
-                "POST",
-                "/1.0/rehearse",
-                .local,
-                request: "Join",
-                response: "Rehearsal",
-                errors: Self.joinErrors,
-                "Tries whether this node could join; nothing is kept on either side."
-            )
+            Description("POST", "/1.0/rehearse", .local, takes: "Join", gives: "Rehearsal")
+                .refusing(Self.joinErrors)
+                .doing("Tries whether this node could join; nothing is kept on either side.")
         case .join:
-            Description(
-                "POST",
-                "/1.0/join",
-                .local,
-                request: "Join",
-                response: "Snapshot",
-                errors: Self.joinErrors,
-                "Joins a cluster with a token."
-            )
+            Description("POST", "/1.0/join", .local, takes: "Join", gives: "Snapshot")
+                .refusing(Self.joinErrors)
+                .doing("Joins a cluster with a token.")
         case .leave:
-            Description(
-                "POST",
-                "/1.0/leave",
-                .local,
-                request: "Leave",
-                response: "Left",
-                errors: Self.writeErrors,
-                "Hands the roles over, leaves the cluster and forgets it."
-            )
+            Description("POST", "/1.0/leave", .local, takes: "Leave", gives: "Left")
+                .refusing(Self.writeErrors)
+                .doing("Hands the roles over, leaves the cluster and forgets it.")
         case .showCluster:
-            Description(
-                "GET",
-                "/1.0/cluster",
-                .members,
-                .leader,
-                response: "Cluster",
-                errors: Self.leaderErrors,
-                "The cluster as a whole."
-            )
+            Description("GET", "/1.0/cluster", .members, .leader, gives: "Cluster")
+                .refusing(Self.leaderErrors)
+                .doing("The cluster as a whole.")
         case .editCluster:
             Description(
                 "PATCH",
                 "/1.0/cluster",
                 .members,
                 .change(.settings),
-                action: "edit",
-                headers: [.idempotencyKey, .ifMatch],
-                request: "ConfigChange",
-                response: "ConfigAnswer",
-                errors: Self.writeErrors,
-                "Changes what the members agree on."
+                takes: "ConfigChange",
+                gives: "ConfigAnswer"
             )
+            .refusing(Self.writeErrors)
+            .saying(action: "edit", headers: [.idempotencyKey, .ifMatch])
+            .doing("Changes what the members agree on.")
         case .rotate:
-            Description(
-                "POST",
-                "/1.0/cluster/rotate",
-                .members,
-                .change(.rotation),
-                action: "rotate",
-                headers: [.idempotencyKey],
-                request: "Empty",
-                response: "Rotation",
-                errors: Self.writeErrors,
-                "Replaces the certificate that the members share."
-            )
+            Description("POST", "/1.0/cluster/rotate", .members, .change(.rotation), takes: "Empty", gives: "Rotation")
+                .refusing(Self.writeErrors)
+                .saying(action: "rotate", headers: [.idempotencyKey])
+                .doing("Replaces the certificate that the members share.")
         case .listMembers:
-            Description(
-                "GET",
-                "/1.0/members",
-                .members,
-                .leader,
-                response: "Members",
-                errors: Self.leaderErrors,
-                """
-                All members and how they stand, less than 8 MiB for 10,000 of them: a row counts the peers and names \
-                the codes of the warnings that a member has reported, and a long message is cut in a large cluster; \
-                the report and the whole message are at /1.0/members/{name}. Without a quorum what was last known.
-                """
-            )
+            Description("GET", "/1.0/members", .members, .leader, gives: "Members")
+                .refusing(Self.leaderErrors)
+                .doing(
+                    """
+                    All members and how they stand, less than 8 MiB for 10,000 of them: a row counts the peers and names \
+                    the codes of the warnings that a member has reported, and a long message is cut in a large cluster; \
+                    the report and the whole message are at /1.0/members/{name}. Without a quorum what was last known.
+                    """
+                )
         case .showMember:
-            Description(
-                "GET",
-                "/1.0/members/{name}",
-                .members,
-                .leader,
-                response: "MemberAnswer",
-                errors: Self.leaderErrors + [.notFound],
-                "One member with its record and its whole report."
-            )
+            Description("GET", "/1.0/members/{name}", .members, .leader, gives: "MemberAnswer")
+                .refusing(Self.leaderErrors + [.notFound])
+                .doing("One member with its record and its whole report.")
         case .editMember:
             Description(
                 "PATCH",
                 "/1.0/members/{name}",
                 .members,
                 .change(.member),
-                action: "edit-member",
-                headers: [.idempotencyKey, .ifMatch],
-                request: "MemberChange",
-                response: "MemberRecord",
-                errors: Self.writeErrors + [.notFound],
-                "Changes a member's failure domain or pins its role."
+                takes: "MemberChange",
+                gives: "MemberRecord"
             )
+            .refusing(Self.writeErrors + [.notFound])
+            .saying(action: "edit-member", headers: [.idempotencyKey, .ifMatch])
+            .doing("Changes a member's failure domain or pins its role.")
         case .removeMember:
-            Description(
-                "DELETE",
-                "/1.0/members/{name}",
-                .members,
-                .change(.removal),
-                action: "remove",
-                query: [.force, .leaving],
-                headers: [.idempotencyKey],
-                response: "Removal",
-                errors: Self.writeErrors + [.notFound],
-                "Takes a member out of the cluster; its certificate is refused from then on."
-            )
+            Description("DELETE", "/1.0/members/{name}", .members, .change(.removal), gives: "Removal")
+                .refusing(Self.writeErrors + [.notFound])
+                .saying(action: "remove", query: [.force, .leaving], headers: [.idempotencyKey])
+                .doing("Takes a member out of the cluster; its certificate is refused from then on.")
         case .reportMember:
-            Description(
-                "PUT",
-                "/1.0/members/{name}/report",
-                .members,
-                .leader,
-                headers: [.report],
-                request: "Report",
-                response: "Receipt",
-                errors: Self.writeErrors + [.notFound],
-                "Takes a member's report, from any member."
-            )
+            Description("PUT", "/1.0/members/{name}/report", .members, .leader, takes: "Report", gives: "Receipt")
+                .refusing(Self.writeErrors + [.notFound])
+                .saying(headers: [.report])
+                .doing("Takes a member's report, from any member.")
         case .addToken:
-            Description(
-                "POST",
-                "/1.0/tokens",
-                .members,
-                .change(.token),
-                action: "add",
-                headers: [.idempotencyKey],
-                request: "TokenRequest",
-                response: "IssuedToken",
-                errors: Self.writeErrors,
-                "Makes a join token; an earlier one for the name is void."
-            )
+            Description("POST", "/1.0/tokens", .members, .change(.token), takes: "TokenRequest", gives: "IssuedToken")
+                .refusing(Self.writeErrors)
+                .saying(action: "add", headers: [.idempotencyKey])
+                .doing("Makes a join token; an earlier one for the name is void.")
         case .listTokens:
-            Description(
-                "GET",
-                "/1.0/tokens",
-                .members,
-                .leader,
-                response: "Tokens",
-                errors: Self.leaderErrors,
-                "The tokens, without their secrets."
-            )
+            Description("GET", "/1.0/tokens", .members, .leader, gives: "Tokens")
+                .refusing(Self.leaderErrors)
+                .doing("The tokens, without their secrets.")
         case .revokeToken:
-            Description(
-                "DELETE",
-                "/1.0/tokens/{name}",
-                .members,
-                .change(.token),
-                action: "revoke",
-                headers: [.idempotencyKey],
-                response: "Revocation",
-                errors: Self.writeErrors + [.notFound],
-                "Makes a token void."
-            )
+            Description("DELETE", "/1.0/tokens/{name}", .members, .change(.token), gives: "Revocation")
+                .refusing(Self.writeErrors + [.notFound])
+                .saying(action: "revoke", headers: [.idempotencyKey])
+                .doing("Makes a token void.")
         case .listAudit:
-            Description(
-                "GET",
-                "/1.0/audit",
-                .members,
-                .leader,
-                query: [.limit],
-                response: "Audit",
-                errors: Self.leaderErrors,
-                "Who administered the cluster, from where, and what came of it; the newest is the last."
-            )
+            Description("GET", "/1.0/audit", .members, .leader, gives: "Audit")
+                .refusing(Self.leaderErrors)
+                .saying(query: [.limit])
+                .doing("Who administered the cluster, from where, and what came of it; the newest is the last.")
         case .dumpDatabase:
-            Description(
-                "GET",
-                "/1.0/database/dump",
-                .members,
-                response: "Dump",
-                errors: Self.leaderErrors,
-                "The digest of what this node's own copy of the database holds, so that members can be compared."
-            )
+            Description("GET", "/1.0/database/dump", .members, gives: "Dump")
+                .refusing(Self.leaderErrors)
+                .doing(
+                    "The digest of what this node's own copy of the database holds, so that members can be compared."
+                )
         case .knock:
-            Description(
-                "POST",
-                "/1.0/join/rehearsal",
-                .anyone,
-                request: "Candidate",
-                response: "Rehearsal",
-                errors: Self.writeErrors + Self.tokenErrors,
-                "A candidate with a token's secret asks whether it could join."
-            )
+            Description("POST", "/1.0/join/rehearsal", .anyone, takes: "Candidate", gives: "Rehearsal")
+                .refusing(Self.writeErrors + Self.tokenErrors)
+                .doing("A candidate with a token's secret asks whether it could join.")
         case .redeem:
-            Description(
-                "POST",
-                "/1.0/join/redemption",
-                .anyone,
-                request: "Candidate",
-                response: "Admission",
-                errors: Self.writeErrors + Self.tokenErrors + [.rehearsalFailed],
-                "A candidate becomes a member, and the token is used."
-            )
+            Description("POST", "/1.0/join/redemption", .anyone, takes: "Candidate", gives: "Admission")
+                .refusing(Self.writeErrors + Self.tokenErrors + [.rehearsalFailed])
+                .doing("A candidate becomes a member, and the token is used.")
         case .judge:
-            Description(
-                "POST",
-                "/1.0/internal/rehearsal",
-                .peers,
-                .leader,
-                request: "Candidate",
-                response: "Rehearsal",
-                errors: Self.writeErrors + Self.tokenErrors,
-                "A member sends a candidate's question on to the leader."
-            )
+            Description("POST", "/1.0/internal/rehearsal", .peers, .leader, takes: "Candidate", gives: "Rehearsal")
+                .refusing(Self.writeErrors + Self.tokenErrors)
+                .doing("A member sends a candidate's question on to the leader.")
         case .admit:
             Description(
                 "POST",
                 "/1.0/internal/redemption",
                 .peers,
                 .leader,
-                request: "Candidate",
-                response: "LeaderAdmission",
-                errors: Self.writeErrors + Self.tokenErrors + [.rehearsalFailed],
-                "A member sends a candidate's redemption on to the leader."
+                takes: "Candidate",
+                gives: "LeaderAdmission"
             )
+            .refusing(Self.writeErrors + Self.tokenErrors + [.rehearsalFailed])
+            .doing("A member sends a candidate's redemption on to the leader.")
         case .heartbeat:
-            Description(
-                "POST",
-                "/1.0/internal/heartbeat",
-                .peers,
-                request: "Heartbeat",
-                response: "HeartbeatAnswer",
-                errors: Self.leaderErrors + [.notFound, .conflict],
-                "A member says that it is there; answered at once, or when the state changes."
-            )
+            Description("POST", "/1.0/internal/heartbeat", .peers, takes: "Heartbeat", gives: "HeartbeatAnswer")
+                .refusing(Self.leaderErrors + [.notFound, .conflict])
+                .doing("A member says that it is there; answered at once, or when the state changes.")
         case .ticket:
-            Description(
-                "GET",
-                "/1.0/internal/ticket",
-                .peers,
-                .leader,
-                response: "Ticket",
-                errors: Self.leaderErrors,
-                "What a member sends along with a change: the leader refuses one that is on its way for too long."
-            )
+            Description("GET", "/1.0/internal/ticket", .peers, .leader, gives: "Ticket")
+                .refusing(Self.leaderErrors)
+                .doing(
+                    "What a member sends along with a change: the leader refuses one that is on its way for too long."
+                )
         case .state:
-            Description(
-                "GET",
-                "/1.0/internal/state",
-                .peers,
-                response: "State",
-                errors: Self.leaderErrors,
-                "The configuration and the members."
-            )
+            Description("GET", "/1.0/internal/state", .peers, gives: "State")
+                .refusing(Self.leaderErrors)
+                .doing("The configuration and the members.")
         case .openDatabase:
-            Description(
-                "GET",
-                "/1.0/internal/database",
-                .peers,
-                headers: [.cluster, .upgrade],
-                response: "Empty",
-                errors: Self.leaderErrors,
-                "Becomes the database's connection by Upgrade: fanmesh-database, answered with 101."
-            )
+            Description("GET", "/1.0/internal/database", .peers, gives: "Empty")
+                .refusing(Self.leaderErrors)
+                .saying(headers: [.cluster, .upgrade])
+                .doing("Becomes the database's connection by Upgrade: fanmesh-database, answered with 101.")
         case .takeCertificate:
-            Description(
-                "POST",
-                "/1.0/internal/certificate",
-                .peers,
-                request: "RotationOrder",
-                response: "RotationStep",
-                errors: Self.leaderErrors + [.diskFull],
-                "The leader tells which step of a rotation to take."
-            )
+            Description("POST", "/1.0/internal/certificate", .peers, takes: "RotationOrder", gives: "RotationStep")
+                .refusing(Self.leaderErrors + [.diskFull])
+                .doing("The leader tells which step of a rotation to take.")
         case .beRemoved:
-            Description(
-                "POST",
-                "/1.0/internal/removed",
-                .peers,
-                request: "RemovalNotice",
-                response: "RemovalReceipt",
-                errors: Self.leaderErrors + [.conflict],
-                "Tells a former member that it was removed."
-            )
+            Description("POST", "/1.0/internal/removed", .peers, takes: "RemovalNotice", gives: "RemovalReceipt")
+                .refusing(Self.leaderErrors + [.conflict])
+                .doing("Tells a former member that it was removed.")
         }
     }
 }

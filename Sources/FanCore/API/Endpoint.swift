@@ -126,23 +126,23 @@ public enum Endpoint: String, CaseIterable, Sendable {
         public let method: String
         /// The path, with `{name}` for a member's or a token's.
         public let path: String
-        let summary: String
+        private(set) var summary = ""
         /// Who may call.
         public let access: Access
         /// Where it is answered.
         public let place: Place
         /// What it administers, in a word for the audit trail; nil when it does not.
-        public let action: String?
+        public private(set) var action: String?
         /// What may be in the query.
-        public let query: [Parameter]
+        public private(set) var query: [Parameter] = []
         /// What may be in the head, beside what servers say when they send a request on.
-        public let headers: [Header]
+        public private(set) var headers: [Header] = []
         /// The schema of the body; nil when there is none.
         let request: String?
         /// The schema of the answer.
         let response: String
         /// What it may be refused with, beside what any request may.
-        let errors: [APIErrorCode]
+        private(set) var errors: [APIErrorCode] = []
 
         /// The parts of the path.
         public let parts: [Substring]
@@ -152,26 +152,33 @@ public enum Endpoint: String, CaseIterable, Sendable {
             _ path: String,
             _ access: Access,
             _ place: Place = .here,
-            action: String? = nil,
-            query: [Parameter] = [],
-            headers: [Header] = [],
-            request: String? = nil,
-            response: String,
-            errors: [APIErrorCode] = [],
-            _ summary: String
+            takes request: String? = nil,
+            gives response: String
         ) {
-            self.method = method
-            self.path = path
-            self.summary = summary
-            self.access = access
-            self.place = place
-            self.action = action
-            self.query = query
-            self.headers = headers
-            self.request = request
-            self.response = response
-            self.errors = errors
+            (self.method, self.path, self.access, self.place) = (method, path, access, place)
+            (self.request, self.response) = (request, response)
             parts = path.split(separator: "/")
+        }
+
+        /// The same with a summary.
+        func doing(_ summary: String) -> Description {
+            var description = self
+            description.summary = summary
+            return description
+        }
+
+        /// The same with what it may be refused with.
+        func refusing(_ errors: [APIErrorCode]) -> Description {
+            var description = self
+            description.errors = errors
+            return description
+        }
+
+        /// The same with what its request may say beside the body, and what it is in the audit trail.
+        func saying(action: String? = nil, query: [Parameter] = [], headers: [Header] = []) -> Description {
+            var description = self
+            (description.action, description.query, description.headers) = (action, query, headers)
+            return description
         }
 
         /// The names in a path that this is for, nil when it is for others.

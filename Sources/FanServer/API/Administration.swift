@@ -1,54 +1,22 @@
 internal import FanCore
 internal import FanDatabase
 internal import FanHTTP
-internal import Synchronization
-
-/// The act of administration that the calling thread carries out: it is written down with what it changes.
-enum Audit {
-    /// One act, written once.
-    final class Act: Sendable {
-        let entry: AuditEntry
-        private let isTaken = Mutex(false)
-
-        init(_ entry: AuditEntry) {
-            self.entry = entry
-        }
-
-        /// Gives the entry to the first change that asks for it.
-        func take() -> AuditEntry? {
-            isTaken.withLock { isTaken in
-                defer { isTaken = true }
-                return isTaken ? nil : entry
-            }
-        }
-    }
-
-    /// The act under way, nil outside of administration.
-    @TaskLocal static var act: Act?
-
-    /// Does something as an act, or as none.
-    static func during<Result>(_ act: Act?, _ body: () throws(APIError) -> Result) throws(APIError) -> Result {
-        let outcome = $act.withValue(act) { () -> Swift.Result<Result, APIError> in
-            do throws(APIError) { return .success(try body()) } catch { return .failure(error) }
-        }
-        return try outcome.get()
-    }
-}
+internal import FanSystem
 
 /// Sees to it that only those administer the cluster that may, and that it is written down who did.
 final class Administration: Sendable {
     private let log: ServerLog
     /// Of many refused acts in a short time some are written down.
-    private let refusals = Mutex(RateLimiter(burst: 20, interval: .seconds(3)))
+    private let refusals = Lock(RateLimiter(burst: 20, interval: .seconds(3)))
     /// How many refused acts of each member were not written down.
-    private let unrecorded = Mutex<[String: Int]>([:])
+    private let unrecorded = Lock<[String: Int]>([:])
 
     init(_ log: ServerLog) {
         self.log = log
     }
 
     /// Answers as the leader; an act of administration needs the right to it, and is written down, refused or not.
-    func lead(_ call: Call, _ leadership: Leadership, _ handler: Handler.AtLeader) throws(APIError) -> Document {
+    func lead(_ call: Call, _ leadership: Leadership, _ handler: Handler.AtLeader) throws(ClusterError) -> Document {
         guard let action = call.endpoint.description.action else { return try handler(leadership, call) }
         let body = call.request.body.isEmpty ? nil : try? call.body()
         let act = Audit.Act(
@@ -62,20 +30,20 @@ final class Administration: Sendable {
                 outcome: "done"
             )
         )
-        do throws(APIError) {
+        do throws(ClusterError) {
             if !call.isLeaving { try requireAdministrator(call, leadership) }
-            return try Audit.during(act) { () throws(APIError) in try handler(leadership, call) }
+            return try Audit.during(act) { () throws(ClusterError) in try handler(leadership, call) }
         } catch {
             recordRefusal(act.entry, error, leadership)
             throw error
         }
     }
 
-    private func requireAdministrator(_ call: Call, _ leadership: Leadership) throws(APIError) {
+    private func requireAdministrator(_ call: Call, _ leadership: Leadership) throws(ClusterError) {
         let names = leadership.state.config.administrators
         let name = call.member?.name ?? "?"
         guard !names.isEmpty, !names.contains(name) else { return }
-        throw APIError(
+        throw ClusterError(
             .notAdministrator,
             "the cluster is not administered from '\(name)'",
             remedy: "run it on \(names.prefix(5).joined(separator: " or "))"
@@ -83,7 +51,7 @@ final class Administration: Sendable {
     }
 
     /// Writes down what was refused or failed; of many in a short time some, and how many there were.
-    private func recordRefusal(_ entry: AuditEntry, _ error: APIError, _ leadership: Leadership) {
+    private func recordRefusal(_ entry: AuditEntry, _ error: ClusterError, _ leadership: Leadership) {
         if refusals.withLock({ $0.take(entry.member, at: .now) }) != nil {
             unrecorded.withLock { $0[entry.member, default: 0] += 1 }
             return
@@ -97,7 +65,7 @@ final class Administration: Sendable {
             "administration-refused",
             "\(refused.action) by \(refused.caller) on '\(refused.member)': \(refused.outcome)"
         )
-        do throws(APIError) { try leadership.write { transaction in try transaction.addAudit(refused) } } catch {
+        do throws(ClusterError) { try leadership.write { transaction in try transaction.addAudit(refused) } } catch {
             log.warning("audit-not-written", "\(error)")
         }
     }

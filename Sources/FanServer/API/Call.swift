@@ -6,7 +6,7 @@ internal import Glibc
 
 /// One call, on its way through the server.
 struct Call: Sendable {
-    let server: Server
+    let local: LocalNode
     let endpoint: Endpoint
     let request: HTTPRequest
     let responder: HTTPResponder
@@ -17,7 +17,7 @@ struct Call: Sendable {
 
     /// The member that calls: by its certificate, or this node's own for its local socket.
     var member: Member? {
-        guard let node = server.node else { return nil }
+        guard let node = local.member else { return nil }
         switch request.peer {
         case .local: return node.state.members.first { $0.name == node.membership.name }
         case .remote(_, let fingerprint): return node.state.members.first { $0.fingerprint == fingerprint }
@@ -28,7 +28,7 @@ struct Call: Sendable {
     var isOwn: Bool {
         switch request.peer {
         case .local: true
-        case .remote(_, let fingerprint): server.node?.nodeIdentity.fingerprint == fingerprint
+        case .remote(_, let fingerprint): local.member?.nodeIdentity.fingerprint == fingerprint
         }
     }
 
@@ -51,19 +51,19 @@ struct Call: Sendable {
     // MARK: what it says
 
     /// The body as a document.
-    func body() throws(APIError) -> Document {
+    func body() throws(ClusterError) -> Document {
         guard !request.body.isEmpty else { return [:] }
         do throws(DocumentError) {
             let document = try Document(json: request.body)
             guard case .object = document else { throw DocumentError(path: "", problem: "is not an object") }
             return document
-        } catch { throw APIError(error) }
+        } catch { throw ClusterError(error) }
     }
 
     /// The body, read as something.
-    func body<Value>(_ read: (Document) throws(DocumentError) -> Value) throws(APIError) -> Value {
+    func body<Value>(_ read: (Document) throws(DocumentError) -> Value) throws(ClusterError) -> Value {
         let document = try body()
-        do throws(DocumentError) { return try read(document) } catch { throw APIError(error) }
+        do throws(DocumentError) { return try read(document) } catch { throw ClusterError(error) }
     }
 
     /// What the query says, nil when it does not; what is not described has no effect.
@@ -76,9 +76,9 @@ struct Call: Sendable {
     func flag(_ parameter: Endpoint.Parameter) -> Bool { text(parameter).map { $0 != "0" } ?? false }
 
     /// A number of the query, nil when it is not there.
-    func number(_ parameter: Endpoint.Parameter) throws(APIError) -> Int? {
+    func number(_ parameter: Endpoint.Parameter) throws(ClusterError) -> Int? {
         guard let text = text(parameter), let field = parameter.number else { return nil }
-        do throws(DocumentError) { return try field.take(parsing: text) } catch { throw APIError(error) }
+        do throws(DocumentError) { return try field.take(parsing: text) } catch { throw ClusterError(error) }
     }
 
     /// What the head says, nil when it does not.
@@ -88,10 +88,10 @@ struct Call: Sendable {
     }
 
     /// The key of this request: the caller's own, or a new one.
-    func idempotencyKey() throws(APIError) -> String {
+    func idempotencyKey() throws(ClusterError) -> String {
         guard let key = header(.idempotencyKey) else { return hexadecimal(randomBytes(16)) }
         guard (16...128).contains(key.utf8.count), key.utf8.allSatisfy({ (33...126).contains($0) }) else {
-            throw APIError(
+            throw ClusterError(
                 .badRequest,
                 "the Idempotency-Key is not 16 to 128 visible characters",
                 remedy: "make a random one for each request, such as 32 hexadecimal digits"

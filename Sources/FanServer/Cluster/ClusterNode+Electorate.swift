@@ -2,7 +2,6 @@ internal import FanCore
 internal import FanDatabase
 internal import FanHTTP
 internal import FanSystem
-internal import Synchronization
 
 extension ClusterNode {
     /// Judges what another member says to this node's database: it speaks for its own database node alone.
@@ -30,9 +29,9 @@ extension ClusterNode {
         }
         if mayLead(member.address) { return try database.installGate.admit(kind) }
         guard kind.isAnswer else { throw PeerStream.Refusal("it sent \(kind) and is no voter") }
-        if term <= seenTerm.load(ordering: .relaxed) { return }
+        if term <= seenTerm.withLock({ $0 }) { return }
         let own = database.term
-        seenTerm.store(own, ordering: .relaxed)
+        seenTerm.withLock { $0 = own }
         if term <= own { return }
         // Who voted a moment ago, or was asked for its vote, may be ahead; it follows nobody before the others are, too.
         guard term - own <= Self.longestLead, electorate.withLock({ $0.mayUnseat(at: .now) }) else {
@@ -71,7 +70,7 @@ final class Inquiry: Sendable {
     static let interval: Duration = .milliseconds(50)
     static let timeout: Duration = .milliseconds(100)
 
-    private let state = Mutex<(client: DatabaseClient?, next: ContinuousClock.Instant)>((nil, .now))
+    private let state = Lock<(client: DatabaseClient?, next: ContinuousClock.Instant)>((nil, .now))
 
     /// The configuration, nil when it was asked for a moment ago, or there is no answer.
     func servers(of database: DatabaseNode) -> [DatabaseServer]? {

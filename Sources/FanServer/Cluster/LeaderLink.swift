@@ -2,7 +2,6 @@ internal import FanCore
 internal import FanHTTP
 internal import FanSystem
 internal import FanTLS
-internal import Synchronization
 
 /// The way to the leader and to other members: kept connections, mutual TLS, and who leads.
 final class LeaderLink: Sendable {
@@ -26,7 +25,7 @@ final class LeaderLink: Sendable {
         var isClosed = false
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
     /// Who leads, and the search for it.
     let search: LeaderSearch
 
@@ -114,14 +113,14 @@ final class LeaderLink: Sendable {
 
     /// Asks a member and reads its answer.
     ///
-    /// - Throws: ``APIError``: what it refused, or ``APIError/Code/noQuorum`` when it could not be asked.
+    /// - Throws: ``ClusterError``: what it refused, or ``ClusterError/Code/noQuorum`` when it could not be asked.
     func call(
         _ address: SocketAddress,
         _ endpoint: Endpoint,
         _ body: Document? = nil,
         timeout: Duration,
         onOwnConnection: Bool = false
-    ) throws(APIError) -> Document {
+    ) throws(ClusterError) -> Document {
         guard address != own else { throw .noQuorum("a server does not ask itself") }
         let bytes = body.map { $0.compactJSON }
         let (method, target) = (endpoint.method, endpoint.target())
@@ -145,10 +144,12 @@ final class LeaderLink: Sendable {
             lose(address)
             throw .noQuorum("\(error)")
         }
-        guard response.status < 300 else { throw APIError(from: response, of: address.description) }
-        do throws(HTTPError) { return try response.document() } catch { throw APIError(.failed, "\(error)") }
+        guard response.status < 300 else { throw ClusterError(from: response, of: address.description) }
+        do throws(HTTPError) { return try response.document() } catch { throw ClusterError(.failed, "\(error)") }
     }
 
+    /// Tells the member that sent a request on that its refusal is final.
+    static let settledHeader = "Fanmesh-Settled"
     /// The header of a leader's ticket.
     static let ticketHeader = "Fanmesh-Ticket"
 
@@ -188,13 +189,13 @@ final class LeaderLink: Sendable {
     ///   - isInDoubt: set when an attempt that was not answered may have had an effect.
     ///   - isLeading: whether this server leads by now.
     /// - Returns: the leader's answer, which may be a refusal; nil when this server leads by now.
-    /// - Throws: ``APIError/Code/noQuorum`` when there is no leader for too long.
+    /// - Throws: ``ClusterError/Code/noQuorum`` when there is no leader for too long.
     func forward(
         _ request: LeaderRequest,
         patience: Duration = LeaderLink.patience,
         isInDoubt: inout Bool,
         unless isLeading: () -> Bool = { false }
-    ) throws(APIError) -> HTTPResponse? {
+    ) throws(ClusterError) -> HTTPResponse? {
         // Enough for a change that takes long, once the leader has it.
         let answerTime = request.hints.map { $0.time ?? Self.patience } ?? .milliseconds(100)
         var headers = request.headers
@@ -221,7 +222,7 @@ final class LeaderLink: Sendable {
                     }
                     guard let response else { continue }
                     if response.status < 400 { return response }
-                    let refusal = APIError(from: response, of: leader.description)
+                    let refusal = ClusterError(from: response, of: leader.description)
                     if refusal.code == .unknown {
                         isInDoubt = true
                     } else if response.status != 503, !isInDoubt || refusal.isSettled || !needsTicket {
@@ -340,5 +341,13 @@ final class LeaderLink: Sendable {
         let connection = try dial(address, timeout: timeout)
         state.withLock { if $0.trust == trust { $0.heartbeat = (address, connection) } }
         return try connection.request(method, target, body: body, timeout: timeout)
+    }
+}
+
+extension ClusterError {
+    /// Reads the refusal that another server answered with.
+    init(from response: HTTPResponse, of peer: String) {
+        self.init(try? response.document(), or: "\(peer) answered \(response.status)")
+        isSettled = response.headers[LeaderLink.settledHeader] != nil
     }
 }

@@ -51,13 +51,13 @@ enum LeaderAnswer {
     case there(HTTPResponse)
 
     /// The document; what another server refused is thrown.
-    func document(isChange: Bool) throws(APIError) -> Document {
+    func document(isChange: Bool) throws(ClusterError) -> Document {
         switch self {
         case .here(let document): return document
         case .there(let response):
-            guard response.status < 300 else { throw APIError(from: response, of: "the leader") }
+            guard response.status < 300 else { throw ClusterError(from: response, of: "the leader") }
             do throws(HTTPError) { return try response.document() } catch {
-                throw APIError(isChange ? .unknown : .failed, "the leader's answer cannot be read: \(error)")
+                throw ClusterError(isChange ? .unknown : .failed, "the leader's answer cannot be read: \(error)")
             }
         }
     }
@@ -74,29 +74,31 @@ extension ClusterNode {
     ///   - patience: how long a leader is looked for.
     ///   - here: answers it as the leader.
     /// - Returns: the answer.
-    /// - Throws: ``APIError``; ``APIError/Code/unknown`` when it may have been done.
+    /// - Throws: ``ClusterError``; ``ClusterError/Code/unknown`` when it may have been done.
     func atLeader(
         _ request: LeaderRequest,
         patience: Duration = LeaderLink.patience,
-        _ here: (Leadership) throws(APIError) -> Document
-    ) throws(APIError) -> LeaderAnswer {
+        _ here: (Leadership) throws(ClusterError) -> Document
+    ) throws(ClusterError) -> LeaderAnswer {
         let hints = request.hints
         let deadline = ContinuousClock.now + patience
         // Whether an attempt before may have been, or may still be, successful.
         var isInDoubt = false
-        var last = APIError.noQuorum("no leader is known")
+        var last = ClusterError.noQuorum("no leader is known")
         repeat {
             if let leadership {
-                do throws(APIError) { return .here(try here(leadership)) } catch { last = error }
-                guard hints != nil, request.mayBeSentOn else { throw last }
+                do throws(ClusterError) { return .here(try here(leadership)) } catch { last = error }
+                // What is read may as well be asked of who leads by now.
+                let mayBeRepeated = hints != nil || (request.endpoint.method == "GET" && leadership.hasEnded)
+                guard mayBeRepeated, request.mayBeSentOn else { throw last }
                 if last.code == .unknown { isInDoubt = true }
                 let mayEndOtherwise = last.code.isPassing || last.code == .unknown || (isInDoubt && !last.isSettled)
                 guard mayEndOtherwise else { throw last }
                 sleepThread(for: .milliseconds(20))
             } else if !request.mayBeSentOn {
-                throw APIError(.notLeader, "'\(membership.name)' does not lead the database")
+                throw ClusterError(.notLeader, "'\(membership.name)' does not lead the database")
             } else {
-                do throws(APIError) {
+                do throws(ClusterError) {
                     let response = try link.forward(
                         request,
                         patience: max(deadline - .now, .milliseconds(100)),
@@ -108,7 +110,7 @@ extension ClusterNode {
             }
         } while ContinuousClock.now < deadline
         guard isInDoubt, request.endpoint.method != "GET" else { throw last }
-        throw APIError(
+        throw ClusterError(
             .unknown,
             "whether it was done is not known: \(last.message)",
             remedy: hints.map { "\($0.lookup); to repeat the command is safe" } ?? last.remedy

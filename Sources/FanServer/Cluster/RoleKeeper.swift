@@ -1,0 +1,48 @@
+internal import FanDatabase
+internal import FanSystem
+
+/// Gives every member the role that it should have, while this node leads.
+struct RoleKeeper {
+    let node: ClusterNode
+
+    /// Works until the member ends.
+    func run() {
+        var client: DatabaseClient?
+        var wait = Duration.seconds(2)
+        var busy = 0
+        while !node.mustStop {
+            node.roleBell.wait(atMost: wait)
+            wait = .seconds(2)
+            guard let leadership = node.leadership else {
+                client = nil
+                continue
+            }
+            do {
+                let connection: DatabaseClient
+                if let client {
+                    connection = client
+                } else {
+                    connection = try DatabaseClient(descriptor: node.database.connectLocally(), timeout: .seconds(20))
+                }
+                client = connection
+                while !node.mustStop, let done = try leadership.adjustRoles(connection) {
+                    node.log.notice("roles", done)
+                }
+                busy = 0
+            } catch {
+                node.log.warning("roles-not-adjusted", "\(error)")
+                wait = .milliseconds(500)
+                busy = error.isBusy ? busy + 1 : 0
+                // The library may take a change for unfinished for ever; another leader knows better.
+                if busy >= 4, let connection = client, let heir = try? leadership.handOver(connection) {
+                    node.log.notice(
+                        "handed-over",
+                        "'\(heir)' leads the database now, since no role can be changed here"
+                    )
+                    busy = 0
+                }
+                client = nil
+            }
+        }
+    }
+}
