@@ -1,5 +1,4 @@
 internal import FanSystem
-internal import Synchronization
 
 /// The database as the server at the leader uses it: writes one after another, reads beside them.
 ///
@@ -21,7 +20,7 @@ public final class Database: Sendable {
 
     private let connect: @Sendable () throws(DatabaseError) -> Int32
     private let queue = Monitor(Queue())
-    private let reader = Mutex<DatabaseClient?>(nil)
+    private let reader = Lock<DatabaseClient?>(nil)
 
     /// Uses the node of this process, which answers only while it is the leader.
     ///
@@ -178,5 +177,5 @@ public final class Database: Sendable {
 }
 
 private final class ResultBox<R: Sendable>: Sendable {
-    let value = Mutex<R?>(nil)
+    let value = Lock<R?>(nil)
 }

@@ -1,5 +1,5 @@
 public import FanCore
-internal import Synchronization
+internal import FanSystem
 
 /// One connection to a database node, in its wire protocol; calls wait for their answer, one at a time.
 ///
@@ -54,7 +54,7 @@ public final class DatabaseClient: Sendable {
         var parameters: UInt64
     }
 
-    private let state: Mutex<State>
+    private let state: Lock<State>
 
     /// Adopts a connected socket, which is closed with this object.
     ///
@@ -62,7 +62,7 @@ public final class DatabaseClient: Sendable {
     ///   - descriptor: the socket.
     ///   - timeout: how long each call waits for its answer.
     public init(descriptor: Int32, timeout: Duration) {
-        state = Mutex(State(stream: WireStream(adopting: descriptor), timeout: timeout))
+        state = Lock(State(stream: WireStream(adopting: descriptor), timeout: timeout))
     }
 
     /// Whether the connection can still be used.

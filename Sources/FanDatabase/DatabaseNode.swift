@@ -3,7 +3,6 @@ internal import CLinux
 internal import FanCore
 internal import FanSystem
 internal import Glibc
-internal import Synchronization
 
 /// The database node inside this process: its log and snapshots in a directory, its threads, its local socket.
 ///
@@ -40,7 +39,7 @@ public final class DatabaseNode: Sendable {
         let dialer: Unmanaged<Dialer>
     }
 
-    private let state: Mutex<State>
+    private let state: Lock<State>
 
     /// Makes a node that does not run yet.
     ///
@@ -121,7 +120,7 @@ public final class DatabaseNode: Sendable {
         self.address = address
         self.directory = directory
         bindAddress = bind
-        state = unsafe Mutex(State(node: LibraryNode(pointer: pointer, dialer: dialer), lock: lock))
+        state = unsafe Lock(State(node: LibraryNode(pointer: pointer, dialer: dialer), lock: lock))
     }
 
     deinit {
@@ -282,7 +281,7 @@ public final class DatabaseNode: Sendable {
     // MARK: the library
 
     /// Names of the library's file systems are counted without a lock.
-    private static let creating = Mutex(())
+    private static let creating = Lock(0)
 
     private static func create(id: UInt64, address: String, directory: String) throws(DatabaseError) -> OpaquePointer {
         let operation = "open the database in '\(directory)'"

@@ -1,4 +1,4 @@
-internal import Synchronization
+internal import FanSystem
 
 /// Keeps a leader from sending its whole database to a node that may be taking a snapshot of its own.
 ///
@@ -11,7 +11,7 @@ public final class InstallGate: Sendable {
     /// After which time an attempt counts as a first one again.
     static let memory: Duration = .seconds(30)
 
-    private let refused = Mutex<ContinuousClock.Instant?>(nil)
+    private let refused = Lock<ContinuousClock.Instant?>(nil)
 
     /// Whether a leader may send all now.
     func mayInstall(at now: ContinuousClock.Instant) -> Bool {

@@ -1,13 +1,13 @@
 internal import CLinux
+internal import FanSystem
 internal import Glibc
-internal import Synchronization
 
 /// Connections whose change of the cluster is still under way when nobody waits for it any more.
 ///
 /// The node writes to the connection's memory when the change is done, even when the connection was closed in the
 /// meantime (it would crash then). So they stay open until the answer, or the end, is there.
 enum ParkedConnections {
-    private static let parked = Mutex<[Int32]>([])
+    private static let parked = Lock<[Int32]>([])
 
     /// Keeps a connection until its answer is there, and closes those whose answer has come.
     static func park(_ number: Int32) {

@@ -1,5 +1,4 @@
 public import FanSystem
-internal import Synchronization
 
 /// A peer's end of a tunnel: what it sends reaches the database only as long as it is Raft's.
 public final class PeerEnd: PumpEnd {
@@ -9,7 +8,7 @@ public final class PeerEnd: PumpEnd {
     private let socket: SocketEnd
     private let judge: Judge
     private let refused: @Sendable (PeerStream.Refusal) -> Void
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     private struct State {
         var stream = PeerStream()

@@ -3,7 +3,6 @@ internal import FanCore
 internal import FanHTTP
 internal import FanSystem
 internal import Glibc
-internal import Synchronization
 
 /// The command line of the server's own executable, which `fanmesh server` runs.
 public enum ServerProgram {

@@ -23,21 +23,22 @@ public struct ServerClient: Sendable {
     /// Asks the server for something and waits for its answer.
     ///
     /// - Parameters:
-    ///   - method: the HTTP method.
-    ///   - path: the path and query, such as `/1.0/members/node2?force=1`; names in it are escaped by the caller with
-    ///     ``escape(_:)``.
+    ///   - endpoint: what is asked for.
+    ///   - name: the member or the token that is meant, where the endpoint has one.
+    ///   - query: what is in the query.
     ///   - body: what is sent.
     ///   - timeout: how long the answer may take.
     /// - Returns: the answer's document.
     /// - Throws: ``StoreError``.
     @discardableResult
     public func call(
-        _ method: String,
-        _ path: String,
+        _ endpoint: Endpoint,
+        of name: String = "",
+        query: [(Endpoint.Parameter, String)] = [],
         body: Document? = nil,
         timeout: Duration = Self.defaultTimeout
     ) throws(StoreError) -> Document {
-        try exchange(method, path, body: body, timeout: timeout).document
+        try exchange(endpoint, of: name, query: query, body: body, timeout: timeout).document
     }
 
     /// Asks the server for something, and gets the answer with the tag of the document that it shows.
@@ -46,24 +47,28 @@ public struct ServerClient: Sendable {
     /// arrives.
     ///
     /// - Parameters:
-    ///   - method: the HTTP method.
-    ///   - path: the path and query.
+    ///   - endpoint: what is asked for.
+    ///   - name: the member or the token that is meant, where the endpoint has one.
+    ///   - query: what is in the query.
     ///   - body: what is sent.
     ///   - tag: refuse the change when the document is not the one that came with this tag.
     ///   - timeout: how long the answer may take.
     /// - Returns: the answer.
     /// - Throws: ``StoreError``.
     public func exchange(
-        _ method: String,
-        _ path: String,
+        _ endpoint: Endpoint,
+        of name: String = "",
+        query: [(Endpoint.Parameter, String)] = [],
         body: Document? = nil,
         ifMatch tag: String? = nil,
         timeout: Duration = Self.defaultTimeout
     ) throws(StoreError) -> ServerAnswer {
         var headers: [String: String] = [:]
         if let tag { headers["If-Match"] = tag }
+        let method = endpoint.method
         if method != "GET" { headers["Idempotency-Key"] = Self.newKey() }
-        let answer = try transport.exchange(method, path, headers: headers, body: body, timeout: timeout)
+        let target = Self.target(endpoint, name, query)
+        let answer = try transport.exchange(method, target, headers: headers, body: body, timeout: timeout)
         guard (200..<300).contains(answer.status) else {
             throw .refused(StoreError.Refusal(status: answer.status, answer.document))
         }
@@ -82,28 +87,36 @@ public struct ServerClient: Sendable {
     /// Asks the server for something that is read from its answer.
     ///
     /// - Parameters:
-    ///   - method: the HTTP method.
-    ///   - path: the path and query.
+    ///   - endpoint: what is asked for.
+    ///   - name: the member or the token that is meant, where the endpoint has one.
+    ///   - query: what is in the query.
     ///   - body: what is sent.
     ///   - timeout: how long the answer may take.
     ///   - read: reads the answer's document.
     /// - Returns: what was read.
     /// - Throws: ``StoreError``; ``StoreError/malformed(request:problem:)`` when the answer does not fit.
     public func call<Value>(
-        _ method: String,
-        _ path: String,
+        _ endpoint: Endpoint,
+        of name: String = "",
+        query: [(Endpoint.Parameter, String)] = [],
         body: Document? = nil,
         timeout: Duration = Self.defaultTimeout,
         reading read: (Document) throws(DocumentError) -> Value
     ) throws(StoreError) -> Value {
-        let document = try call(method, path, body: body, timeout: timeout)
+        let document = try call(endpoint, of: name, query: query, body: body, timeout: timeout)
         do throws(DocumentError) { return try read(document) } catch {
-            throw .malformed(request: "\(method) \(path)", problem: "\(error)")
+            let request = "\(endpoint.method) \(Self.target(endpoint, name, query))"
+            throw .malformed(request: request, problem: "\(error)")
         }
     }
 
-    /// The text as one part of a path: what has a meaning in addresses is written as `%XX`.
-    public static func escape(_ text: String) -> String { HTTPTarget.escape(text) }
+    private static func target(
+        _ endpoint: Endpoint,
+        _ name: String,
+        _ query: [(Endpoint.Parameter, String)]
+    ) -> String {
+        endpoint.target(HTTPTarget.escape(name), query: query.map { ($0, HTTPTarget.escape($1)) })
+    }
 }
 
 /// The seam under ``ServerClient``: the server's socket, or what a test puts in its place.

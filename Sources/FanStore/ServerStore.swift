@@ -33,19 +33,19 @@ public final class ServerStore: ClusterStore {
         agent: String?
     ) throws(StoreError) -> ClusterSnapshot {
         let wait = min(wait, Self.longestWait)
-        var query: [String] = []
-        if let generation { query += ["generation=\(generation)", "wait=\(wait.wholeSeconds)"] }
-        if let agent { query.append("agent=\(ServerClient.escape(agent))") }
+        var query: [(Endpoint.Parameter, String)] = []
+        if let generation { query += [(.generation, "\(generation)"), (.wait, "\(wait.wholeSeconds)")] }
+        if let agent { query.append((.agent, agent)) }
         return try watching.call(
-            "GET",
-            "/1.0/local" + (query.isEmpty ? "" : "?" + query.joined(separator: "&")),
+            .watchLocal,
+            query: query,
             timeout: wait + Self.patience
         ) { document throws(DocumentError) in try ClusterSnapshot(document) }
     }
 
     /// Hands a report to the node's server.
     public func report(_ report: NodeReport) throws(StoreError) -> ReportReceipt {
-        try reporting.call("PUT", "/1.0/local/report", body: report.document, timeout: Self.patience) {
+        try reporting.call(.reportLocal, body: report.document, timeout: Self.patience) {
             document throws(DocumentError) in try ReportReceipt(document)
         }
     }

@@ -2,12 +2,11 @@ internal import FanCore
 internal import FanHTTP
 internal import FanSystem
 internal import Glibc
-internal import Synchronization
 
 /// HTTP over the server's unix socket; the connection is kept for the next request.
 final class SocketTransport: ServerTransport {
     private let path: String
-    private let idle = Mutex<HTTPConnection?>(nil)
+    private let idle = Lock<HTTPConnection?>(nil)
 
     /// The socket is on this machine: who listens there answers at once.
     private static let connectTimeout = Duration.seconds(5)

@@ -39,7 +39,7 @@ extension FailureTests {
                 )
             }
             do throws(StoreError) {
-                try client.call("PUT", "/1.0/members/node\(number)/report", body: report.document)
+                try client.call(.reportMember, of: "node\(number)", body: report.document)
             } catch { return error }
             if round % 20 == 19, try lab.leader(from: number) != leader { return nil }
         }
@@ -111,11 +111,11 @@ extension FailureTests {
             let leader = try lab.leader()
             let off = leader % 3 + 1
             let node = lab.cluster.node(off)
-            let snapshot = try ClusterSnapshot(try lab.cluster.client(of: off).call("GET", "/1.0/local"))
+            let snapshot = try ClusterSnapshot(try lab.cluster.client(of: off).call(.watchLocal))
             let incarnation = try File.read("\(lab.directory(off))/incarnation").flatMap {
                 Int($0.prefix { $0 != "\n" })
             }
-            let api = try lab.cluster.client(of: off).call("GET", "/1.0")
+            let api = try lab.cluster.client(of: off).call(.greet)
             let schema: Int = try api.integer(.schemaVersion)
             // Its own heartbeats would say otherwise.
             lab.cluster.pause(.server, on: off)

@@ -46,7 +46,7 @@ extension FailureTests {
                 try lab.waitUntilWhole()
                 // Whatever is still to come has come by now.
                 usleep(2_000_000)
-                let config = try lab.cluster.client(of: others[0]).call("GET", "/1.0/cluster")["config"]
+                let config = try lab.cluster.client(of: others[0]).call(.showCluster)["config"]
                 switch result.ending {
                 case .exited(0):
                     endings[0, default: 0] += 1

@@ -68,7 +68,7 @@ extension FailureTests {
             let lost = record.acknowledgedTokens.filter { !listed.contains($0) }
             #expect(lost.isEmpty, "\(lost.count) of \(record.acknowledgedTokens.count) tokens: \(lost.prefix(3))")
             // Its own agent may have been the last to report.
-            let member = try lab.cluster.client(of: 1).call("GET", "/1.0/members/node\(writer.number)")
+            let member = try lab.cluster.client(of: 1).call(.showMember, of: "node\(writer.number)")
             if let known = try NodeReport.failureNumber(member) {
                 #expect(known >= record.acknowledged)
             }

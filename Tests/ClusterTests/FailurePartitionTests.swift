@@ -143,7 +143,7 @@ extension FailureTests {
             try lab.waitUntilWhole()
             #expect(agent.isRunning)
             try lab.wait(for: "the agent of node2 to be heard") {
-                try cluster.client(of: 2).call("GET", "/1.0/local").flag("agent")
+                try cluster.client(of: 2).call(.watchLocal).flag("agent")
             }
 
             // An agent ends: its server goes on.

@@ -112,7 +112,7 @@ struct FailureLab {
 
     /// The names of all tokens, as a node lists them.
     func tokens(from number: Int) throws -> Set<String> {
-        let document = try cluster.client(of: number).call("GET", "/1.0/tokens")
+        let document = try cluster.client(of: number).call(.listTokens)
         return Set(try document.list("tokens").map { try $0.text("name") })
     }
 
@@ -137,7 +137,7 @@ struct FailureLab {
         let threads = numbers.map { number in
             let client = cluster.client(of: number)
             let thread = Thread {
-                let digest = try? client.call("GET", "/1.0/database/dump?local=1").text("digest")
+                let digest = try? client.call(.dumpDatabase).text("digest")
                 found.withLock { $0[number] = digest ?? "none" }
             }
             thread.start()

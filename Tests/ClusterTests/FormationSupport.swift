@@ -51,7 +51,7 @@ struct FormationBench: Sendable {
             try cluster.makeHosts()
             try cluster.startDaemons()
             if members != 0 { try cluster.form(members: members) }
-            let served = try cluster.client(of: 1).call("GET", "/1.0/openapi.json")
+            let served = try cluster.client(of: 1).call(.describe)
             #expect(served == OpenAPI.document)
             try body(FormationBench(cluster: cluster, validator: OpenAPIValidator(served)))
         } catch {

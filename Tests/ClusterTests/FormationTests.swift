@@ -326,7 +326,7 @@ import Testing
         )
         let client = cluster.client(of: joiner)
         let isReady = eventually(within: .seconds(20)) {
-            (try? client.call("GET", "/1.0/local", timeout: .seconds(5)).flag("agent")) == true
+            (try? client.call(.watchLocal, timeout: .seconds(5)).flag("agent")) == true
         }
         #expect(isReady, "\(wrong.log())")
         try refused(

@@ -16,11 +16,11 @@ import Testing
                 socket: runtime.file("server.sock"),
                 cause: "no such file or directory (ENOENT)"
             )
-        ) { try client.call("GET", "/1.0/local") }
+        ) { try client.call(.watchLocal) }
         let server = try AgentServer(runtime.file("server.sock"))
-        #expect(try client.call("GET", "/1.0/local")["state"] == "unconfigured")
+        #expect(try client.call(.watchLocal)["state"] == "unconfigured")
         server.stop()
-        let error = #expect(throws: StoreError.self) { try client.call("GET", "/1.0/local") }
+        let error = #expect(throws: StoreError.self) { try client.call(.watchLocal) }
         guard case .notRunning = error else {
             Issue.record("not the expected error: \(String(describing: error))")
             return
@@ -38,7 +38,7 @@ import Testing
             snapshot.generation = generation
             server.tell(snapshot)
             for _ in 0..<3 {
-                #expect(try client.call("GET", "/1.0/local")["generation"] == .number(generation))
+                #expect(try client.call(.watchLocal)["generation"] == .number(generation))
             }
             #expect(server.accepted == 1)
             server.stop()
@@ -50,7 +50,7 @@ import Testing
         let server = try AgentServer(runtime.file("server.sock"))
         let client = ServerClient(runtimeDirectory: runtime.path)
         for _ in 0..<3 {
-            let error = #expect(throws: StoreError.self) { try client.call("DELETE", "/1.0/members/none") }
+            let error = #expect(throws: StoreError.self) { try client.call(.removeMember, of: "none") }
             #expect(error?.refusal?.code == "not_found" && error?.refusal?.status == 404)
         }
         #expect(server.accepted == 1)
@@ -62,12 +62,12 @@ import Testing
         let client = ServerClient(runtimeDirectory: runtime.path)
         let started = ContinuousClock.now
         #expect(throws: StoreError.timeout(request: "GET /1.0/local", after: .milliseconds(200))) {
-            try client.call("GET", "/1.0/local?generation=0&wait=60", timeout: .milliseconds(200))
+            try client.call(.watchLocal, query: [(.generation, "0"), (.wait, "60")], timeout: .milliseconds(200))
         }
         #expect(ContinuousClock.now - started < .seconds(10))
         // The late answer to that must not be taken for the answer to this.
         server.tell(ClusterSnapshot(message: "later"))
-        #expect(try client.call("GET", "/1.0/local")["message"] == "later")
+        #expect(try client.call(.watchLocal)["message"] == "later")
     }
 
     @Test(.enabled(if: isRoot)) func saysThatItMayNot() throws {

@@ -43,19 +43,18 @@ struct ServerMemoryTests {
                 case 0:
                     let member = "node\(number / 4 % 3 + 1)"
                     try client.call(
-                        "PATCH",
-                        "/1.0/members/\(member)",
+                        .editMember,
+                        of: member,
                         body: ["failure_domain": .string("r\(writer)-\(number)")]
                     )
                 case 1:
                     report.version = "1.\(writer).\(number)"
-                    try client.call("PUT", "/1.0/local/report", body: report.document)
+                    try client.call(.reportLocal, body: report.document)
                 case 2:
-                    try client.call("POST", "/1.0/tokens", body: ["name": .string("n\(writer)-\(number / 4 % 50)")])
+                    try client.call(.addToken, body: ["name": .string("n\(writer)-\(number / 4 % 50)")])
                 default:
                     try client.call(
-                        "PATCH",
-                        "/1.0/cluster",
+                        .editCluster,
                         body: ["token_expiry_s": .number(3600 + (number * 4 + writer) % 10_000)]
                     )
                 }

@@ -44,7 +44,7 @@ import Testing
             status: 503
         )
         #expect(throws: StoreError.refused(refusal)) {
-            try ServerClient(transport: transport).call("GET", "/1.0/cluster")
+            try ServerClient(transport: transport).call(.showCluster)
         }
         #expect(StoreError.refused(refusal).remedy == "start them")
         #expect("\(StoreError.refused(refusal))" == "2 of 3 are away")
@@ -58,7 +58,7 @@ import Testing
             status: 500
         )
         #expect(throws: StoreError.refused(refusal)) {
-            try ServerClient(transport: Answering(500, answer)).call("GET", "/1.0")
+            try ServerClient(transport: Answering(500, answer)).call(.greet)
         }
     }
 
@@ -66,11 +66,11 @@ import Testing
         let client = ServerClient(transport: Answering(200, ["generation": "x"]))
         #expect(
             throws: StoreError.malformed(
-                request: "PUT /x",
+                request: "PUT /1.0/local/report",
                 problem: "'generation' is not a whole number from 0 to 9007199254740991"
             )
         ) {
-            try client.call("PUT", "/x") { document throws(DocumentError) in try ReportReceipt(document) }
+            try client.call(.reportLocal) { document throws(DocumentError) in try ReportReceipt(document) }
         }
     }
 
@@ -93,10 +93,13 @@ import Testing
         #expect(watching.timeouts.withLock { $0.allSatisfy { $0 > .seconds(60) } })
     }
 
-    @Test func namesAreEscaped() {
-        #expect(ServerClient.escape("node-1.x_~") == "node-1.x_~")
-        #expect(ServerClient.escape("a/b?c=d&e f%") == "a%2Fb%3Fc%3Dd%26e%20f%25")
-        #expect(ServerClient.escape("é\n") == "%C3%A9%0A")
+    @Test func namesAreEscaped() throws {
+        let transport = Answering(200, [:])
+        for name in ["node-1.x_~", "a/b?c=d&e f%", "é\n"] {
+            try ServerClient(transport: transport).call(.showMember, of: name)
+        }
+        let names = ["node-1.x_~", "a%2Fb%3Fc%3Dd%26e%20f%25", "%C3%A9%0A"]
+        #expect(transport.requests.withLock(\.self) == names.map { "GET /1.0/members/\($0)" })
     }
 
     @Test func tenThousandMembersAreRemembered() throws {

@@ -2,7 +2,6 @@ import CLinux
 import FanCore
 import FanSystem
 import Glibc
-import Synchronization
 import TestSupport
 
 @testable import FanDatabase
@@ -32,7 +31,7 @@ final class ChurnCluster: Sendable {
     private let directory: TestDirectory
     var root: String { directory.path }
     let log: LogLength
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     init(log: LogLength) throws {
         directory = try TestDirectory()

@@ -14,7 +14,7 @@ final class ChurnWriter: Sendable {
         var count = 0
     }
 
-    private let ledger = Mutex(Ledger())
+    private let ledger = Lock(Ledger())
     private let isOver = Atomic(false)
     private let hasEnded = Atomic(false)
 

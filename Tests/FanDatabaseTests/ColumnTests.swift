@@ -1,6 +1,6 @@
 import FanCore
 import FanDatabase
-import Synchronization
+import FanSystem
 import TestSupport
 import Testing
 
@@ -78,8 +78,8 @@ import Testing
             try transaction.saveConfig(config)
             for member in members { try transaction.insert(member) }
         }
-        let problems = Mutex<[String]>([])
-        let models = Mutex<[Int: (members: [Member], config: ClusterConfig)]>([:])
+        let problems = Lock<[String]>([])
+        let models = Lock<[Int: (members: [Member], config: ClusterConfig)]>([:])
         try onThreads(Column.allCases.count) { thread in
             let column = Column.allCases[thread]
             var random = SeededGenerator(seed: seed &* 100 &+ UInt64(thread))

@@ -1,7 +1,6 @@
 import FanCore
 import FanSystem
 import Glibc
-import Synchronization
 import TestSupport
 import Testing
 
@@ -96,7 +95,7 @@ import Testing
         try nodes.form(3)
         let databases = (1...UInt64(3)).map { Self.database(nodes, $0) }
         defer { for database in databases { database.stop() } }
-        let acknowledged = Mutex<[String]>([])
+        let acknowledged = Lock<[String]>([])
         let isOver = SharedCount(1)
         let writers = SharedCount(4)
         for thread in 0..<4 {

@@ -2,16 +2,15 @@ import FanCore
 import FanDatabase
 import FanSystem
 import Glibc
-import Synchronization
 import TestSupport
 
 /// Database nodes in this process that find each other by name, and their directory, gone with this object.
 final class Nodes: Sendable {
     private let place: TestDirectory?
     let root: String
-    private let running = Mutex<[UInt64: DatabaseNode]>([:])
+    private let running = Lock<[UInt64: DatabaseNode]>([:])
     /// Pairs of nodes that cannot connect to each other.
-    private let cut = Mutex<Set<UInt64>>([])
+    private let cut = Lock<Set<UInt64>>([])
 
     init(_ root: String? = nil) throws {
         place = root == nil ? try TestDirectory() : nil

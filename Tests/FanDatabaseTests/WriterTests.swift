@@ -1,7 +1,6 @@
 import FanCore
 import FanSystem
 import Glibc
-import Synchronization
 import TestSupport
 import Testing
 
@@ -22,10 +21,10 @@ func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) throws {
 }
 
 final class SharedCount: Sendable {
-    private let value: Mutex<Int>
+    private let value: Lock<Int>
 
     init(_ value: Int) {
-        self.value = Mutex(value)
+        self.value = Lock(value)
     }
 
     func decrement() { value.withLock { $0 -= 1 } }
@@ -61,7 +60,7 @@ final class SharedCount: Sendable {
         let database = try Self.database(nodes)
         defer { database.stop() }
         let before = database.commitCount
-        let failures = Mutex<[String]>([])
+        let failures = Lock<[String]>([])
         try onThreads(16) { thread in
             for index in 0..<50 {
                 do { try database.write(timeout: .seconds(30), Self.insert(thread * 1000 + index)) } catch {

@@ -45,11 +45,11 @@ import Testing
     }
 
     private func identity(_ node: TestServers.Node) throws -> Identity {
-        try #require(try node.server.directory.identity(.node))
+        try #require(try node.server.local.directory.identity(.node))
     }
 
     private func trusted(_ node: TestServers.Node) throws -> String {
-        try #require(try node.server.directory.identity(.cluster)).fingerprint
+        try #require(try node.server.local.directory.identity(.cluster)).fingerprint
     }
 
     @Test func noSQLPassesATunnel() throws {
@@ -105,7 +105,7 @@ import Testing
         try withThree { _, nodes in
             let (own, trusted) = (try identity(nodes[2]), try trusted(nodes[0]))
             let report = NodeReport(nodeID: nodes[1].nodeID, version: "1", kernel: "6").document
-            let clusterID = try #require(try nodes[0].server.directory.membership()).clusterID
+            let clusterID = try #require(try nodes[0].server.local.directory.membership()).clusterID
             func beat(_ name: String) -> Document {
                 [
                     "name": .string(name), "cluster_id": .string(clusterID), "generation": 0, "incarnation": 1_000,
@@ -135,7 +135,7 @@ import Testing
     @Test func aCertificateComesFromTheLeaderAlone() throws {
         try withThree { _, nodes in
             let next = try Identity.generate(commonName: "fanmesh-cluster")
-            let clusterID = try #require(try nodes[0].server.directory.membership()).clusterID
+            let clusterID = try #require(try nodes[0].server.local.directory.membership()).clusterID
             let order: Document = [
                 "cluster_id": .string(clusterID), "step": "use", "certificate": .string(next.certificatePEM),
                 "key": .string(next.keyPEM),
@@ -145,7 +145,7 @@ import Testing
                 let path = "/1.0/internal/certificate"
                 let answer = try target.callRemotely(own, trusting: trusted, "POST", path, order)
                 #expect(answer.status == 503, "\(answer.document.json)")
-                #expect(try target.server.directory.identity(.cluster)?.fingerprint == trusted)
+                #expect(try target.server.local.directory.identity(.cluster)?.fingerprint == trusted)
             }
             #expect(try nodes[0].call("POST", "/1.0/cluster/rotate").status == 200)
         }
@@ -154,7 +154,7 @@ import Testing
     /// What a removed member still has serves it to nobody once the certificate was changed.
     @Test func rotationEndsTheSharedCertificate() throws {
         try withThree { servers, nodes in
-            let old = try #require(try nodes[2].server.directory.identity(.cluster))
+            let old = try #require(try nodes[2].server.local.directory.identity(.cluster))
             let token = try nodes[0].call("POST", "/1.0/tokens", ["name": "late"]).document.text("token")
             let address = SocketAddress(IPv4Address(127, 9, 0, 99), port: TestServers.port)
             let listener = try listenTCP(address)
@@ -165,9 +165,9 @@ import Testing
             }
             defer { impostor.stop() }
             func reaches(_ node: TestServers.Node) -> Bool {
-                guard case .member(let member) = node.server.standing else { return false }
+                guard let member = node.server.local.member else { return false }
                 let before = asked.load(ordering: .relaxed)
-                _ = try? member.link.call(address, "GET", "/1.0/cluster", nil, timeout: .seconds(2))
+                _ = try? member.link.call(address, .state, timeout: .seconds(2))
                 return asked.load(ordering: .relaxed) > before
             }
             #expect(try nodes[0].call("DELETE", "/1.0/members/node3").status == 200)
@@ -234,7 +234,7 @@ import Testing
     @Test func nobodyIsRemovedByHearsay() throws {
         try withThree { _, nodes in
             let (own, trusted) = (try identity(nodes[2]), try trusted(nodes[0]))
-            let clusterID = try #require(try nodes[0].server.directory.membership()).clusterID
+            let clusterID = try #require(try nodes[0].server.local.directory.membership()).clusterID
             for target in nodes[..<2] {
                 let answer = try target.callRemotely(
                     own,
@@ -248,7 +248,7 @@ import Testing
             usleep(6_500_000)
             for node in nodes {
                 #expect(try node.call("GET", "/1.0/local").document.text("state") != "unconfigured")
-                #expect(try node.server.directory.membership() != nil)
+                #expect(try node.server.local.directory.membership() != nil)
                 #expect(try node.call("GET", "/1.0/members").document.flag("quorum"))
             }
             // Who is removed is told, and believes it: the leader, too.

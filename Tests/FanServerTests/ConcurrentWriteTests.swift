@@ -2,7 +2,6 @@ import FanCore
 import FanDatabase
 import FanHTTP
 import FanSystem
-import Synchronization
 import Testing
 
 @testable import FanServer
@@ -116,7 +115,7 @@ import Testing
         defer { servers.tearDown() }
         let issuer = try servers.addFirst()
         let first = issuer.caller
-        let leadership = try #require(issuer.server.state.withLock { $0.node?.leadership })
+        let leadership = try #require(issuer.server.local.member?.leadership)
         let clusterID = leadership.state.config.clusterID
         let starts = FieldWriter(rounds: 200) { round in
             var beat = Heartbeat(
@@ -148,7 +147,7 @@ import Testing
         let servers = try TestServers()
         defer { servers.tearDown() }
         let node = try servers.addFirst()
-        let leadership = try #require(node.server.state.withLock { $0.node?.leadership })
+        let leadership = try #require(node.server.local.member?.leadership)
         for (path, change) in [
             ("/1.0/cluster", ["standbys": 1, "mtu": nil] as Document), ("/1.0/members/node1", ["role": "voter"]),
         ] {
@@ -215,7 +214,7 @@ import Testing
         let servers = try TestServers()
         defer { servers.tearDown() }
         let node = try servers.addFirst()
-        let leadership = try #require(node.server.state.withLock { $0.node?.leadership })
+        let leadership = try #require(node.server.local.member?.leadership)
         func report(_ number: Int) -> NodeReport {
             var report = NodeReport(nodeID: node.nodeID, version: "1", kernel: "6")
             report.warnings = [Warning(code: "test", severity: .warning, message: "\(number)", remedy: "none")]

@@ -5,13 +5,16 @@ import Testing
 @testable import FanServer
 
 @Suite struct DescriptionTests {
-    /// What is served is described, and what is described is served.
-    @Test func describesExactlyWhatIsServed() {
-        let served = Server.routes.map { route in
-            "\(route.method) /" + route.path.map { $0 == "*" ? "{name}" : String($0) }.joined(separator: "/")
-        }
-        #expect(Set(served) == Set(OpenAPIValidator().operations))
-        #expect(Set(served).count == served.count)
+    /// What the leader answers has a handler that gets the leadership, and nothing else has.
+    @Test(arguments: Endpoint.allCases) func isAnsweredWhereTheDescriptionSays(endpoint: Endpoint) {
+        let isLeaders = if case .leader = Router(ServerLog()).handler(of: endpoint) { true } else { false }
+        #expect(isLeaders == (endpoint.description.place != .here))
+    }
+
+    @Test func noTwoEndpointsAreTheSame() {
+        let targets = Endpoint.allCases.map { "\($0.method) \($0.description.path)" }
+        #expect(Set(targets).count == targets.count)
+        #expect(Set(targets) == Set(OpenAPIValidator().operations))
     }
 
     @Test func aHeartbeatIsAsDescribed() throws {

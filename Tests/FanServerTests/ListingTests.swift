@@ -3,7 +3,6 @@ import FanHTTP
 import FanStore
 import FanSystem
 import FanTLS
-import Synchronization
 import TestSupport
 import Testing
 
@@ -57,7 +56,7 @@ import Testing
     }
 
     private static func leadership(_ node: TestServers.Node) throws -> Leadership {
-        try #require(node.server.state.withLock { $0.node }?.leadership)
+        try #require(node.server.local.member?.leadership)
     }
 
     /// The longest that an answer may take: these tests run unoptimised, and under sanitizers too.
@@ -85,7 +84,7 @@ import Testing
         // The client of the commands takes it too.
         let again = ContinuousClock.now
         let client = ServerClient(runtimeDirectory: node.directory)
-        let list = try client.call("GET", "/1.0/members", timeout: Self.patience) { document throws(DocumentError) in
+        let list = try client.call(.listMembers, timeout: Self.patience) { document throws(DocumentError) in
             try MemberList(document)
         }
         print("as the client asks and reads it: \(again.duration(to: .now))")

@@ -24,11 +24,11 @@ final class MemberTunnel {
     }
 
     private static func open(from source: TestServers.Node, to target: TestServers.Node) throws -> Int32 {
-        let membership = try #require(try target.server.directory.membership())
+        let membership = try #require(try target.server.local.directory.membership())
         return try dialUpgraded(
             to: target.address,
-            identity: try #require(try source.server.directory.identity(.node)),
-            trusting: [try #require(try target.server.directory.identity(.cluster)).fingerprint],
+            identity: try #require(try source.server.local.directory.identity(.node)),
+            trusting: [try #require(try target.server.local.directory.identity(.cluster)).fingerprint],
             path: "/1.0/internal/database",
             protocol: "fanmesh-database",
             headers: ["Fanmesh-Cluster": membership.clusterID],

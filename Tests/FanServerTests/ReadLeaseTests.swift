@@ -1,6 +1,5 @@
 import FanSystem
 import Glibc
-import Synchronization
 import TestSupport
 import Testing
 
@@ -10,8 +9,8 @@ import Testing
 @Suite struct ReadLeaseTests {
     @Test func oneBarrierServesManyReads() throws {
         let lease = ReadLease()
-        let barriers = Mutex(0)
-        for _ in 0..<100 { try lease.confirm { () throws(APIError) in barriers.withLock { $0 += 1 } } }
+        let barriers = Lock(0)
+        for _ in 0..<100 { try lease.confirm { () throws(ClusterError) in barriers.withLock { $0 += 1 } } }
         #expect(barriers.withLock { $0 } <= 2)
     }
 
@@ -19,7 +18,7 @@ import Testing
         let lease = ReadLease()
         var barriers = 0
         for _ in 0..<3 {
-            try lease.confirm { () throws(APIError) in barriers += 1 }
+            try lease.confirm { () throws(ClusterError) in barriers += 1 }
             usleep(120_000)
         }
         #expect(barriers == 3)
@@ -28,14 +27,14 @@ import Testing
     /// What began before a read proves nothing for it, unless it still counts: here each takes longer than a lease.
     @Test func readersShareOnlyWhatBeganAfterThem() throws {
         let lease = ReadLease()
-        let log = Mutex([ContinuousClock.Instant]())
+        let log = Lock([ContinuousClock.Instant]())
         let done = Monitor(0)
-        let late = Mutex(0)
+        let late = Lock(0)
         for index in 0..<12 {
             startThread("reader") {
                 usleep(UInt32(index) * 20_000)
                 let began = ContinuousClock.now
-                try? lease.confirm { () throws(APIError) in
+                try? lease.confirm { () throws(ClusterError) in
                     log.withLock { $0.append(.now) }
                     usleep(150_000)
                 }
@@ -53,9 +52,9 @@ import Testing
 
     @Test func aFailureIsNobodysLease() throws {
         let lease = ReadLease()
-        #expect(throws: APIError.self) { try lease.confirm { () throws(APIError) in throw .noQuorum("test") } }
+        #expect(throws: ClusterError.self) { try lease.confirm { () throws(ClusterError) in throw .noQuorum("test") } }
         var barriers = 0
-        try lease.confirm { () throws(APIError) in barriers += 1 }
+        try lease.confirm { () throws(ClusterError) in barriers += 1 }
         #expect(barriers == 1)
     }
 
@@ -65,12 +64,12 @@ import Testing
         var barriers = 0
         let mark = lease.mark()
         lease.renew(mark)
-        try lease.confirm { () throws(APIError) in barriers += 1 }
+        try lease.confirm { () throws(ClusterError) in barriers += 1 }
         #expect(barriers == 0)
         lease.end()
         // What was confirmed before does not count any more, and nothing confirmed now lasts.
         lease.renew(mark)
-        for _ in 0..<3 { try lease.confirm { () throws(APIError) in barriers += 1 } }
+        for _ in 0..<3 { try lease.confirm { () throws(ClusterError) in barriers += 1 } }
         #expect(barriers == 3)
     }
 }
@@ -80,7 +79,7 @@ import Testing
     @Test func manyMayReplaceOneFile() throws {
         let directory = try TestDirectory()
         let (root, path) = (directory.path, directory.file("members"))
-        let failures = Mutex([String]())
+        let failures = Lock([String]())
         let done = Monitor(0)
         for writer in 0..<16 {
             startThread("writer") {

@@ -1,6 +1,5 @@
 import FanCore
 import FanSystem
-import Synchronization
 import TestSupport
 import Testing
 
@@ -15,7 +14,7 @@ import Testing
         let first = try servers.addFirst()
         let joiner = try servers.add()
         let token = try first.call("POST", "/1.0/tokens", ["name": "node2"]).document.text("token")
-        let leadership = try #require(first.server.state.withLock { $0.node }?.leadership)
+        let leadership = try #require(first.server.local.member?.leadership)
         let hasBegun = Monitor(false)
         let mayEnd = Monitor(false)
         startThread("long-write") {
@@ -45,9 +44,9 @@ import Testing
         let servers = try TestServers()
         defer { servers.tearDown() }
         let first = try servers.addFirst()
-        let leadership = try #require(first.server.state.withLock { $0.node }?.leadership)
+        let leadership = try #require(first.server.local.member?.leadership)
         try leadership.database.write { transaction in try transaction.saveEpoch("99-another") }
-        #expect(throws: APIError.self) { try leadership.read { transaction in try transaction.tokens() } }
+        #expect(throws: ClusterError.self) { try leadership.read { transaction in try transaction.tokens() } }
         #expect(leadership.hasEnded)
         // It leads again, under an epoch of its own.
         #expect(try eventually { try first.call("GET", "/1.0/tokens").status == 200 })

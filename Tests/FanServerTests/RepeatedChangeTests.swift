@@ -4,7 +4,6 @@ import FanHTTP
 import FanSystem
 import FanTLS
 import Glibc
-import Synchronization
 import Testing
 
 @testable import FanServer
@@ -45,7 +44,7 @@ import Testing
         }
         #expect(Set(tokens).count == 1)
         let secret = try JoinToken(parsing: tokens[0]).secret
-        let leadership = try #require(issuer.server.state.withLock { $0.node?.leadership })
+        let leadership = try #require(issuer.server.local.member?.leadership)
         let kept = String(sha256Hex(Array("key \(asked["Idempotency-Key"] ?? "")".utf8)).prefix(32))
         let stored = try #require(try leadership.read { transaction in try transaction.request(kept) })
         #expect(stored.answer.contains(sha256Hex(Array(secret.utf8))))
@@ -60,7 +59,7 @@ import Testing
         let servers = try TestServers()
         defer { servers.tearDown() }
         let node = try servers.addFirst()
-        let leadership = try #require(node.server.state.withLock { $0.node?.leadership })
+        let leadership = try #require(node.server.local.member?.leadership)
         let before = leadership.state.config.standbyTarget
         let ticket = leadership.ticket
         let request = ChangeRequest(key: "first", content: "a", ticket: ticket)
@@ -68,7 +67,7 @@ import Testing
         for late in [ticket, "0-ffff 0", "\(leadership.epoch) -1", "\(leadership.epoch) 99999999999", "", "1 2 3"] {
             var request = request
             request.ticket = late
-            let refusal = #expect(throws: APIError.self) { try leadership.edit(["standbys": 1], request) }
+            let refusal = #expect(throws: ClusterError.self) { try leadership.edit(["standbys": 1], request) }
             // That is no answer to the request: it may come again with a newer ticket.
             #expect(refusal?.code == .unavailable && refusal?.isSettled == false)
         }
@@ -108,12 +107,13 @@ import Testing
             ) {}
             link.search.note { $0.answered(silent, .leads(term: 1), at: $1) }
             var isInDoubt = false
-            #expect(throws: APIError.self) {
+            #expect(throws: ClusterError.self) {
                 _ = try link.forward(
-                    "PATCH",
-                    "/1.0/cluster",
-                    Array("{}".utf8),
-                    headers: ["Fanmesh-Forwarded": "1", "Idempotency-Key": "0123456789abcdef"],
+                    LeaderRequest(
+                        .editCluster,
+                        body: Array("{}".utf8),
+                        headers: ["Fanmesh-Forwarded": "1", "Idempotency-Key": "0123456789abcdef"]
+                    ),
                     patience: .milliseconds(600),
                     isInDoubt: &isInDoubt
                 )

@@ -3,7 +3,6 @@ import FanHTTP
 import FanSystem
 import FanTLS
 import Glibc
-import Synchronization
 import TestSupport
 import Testing
 
@@ -12,9 +11,13 @@ import Testing
 /// Starts and ends of a membership at the same time: what is gone leaves nothing behind.
 @Suite(.serialized) struct ResumeTests {
     private func expectNothing(_ node: TestServers.Node, _ server: Server, _ place: Comment) throws {
-        #expect(server.state.withLock { $0.failure } == nil, place)
-        #expect(server.state.withLock { $0.node == nil && $0.listener == nil && !$0.isBusy }, place)
-        #expect(try server.directory.membership() == nil, place)
+        let state = server.local.state.withLock { $0 }
+        guard case .unconfigured = state.standing else {
+            Issue.record("\(state.standing), \(place)")
+            return
+        }
+        #expect(state.listener == nil && state.work == nil, place)
+        #expect(try server.local.directory.membership() == nil, place)
         #expect(try node.call("GET", "/1.0/local").document.text("state") == "unconfigured", place)
     }
 
@@ -33,15 +36,15 @@ import Testing
         )
         for round in 0..<100 {
             // It has no certificates.
-            try server.directory.save(membership)
-            server.resume { _ in true }
+            try server.local.directory.save(membership)
+            server.local.resume { _ in true }
             #expect(try node.call("GET", "/1.0/local").document.text("state") == "failed")
             let isOver = Monitor(false)
             let retries = Monitor(0)
             for _ in 0..<2 {
                 startThread("retry") {
                     while !isOver.withLock({ $0 }) {
-                        server.resume { $0.node == nil && $0.failure != nil }
+                        server.local.resume { $0.failure != nil }
                         usleep(500)
                     }
                     retries.withLock { $0 += 1 }
@@ -69,8 +72,8 @@ import Testing
             let isOver = Monitor(false)
             startThread("removal") {
                 var member: ClusterNode?
-                while member == nil { member = server.state.withLock { $0.node } }
-                if let member { server.forgetRemoved(member) }
+                while member == nil { member = server.local.member }
+                if let member { server.local.forgetRemoved(member) }
                 isOver.withLock { $0 = true }
             }
             try server.start(localSocket: listenUnix(path: options.socket, mode: 0o600, group: nil))
@@ -87,11 +90,11 @@ import Testing
         let servers = try TestServers()
         defer { servers.tearDown() }
         let node = try servers.addFirst()
-        let former = try #require(node.server.state.withLock { $0.node })
+        let former = try #require(node.server.local.member)
         #expect(try node.call("POST", "/1.0/leave").status == 200)
         #expect(try node.call("POST", "/1.0/init", servers.initBody(node)).status == 200)
-        node.server.forgetRemoved(former)
-        #expect(try node.server.directory.membership() != nil)
+        node.server.local.forgetRemoved(former)
+        #expect(try node.server.local.directory.membership() != nil)
         #expect(try node.call("GET", "/1.0/members").status == 200)
     }
 }

@@ -75,7 +75,7 @@ import Testing
         try leader.confirm()
         try leader.hear(Self.heartbeat("node1"))
         #expect(leader.state.members.map(\.schema) == [Schema.version + 1, Schema.version])
-        let refusal = #expect(throws: APIError.self) {
+        let refusal = #expect(throws: ClusterError.self) {
             try leader.change { transaction in try transaction.setFailureDomain("rack1", of: "node1") }
         }
         #expect(refusal?.message.contains("schema") == true, "\(String(describing: refusal))")

@@ -70,7 +70,7 @@ import Testing
             let answer = try node.call("POST", "/1.0/init", .object(fields))
             #expect(answer.status == 400, "\(answer.document.json)")
             #expect(try node.call("GET", "/1.0/local").document.text("state") == "unconfigured")
-            #expect(try node.server.directory.membership() == nil)
+            #expect(try node.server.local.directory.membership() == nil)
             // The same node can begin properly afterwards.
             #expect(try node.call("POST", "/1.0/init", servers.initBody(node)).status == 200)
         }
@@ -152,7 +152,7 @@ import Testing
             #expect(try first.call("POST", "/1.0/tokens", ["name": "node1"]).document.text("code") == "conflict")
             let states = try first.call("GET", "/1.0/tokens").document.list("tokens").map { try $0.text("state") }
             #expect(states.sorted() == ["expired", "revoked", "revoked"])
-            #expect(try joiner.server.directory.membership() == nil)
+            #expect(try joiner.server.local.directory.membership() == nil)
         }
     }
 
@@ -181,7 +181,7 @@ import Testing
                 try node.callRemotely(stranger, trusting: trusted, "GET", "/1.0").document.text("auth") == "untrusted"
             )
             // The node's own certificate is a member's.
-            let own = try #require(try node.server.directory.identity(.node))
+            let own = try #require(try node.server.local.directory.identity(.node))
             #expect(try node.callRemotely(own, trusting: trusted, "GET", "/1.0").document.text("auth") == "member")
         }
     }
@@ -227,8 +227,8 @@ import Testing
             #expect(after != before)
             for node in [first, second] {
                 #expect(try node.call("GET", "/1.0/members").document.list("members").count == 2)
-                #expect(try node.server.directory.identity(.cluster)?.fingerprint == after)
-                #expect(try node.server.directory.identity(.next) == nil)
+                #expect(try node.server.local.directory.identity(.cluster)?.fingerprint == after)
+                #expect(try node.server.local.directory.identity(.next) == nil)
             }
             try second.restart()
             #expect(soon { try second.call("GET", "/1.0/members").document.flag("quorum") })

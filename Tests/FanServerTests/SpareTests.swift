@@ -24,7 +24,7 @@ import Testing
         #expect(
             soon {
                 nodes[..<3].allSatisfy { node in
-                    node.server.node?.electorate.withLock { !$0.mayLead(nodes[3].address, at: .now) } == true
+                    node.server.local.member?.electorate.withLock { !$0.mayLead(nodes[3].address, at: .now) } == true
                 }
             }
         )
@@ -38,7 +38,7 @@ import Testing
     /// A tunnel in which the spare has said who it is.
     private func tunnel(from source: TestServers.Node, to target: TestServers.Node) throws -> MemberTunnel {
         let tunnel = try MemberTunnel(from: source, to: target)
-        let id = try #require(try source.server.directory.membership()).id
+        let id = try #require(try source.server.local.directory.membership()).id
         try tunnel.send(MemberTunnel.connect(id, source.address))
         return tunnel
     }
@@ -50,10 +50,10 @@ import Testing
     @Test func itsMessagesOfRaftAreAnswersOnly() throws {
         try withSpare { _, nodes in
             let voters = nodes[..<3]
-            func terms() -> [UInt64] { voters.map { $0.server.node?.database.term ?? 0 } }
+            func terms() -> [UInt64] { voters.map { $0.server.local.member?.database.term ?? 0 } }
             let before = terms()
             #expect(before[0] > 0 && Set(before).count == 1)
-            let leadership = try #require(nodes[0].server.node?.leadership).term
+            let leadership = try #require(nodes[0].server.local.member?.leadership).term
             let high = before[0] + 1000
             for target in voters {
                 // What it may say: answers, with a term that there was.
@@ -73,7 +73,7 @@ import Testing
                 }
             }
             #expect(terms() == before)
-            #expect(nodes[0].server.node?.leadership?.term == leadership)
+            #expect(nodes[0].server.local.member?.leadership?.term == leadership)
             #expect(try nodes[1].call("PATCH", "/1.0/cluster", ["token_expiry_s": 600]).status == 200)
             // Ahead by a little it is believed, since that may be; but not time and again.
             for number in 1...40 {
@@ -98,9 +98,9 @@ import Testing
     @Test func itsWordsOfWhoLeadsAreNotBelieved() throws {
         try withSpare { _, nodes in
             let spare = nodes[3]
-            let own = try #require(try spare.server.directory.identity(.node))
-            let cluster = try #require(try spare.server.directory.identity(.cluster))
-            let clusterID = try #require(try spare.server.directory.membership()).clusterID
+            let own = try #require(try spare.server.local.directory.identity(.node))
+            let cluster = try #require(try spare.server.local.directory.identity(.cluster))
+            let clusterID = try #require(try spare.server.local.directory.membership()).clusterID
             spare.server.stop()
             let address = spare.address
             let isRefusing = Atomic(false)
@@ -109,7 +109,7 @@ import Testing
             let liar = try HTTPServer(.tls(listener.number, identity: { cluster }), log: { _ in }) { _, responder in
                 asked.add(1, ordering: .relaxed)
                 if isRefusing.load(ordering: .relaxed) {
-                    responder.respond(APIError(.conflict, "you were restored from an old copy").response)
+                    responder.respond(ClusterError(.conflict, "you were restored from an old copy").response)
                     return
                 }
                 let answer: Document = [
@@ -140,19 +140,12 @@ import Testing
                     usleep(200_000)
                 }
                 #expect(asked.load(ordering: .relaxed) > before, "nobody asked the liar")
-                #expect(nodes[1].server.node?.link.leader == nodes[0].address)
-                #expect(nodes[1].server.node?.refusal == nil)
-                #expect(nodes[1].server.node?.database.isRunning == true)
-                #expect(nodes[1].server.node?.state.generation ?? .max < 1_000_000)
+                #expect(nodes[1].server.local.member?.link.leader == nodes[0].address)
+                #expect(nodes[1].server.local.member?.refusal == nil)
+                #expect(nodes[1].server.local.member?.database.isRunning == true)
+                #expect(nodes[1].server.local.member?.state.generation ?? .max < 1_000_000)
                 #expect(try nodes[1].call("PATCH", "/1.0/cluster", ["token_expiry_s": 800]).status == 200)
             }
         }
-    }
-}
-
-extension Server {
-    /// This server as a member, nil when it is none.
-    var node: ClusterNode? {
-        if case .member(let node) = standing { node } else { nil }
     }
 }

@@ -42,7 +42,10 @@ import Testing
         for number in 20..<40 { set("token_expiry_s", 600 + number, through: first) }
         away.server = try TestServers.Node.start(away.directory)
         #expect(
-            soon { away.server.hasAgent && away.server.node?.state.generation == first.server.node?.state.generation }
+            soon {
+                away.server.local.hasAgent
+                    && away.server.local.member?.state.generation == first.server.local.member?.state.generation
+            }
         )
 
         // The lead goes to the one that was away, since the first shall have no role; the first change there fails.

@@ -44,7 +44,7 @@ struct JoinRun {
         var body = requestBody(token, address, underlayAddress)
         if let domain = wish.failureDomain { body.set("failure_domain", .string(domain)) }
         do throws(StoreError) {
-            try server.client.call("POST", "/1.0/join", body: body, timeout: .seconds(90))
+            try server.client.call(.join, body: body, timeout: .seconds(90))
         } catch {
             throw takeBack(CommandFailure(error), token, rehearsal, body)
         }
@@ -87,7 +87,7 @@ struct JoinRun {
         _ token: JoinToken
     ) throws(CommandFailure) -> OverlayWait.Outcome {
         let name = snapshot.name ?? "a member"
-        let known = try? server.call("GET", "/1.0/cluster") { document throws(DocumentError) in
+        let known = try? server.call(.showCluster) { document throws(DocumentError) in
             try document.text("fingerprint")
         }
         guard name == token.serverName, known == token.fingerprint else {
@@ -147,7 +147,7 @@ struct JoinRun {
     }
 
     private func rehearse(_ body: Document) throws(CommandFailure) -> RehearsalAnswer {
-        try server.call("POST", "/1.0/rehearse", body, timeout: .seconds(60)) { document throws(DocumentError) in
+        try server.call(.rehearse, body, timeout: .seconds(60)) { document throws(DocumentError) in
             try RehearsalAnswer(document)
         }
     }
@@ -201,7 +201,7 @@ struct JoinRun {
     /// Whether the token is used up by now, nil when nobody can tell.
     private func isRedeemed(_ body: Document) -> Bool? {
         do throws(StoreError) {
-            try server.client.call("POST", "/1.0/rehearse", body: body)
+            try server.client.call(.rehearse, body: body)
             return false
         } catch {
             return error.refusal?.code == "token_used" ? true : nil

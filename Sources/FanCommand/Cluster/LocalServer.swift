@@ -11,12 +11,15 @@ struct LocalServer {
     /// Asks for something.
     @discardableResult
     func call(
-        _ method: String,
-        _ path: String,
+        _ endpoint: Endpoint,
+        of name: String = "",
+        query: [(Endpoint.Parameter, String)] = [],
         _ body: Document? = nil,
         timeout: Duration = ServerClient.defaultTimeout
     ) throws(CommandFailure) -> Document {
-        do throws(StoreError) { return try client.call(method, path, body: body, timeout: timeout) } catch {
+        do throws(StoreError) {
+            return try client.call(endpoint, of: name, query: query, body: body, timeout: timeout)
+        } catch {
             throw CommandFailure(error)
         }
     }
@@ -24,32 +27,36 @@ struct LocalServer {
     /// Asks for something, and gets the tag of what is shown along with it; with a tag, changes nothing else.
     @discardableResult
     func exchange(
-        _ method: String,
-        _ path: String,
+        _ endpoint: Endpoint,
+        of name: String = "",
+        query: [(Endpoint.Parameter, String)] = [],
         _ body: Document? = nil,
         ifMatch tag: String? = nil
     ) throws(CommandFailure) -> ServerAnswer {
-        do throws(StoreError) { return try client.exchange(method, path, body: body, ifMatch: tag) } catch {
+        do throws(StoreError) {
+            return try client.exchange(endpoint, of: name, query: query, body: body, ifMatch: tag)
+        } catch {
             throw CommandFailure(error)
         }
     }
 
     /// Asks for something that is read from the answer.
     func call<Value>(
-        _ method: String,
-        _ path: String,
+        _ endpoint: Endpoint,
+        of name: String = "",
+        query: [(Endpoint.Parameter, String)] = [],
         _ body: Document? = nil,
         timeout: Duration = ServerClient.defaultTimeout,
         reading read: (Document) throws(DocumentError) -> Value
     ) throws(CommandFailure) -> Value {
         do throws(StoreError) {
-            return try client.call(method, path, body: body, timeout: timeout, reading: read)
+            return try client.call(endpoint, of: name, query: query, body: body, timeout: timeout, reading: read)
         } catch { throw CommandFailure(error) }
     }
 
     /// What this node knows about its cluster.
     func snapshot() throws(CommandFailure) -> ClusterSnapshot {
-        try call("GET", "/1.0/local") { document throws(DocumentError) in try ClusterSnapshot(document) }
+        try call(.watchLocal) { document throws(DocumentError) in try ClusterSnapshot(document) }
     }
 
     /// For how long an agent that runs may take to connect to the server.
@@ -71,8 +78,10 @@ struct LocalServer {
                 throw Self.agentMissing(isRunning: isRunning)
             }
             // The server answers at once when an agent connects.
-            let path = "/1.0/local?generation=\(snapshot.generation)&wait=1"
-            snapshot = try call("GET", path) { document throws(DocumentError) in try ClusterSnapshot(document) }
+            let query = [(Endpoint.Parameter.generation, "\(snapshot.generation)"), (.wait, "1")]
+            snapshot = try call(.watchLocal, query: query) { document throws(DocumentError) in
+                try ClusterSnapshot(document)
+            }
             // One that does not wait must not keep this one busy.
             if !snapshot.hasAgent, ContinuousClock.now - asked < .milliseconds(100) {
                 sleepThread(for: .milliseconds(100))
@@ -96,9 +105,6 @@ struct LocalServer {
             exitCode: .agentNotRunning
         )
     }
-
-    /// Where a member is found.
-    static func path(ofMember name: String) -> String { "/1.0/members/\(ServerClient.escape(name))" }
 }
 
 extension Invocation {

@@ -24,7 +24,7 @@ struct OverlayWait {
         var reason = "the agent has not reported"
         while true {
             do throws(StoreError) {
-                let snapshot = try server.client.call("GET", "/1.0/local") { document throws(DocumentError) in
+                let snapshot = try server.client.call(.watchLocal) { document throws(DocumentError) in
                     try ClusterSnapshot(document)
                 }
                 if snapshot.state == .unconfigured || snapshot.state == .failed {
@@ -32,7 +32,7 @@ struct OverlayWait {
                     if !snapshot.message.isEmpty { reason += ": \(snapshot.message)" }
                     break
                 }
-                let status = try server.client.call("GET", LocalServer.path(ofMember: snapshot.name ?? "")) {
+                let status = try server.client.call(.showMember, of: snapshot.name ?? "") {
                     document throws(DocumentError) in try MemberStatus(document)
                 }
                 guard let problem = Self.problem(snapshot, status) else {

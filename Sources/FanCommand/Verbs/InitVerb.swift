@@ -122,7 +122,7 @@ enum InitVerb {
         try OverlayPlan.check(invocation, node.config, host: node.underlayAddress)
         invocation.progress("making the cluster of \(node.name)")
         do throws(CommandFailure) {
-            try server.call("POST", "/1.0/init", node.request, timeout: .seconds(60))
+            try server.call(.bootstrap, node.request, timeout: .seconds(60))
         } catch {
             // The server takes back what it refuses; without an answer nobody knows.
             guard error.exitCode == .undetermined else { throw error }

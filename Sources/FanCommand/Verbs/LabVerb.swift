@@ -192,7 +192,7 @@ enum LabVerb {
     /// The cluster as its first node lists it.
     private static func list(_ cluster: ClusterLab, _ invocation: Invocation) throws(LabError) -> Report {
         do throws(StoreError) {
-            let answer = try cluster.client(of: 1).call("GET", "/1.0/members") { document throws(DocumentError) in
+            let answer = try cluster.client(of: 1).call(.listMembers) { document throws(DocumentError) in
                 try MemberList(document)
             }
             var listing = answer

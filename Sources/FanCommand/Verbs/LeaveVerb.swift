@@ -76,7 +76,7 @@ enum LeaveVerb {
     /// Takes this node out of its cluster.
     @discardableResult
     static func leave(_ server: LocalServer, force: Bool) throws(CommandFailure) -> Document {
-        try server.call("POST", "/1.0/leave", force ? ["force": true] : [:], timeout: .seconds(60))
+        try server.call(.leave, force ? ["force": true] : [:], timeout: .seconds(60))
     }
 
     /// Waits until the agent has taken the overlay down.

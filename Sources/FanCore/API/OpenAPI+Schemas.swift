@@ -258,7 +258,7 @@ extension OpenAPI {
         ),
         (
             "Dump",
-            answer("dump", ["member": text, "digest": text, "bytes": number(.bytes), "text": text], optional: ["text"])
+            answer("dump", ["member": text, "digest": text, "bytes": number(.bytes)])
         ),
         ("Empty", object([:])),
     ]

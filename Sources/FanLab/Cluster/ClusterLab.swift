@@ -166,7 +166,7 @@ public final class ClusterLab: Sendable {
         while true {
             try lab.interruption?.check()
             do throws(StoreError) {
-                let document = try client.call("GET", "/1.0/local", timeout: .seconds(5))
+                let document = try client.call(.watchLocal, timeout: .seconds(5))
                 if (try? document.flag("agent")) == true { return }
                 last = "its server has no agent"
             } catch {
@@ -316,7 +316,7 @@ public final class ClusterLab: Sendable {
     /// - Returns: the members.
     /// - Throws: `StoreError`.
     public func list(from number: Int) throws(StoreError) -> MemberList {
-        try client(of: number).call("GET", "/1.0/members", timeout: .seconds(20)) { document throws(DocumentError) in
+        try client(of: number).call(.listMembers, timeout: .seconds(20)) { document throws(DocumentError) in
             try MemberList(document)
         }
     }
@@ -329,8 +329,7 @@ public final class ClusterLab: Sendable {
     /// - Returns: the report.
     /// - Throws: `StoreError`.
     public func report(of member: Int, from number: Int = 1) throws(StoreError) -> NodeReport? {
-        let path = "/1.0/members/\(node(member).name)"
-        return try client(of: number).call("GET", path) { document throws(DocumentError) in
+        try client(of: number).call(.showMember, of: node(member).name) { document throws(DocumentError) in
             try MemberStatus(document).report
         }
     }

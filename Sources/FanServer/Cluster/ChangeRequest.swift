@@ -1,6 +1,5 @@
 internal import FanCore
 internal import FanDatabase
-internal import FanHTTP
 internal import FanTLS
 
 /// What a request to change something says about itself, beside what it wants changed.
@@ -39,10 +38,10 @@ struct ChangeRequest: Sendable {
     /// Refuses when a document is another one than the caller saw.
     ///
     /// To be called in the change's transaction, on what was read there.
-    func requireUnchanged(_ tag: EntityTag, of what: String) throws(APIError) {
+    func requireUnchanged(_ tag: EntityTag, of what: String) throws(ClusterError) {
         guard let condition, let changed = tag.changes(since: condition) else { return }
         let fields = changed.isEmpty ? what : "\(changed.joined(separator: ", ")) of \(what)"
-        throw APIError(
+        throw ClusterError(
             .preconditionFailed,
             "\(fields) changed since it was read; nothing was changed now",
             remedy: "read it again, and repeat the change if it is still wanted"
@@ -71,14 +70,14 @@ extension Leadership {
     var ticket: String { "\(epoch) \(began.duration(to: .now).milliseconds)" }
 
     /// Refuses what was on its way for too long.
-    private func requireFresh(_ ticket: String?) throws(APIError) {
+    private func requireFresh(_ ticket: String?) throws(ClusterError) {
         guard let ticket else { return }
         let parts = ticket.split(separator: " ", omittingEmptySubsequences: false)
         let now = began.duration(to: .now).milliseconds
         guard parts.count == 2, parts[0] == epoch, let given = Int64(parts[1]), given >= 0, given <= now,
             now - given <= Self.ticketLife.milliseconds
         else {
-            throw APIError(
+            throw ClusterError(
                 .unavailable,
                 "the request was on its way for too long, or meant for a leader of the past; it was not done",
                 remedy: "send it again"
@@ -94,20 +93,20 @@ extension Leadership {
     ///   - evenIfBlocked: whether to do it even though members run different schema versions.
     ///   - body: the change, and the answer to it. What it throws as a refusal is remembered, and undoes what it did.
     /// - Returns: the answer.
-    /// - Throws: ``APIError``; ``APIError/isSettled`` says that it will never be done.
+    /// - Throws: ``ClusterError``; ``ClusterError/isSettled`` says that it will never be done.
     func once(
         _ request: ChangeRequest,
         isShared: Bool = true,
         evenIfBlocked: Bool = false,
         _ body: @escaping @Sendable (inout Transaction) throws -> Document
-    ) throws(APIError) -> Document {
+    ) throws(ClusterError) -> Document {
         // Who did it is kept with what was done, or neither.
         let entry = Audit.act?.take()
-        let (outcome, state): (Result<Document, APIError>, ClusterState?) = try write { transaction in
+        let (outcome, state): (Result<Document, ClusterError>, ClusterState?) = try write { transaction in
             if let answered = try Self.answer(request, &transaction) { return (answered, nil) }
             try self.requireFresh(request.ticket)
             var state: ClusterState?
-            let outcome: Result<Document, APIError>
+            let outcome: Result<Document, ClusterError>
             do {
                 let answer = try transaction.attempt { (transaction: inout Transaction) throws -> Document in
                     if !evenIfBlocked { try self.refuseWhenBlocked() }
@@ -119,7 +118,7 @@ extension Leadership {
                 if let entry { try transaction.addAudit(entry) }
                 outcome = .success(answer)
             } catch {
-                var refusal = APIError(any: error)
+                var refusal = ClusterError(any: error)
                 guard refusal.code.isFinal else { throw error }
                 refusal.isSettled = true
                 state = nil
@@ -135,8 +134,8 @@ extension Leadership {
     /// What was answered to a request before, nil when it was not done; refuses one that is too late.
     ///
     /// For what takes several steps, of which only the last one is remembered.
-    func answer(to request: ChangeRequest) throws(APIError) -> Document? {
-        let answered: Result<Document, APIError>? = try Audit.during(nil) { () throws(APIError) in
+    func answer(to request: ChangeRequest) throws(ClusterError) -> Document? {
+        let answered: Result<Document, ClusterError>? = try Audit.during(nil) { () throws(ClusterError) in
             try write { transaction in
                 if let answered = try Self.answer(request, &transaction) { return answered }
                 try self.requireFresh(request.ticket)
@@ -149,10 +148,10 @@ extension Leadership {
     private static func answer(
         _ request: ChangeRequest,
         _ transaction: inout Transaction
-    ) throws -> Result<Document, APIError>? {
+    ) throws -> Result<Document, ClusterError>? {
         guard let stored = try transaction.request(request.key) else { return nil }
         guard stored.request == request.digest else {
-            throw APIError(
+            throw ClusterError(
                 .badRequest,
                 "the Idempotency-Key was used for another request",
                 remedy: "make a new key for each request"
@@ -160,7 +159,7 @@ extension Leadership {
         }
         let body = Array(stored.answer.utf8)
         guard stored.status < 300 else {
-            var refusal = APIError(from: HTTPResponse(status: stored.status, json: body), of: "the leader")
+            var refusal = ClusterError(try Document(json: body), or: "the leader answered \(stored.status)")
             refusal.isSettled = true
             return .failure(refusal)
         }
@@ -170,14 +169,14 @@ extension Leadership {
 
 extension StoredRequest {
     /// What is remembered of a request.
-    fileprivate init(_ request: ChangeRequest, _ outcome: Result<Document, APIError>) {
+    fileprivate init(_ request: ChangeRequest, _ outcome: Result<Document, ClusterError>) {
         switch outcome {
         case .success(let answer): self.init(request: request.digest, status: 200, answer: answer.compactJSONText)
         case .failure(let refusal):
             self.init(
                 request: request.digest,
                 status: refusal.code.status,
-                answer: String(decoding: refusal.response.body, as: UTF8.self)
+                answer: refusal.document.compactJSONText
             )
         }
     }

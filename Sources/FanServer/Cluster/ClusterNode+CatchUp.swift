@@ -1,7 +1,7 @@
 internal import FanCore
 internal import FanHTTP
+internal import FanSystem
 internal import FanTLS
-internal import Synchronization
 
 /// Who asks with certificates that this member does not know, so that they cost the leader little.
 struct Strangers {
@@ -44,10 +44,9 @@ extension ClusterNode {
     ///
     /// Who has just joined may call before everybody was told.
     ///
-    /// - Throws: ``APIError/Code/unavailable`` when nobody can say.
-    func catchUp(on call: Call) throws(APIError) -> Bool {
-        guard leadership == nil, case .remote(let source, let fingerprint) = call.request.peer else { return false }
-        let host = String(source.prefix { $0 != ":" })
+    /// - Throws: ``ClusterError/Code/unavailable`` when nobody can say.
+    func catchUp(on fingerprint: String, from host: String) throws(ClusterError) -> Bool {
+        guard leadership == nil else { return false }
         switch strangers.withLock({ $0.judge(fingerprint, from: host, at: .now) }) {
         case .refuse: return false
         case .wait: throw .unavailable("it is catching up")
@@ -61,7 +60,7 @@ extension ClusterNode {
         guard let leader = link.leader, leader != membership.address else {
             throw .unavailable("it knows no leader that could say who '\(fingerprint.prefix(16))…' is")
         }
-        do throws(APIError) {
+        do throws(ClusterError) {
             try catchUp(with: leader)
         } catch { throw .unavailable("the leader does not say who '\(fingerprint.prefix(16))…' is") }
         let known = isMember(fingerprint: fingerprint)

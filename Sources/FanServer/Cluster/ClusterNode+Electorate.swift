@@ -2,9 +2,22 @@ internal import FanCore
 internal import FanDatabase
 internal import FanHTTP
 internal import FanSystem
-internal import Synchronization
 
 extension ClusterNode {
+    /// Judges what another member says to this node's database: it speaks for its own database node alone.
+    func judge(_ message: PeerStream.Message, from fingerprint: String) throws(PeerStream.Refusal) {
+        guard let member = state.members.first(where: { $0.fingerprint == fingerprint }) else {
+            throw PeerStream.Refusal("its certificate is no member's")
+        }
+        switch message {
+        case .connect(let id, let address):
+            guard id == member.id, address == member.address.description else {
+                throw PeerStream.Refusal("it says that it is node \(id) at \(address.prefix(64).debugDescription)")
+            }
+        case .raft(let kind, let term): try judge(kind, term: term, of: member)
+        }
+    }
+
     /// Whether a member is listened to as a leader, or a candidate.
     func mayLead(_ address: SocketAddress) -> Bool { electorate.withLock { $0.mayLead(address, at: .now) } }
 
@@ -16,9 +29,9 @@ extension ClusterNode {
         }
         if mayLead(member.address) { return try database.installGate.admit(kind) }
         guard kind.isAnswer else { throw PeerStream.Refusal("it sent \(kind) and is no voter") }
-        if term <= seenTerm.load(ordering: .relaxed) { return }
+        if term <= seenTerm.withLock({ $0 }) { return }
         let own = database.term
-        seenTerm.store(own, ordering: .relaxed)
+        seenTerm.withLock { $0 = own }
         if term <= own { return }
         // Who voted a moment ago, or was asked for its vote, may be ahead; it follows nobody before the others are, too.
         guard term - own <= Self.longestLead, electorate.withLock({ $0.mayUnseat(at: .now) }) else {
@@ -57,7 +70,7 @@ final class Inquiry: Sendable {
     static let interval: Duration = .milliseconds(50)
     static let timeout: Duration = .milliseconds(100)
 
-    private let state = Mutex<(client: DatabaseClient?, next: ContinuousClock.Instant)>((nil, .now))
+    private let state = Lock<(client: DatabaseClient?, next: ContinuousClock.Instant)>((nil, .now))
 
     /// The configuration, nil when it was asked for a moment ago, or there is no answer.
     func servers(of database: DatabaseNode) -> [DatabaseServer]? {

@@ -3,7 +3,6 @@ internal import FanDatabase
 internal import FanHTTP
 internal import FanSystem
 internal import FanTLS
-internal import Synchronization
 
 extension ClusterNode {
     /// Tells the leader that this member is there, and learns from the answer what has changed.
@@ -14,7 +13,7 @@ extension ClusterNode {
             let heartbeat = heartbeat(wait: interval)
             if let leadership {
                 beats.withLock { $0.isAccepted = true }
-                do throws(APIError) {
+                do throws(ClusterError) {
                     try leadership.hear(heartbeat)
                     leadership.heartbeats.expire(at: .now)
                 } catch { log.warning("heartbeat-refused", "\(error)") }
@@ -26,7 +25,7 @@ extension ClusterNode {
                 heartbeatBell.wait(atMost: .milliseconds(200))
                 continue
             }
-            do throws(APIError) {
+            do throws(ClusterError) {
                 try send(heartbeat, to: leader)
             } catch {
                 judge(error, of: leader)
@@ -49,18 +48,17 @@ extension ClusterNode {
         let deadline = ContinuousClock.now + .seconds(2)
         let heartbeat = heartbeat(wait: .zero)
         for member in state.members where member.name != membership.name && ContinuousClock.now < deadline {
-            do throws(APIError) {
+            do throws(ClusterError) {
                 let answer = try link.call(
                     member.address,
-                    "POST",
-                    "/1.0/internal/heartbeat",
+                    .heartbeat,
                     heartbeat.document,
                     timeout: .seconds(1)
                 )
                 guard let leader = try? answer.optionalText("leader_address"),
                     let address = try? SocketAddress(parsing: leader)
                 else { return }
-                _ = try link.call(address, "POST", "/1.0/internal/heartbeat", heartbeat.document, timeout: .seconds(1))
+                _ = try link.call(address, .heartbeat, heartbeat.document, timeout: .seconds(1))
                 return
             } catch {
                 guard [.conflict, .wrongCluster].contains(error.code),
@@ -81,7 +79,7 @@ extension ClusterNode {
         }
         guard since.duration(to: now) > .seconds(5), refusal == nil else { return }
         refuse(
-            APIError(
+            ClusterError(
                 .conflict,
                 "the others do not know '\(membership.name)' any more: it was removed, or the cluster was recovered "
                     + "without it",
@@ -129,11 +127,10 @@ extension ClusterNode {
     }
 
     /// Sends one heartbeat to the leader, and fetches the state when it is another.
-    private func send(_ heartbeat: Heartbeat, to leader: SocketAddress) throws(APIError) {
+    private func send(_ heartbeat: Heartbeat, to leader: SocketAddress) throws(ClusterError) {
         let answer = try link.call(
             leader,
-            "POST",
-            "/1.0/internal/heartbeat",
+            .heartbeat,
             heartbeat.document,
             timeout: heartbeat.wait + .seconds(2),
             onOwnConnection: true
@@ -147,11 +144,10 @@ extension ClusterNode {
     /// Asks a server whether it leads, for the search.
     func ask(_ address: SocketAddress) -> LeaderSearch.Finder.Answer {
         guard !mustStop else { return .nothing }
-        do throws(APIError) {
+        do throws(ClusterError) {
             let answer = try link.call(
                 address,
-                "POST",
-                "/1.0/internal/heartbeat",
+                .heartbeat,
                 heartbeat(wait: .zero).document,
                 timeout: LeaderLink.dialTimeout
             )
@@ -163,7 +159,9 @@ extension ClusterNode {
     }
 
     /// Reads what a server says of who leads; only what it says of itself is more than a hint.
-    private func take(_ answer: Document, from address: SocketAddress) throws(APIError) -> LeaderSearch.Finder.Answer {
+    private func take(_ answer: Document, from address: SocketAddress) throws(ClusterError)
+        -> LeaderSearch.Finder.Answer
+    {
         do throws(DocumentError) {
             let named = try answer.optionalParsed("leader_address") { try SocketAddress(parsing: $0) }
             let term: Int? = try answer.optionalInteger(.leaderTerm)
@@ -191,25 +189,24 @@ extension ClusterNode {
                 pulses.withLock { $0[leader.fingerprint] = heard }
             }
             return .leads(term: term)
-        } catch { throw APIError(error) }
+        } catch { throw ClusterError(error) }
     }
 
-    private func generation(_ answer: Document) throws(APIError) -> Int {
-        do throws(DocumentError) { return try answer.integer(.generation) } catch { throw APIError(error) }
+    private func generation(_ answer: Document) throws(ClusterError) -> Int {
+        do throws(DocumentError) { return try answer.integer(.generation) } catch { throw ClusterError(error) }
     }
 
     /// Fetches what the leader knows.
-    func fetchState(from leader: SocketAddress, within time: Duration = .seconds(10)) throws(APIError) {
-        let newer = try link.call(leader, "GET", "/1.0/internal/state", nil, timeout: time)
-        do throws(DocumentError) { publish(try ClusterState(newer)) } catch { throw APIError(error) }
+    func fetchState(from leader: SocketAddress, within time: Duration = .seconds(10)) throws(ClusterError) {
+        let newer = try link.call(leader, .state, timeout: time)
+        do throws(DocumentError) { publish(try ClusterState(newer)) } catch { throw ClusterError(error) }
     }
 
     /// Fetches what the leader knows when that is newer.
-    func catchUp(with leader: SocketAddress) throws(APIError) {
+    func catchUp(with leader: SocketAddress) throws(ClusterError) {
         let answer = try link.call(
             leader,
-            "POST",
-            "/1.0/internal/heartbeat",
+            .heartbeat,
             heartbeat(wait: .zero).document,
             timeout: .seconds(1)
         )
@@ -220,7 +217,7 @@ extension ClusterNode {
     }
 
     /// Acts on a refusal that says more than that somebody does not lead.
-    private func judge(_ error: APIError, of address: SocketAddress) {
+    private func judge(_ error: ClusterError, of address: SocketAddress) {
         guard mayLead(address) else { return }
         if [.conflict, .wrongCluster].contains(error.code) { refuse(error) }
         if error.code == .notAuthorized { beStranger() }

@@ -3,7 +3,6 @@ internal import FanDatabase
 internal import FanHTTP
 internal import FanSystem
 internal import FanTLS
-internal import Synchronization
 
 /// This node as a member: its part of the database, its link to the leader, and the leadership while it has it.
 final class ClusterNode: Sendable {
@@ -23,33 +22,33 @@ final class ClusterNode: Sendable {
     let directory: ServerDirectory
     let log: ServerLog
     let membership: Membership
-    private let joining: Mutex<Bool>
+    private let joining: Lock<Bool>
     let incarnation: Int
     let nodeIdentity: Identity
     let database: DatabaseNode
-    let certificates: Mutex<Certificates>
+    let certificates: Lock<Certificates>
     let link: LeaderLink
     let hasAgent: @Sendable () -> Bool
     /// Told when the state, the leader or the quorum changed.
     let changed: @Sendable () -> Void
 
-    private let known: Mutex<ClusterState>
+    private let known: Lock<ClusterState>
     /// The generation of the state that is on the disk.
-    private let saved: Mutex<Int>
-    private let leading = Mutex<Leadership?>(nil)
+    private let saved: Lock<Int>
+    private let leading = Lock<Leadership?>(nil)
     private let first: ClusterState?
-    private let isStopped = Mutex(false)
-    let failure = Mutex<APIError?>(nil)
+    private let isStopped = Lock(false)
+    let failure = Lock<ClusterError?>(nil)
     /// Since when everybody who was asked does not know this member; nil when somebody does.
-    let strangerSince = Mutex<ContinuousClock.Instant?>(nil)
+    let strangerSince = Lock<ContinuousClock.Instant?>(nil)
     /// Counts the reports of this node's agent since this start.
-    private let reports = Atomic(0)
+    private let reports = Lock(0)
     let run = hexadecimal(randomBytes(8))
     let formerBeats: Int
     /// The counter that is on the disk before a heartbeat with it is sent.
-    let beats: Mutex<Beats>
+    let beats: Lock<Beats>
     /// What this node heard of other members' disks, in case it leads.
-    let pulses = Mutex<[String: Pulse]>([:])
+    let pulses = Lock<[String: Pulse]>([:])
 
     struct Beats {
         var count: Int
@@ -60,16 +59,22 @@ final class ClusterNode: Sendable {
         var isAccepted = false
     }
     /// Who may lead the database.
-    let electorate: Mutex<Electorate<SocketAddress>>
+    let electorate: Lock<Electorate<SocketAddress>>
     /// The voters that are on the disk.
-    let savedVoters: Mutex<Set<SocketAddress>>
+    let savedVoters: Lock<Set<SocketAddress>>
     /// The highest of Raft's terms that this node was found to have had.
-    let seenTerm = Atomic<UInt64>(0)
+    let seenTerm = Lock<UInt64>(0)
     /// Asks the own database who votes, for a message that cannot wait.
     let inquiry = Inquiry()
     let tunnels = Tunnels()
     /// Who asked with a certificate that was not known here.
-    let strangers = Mutex(Strangers())
+    let strangers = Lock(Strangers())
+    /// Members are removed one at a time.
+    let removal = Lock(0)
+    /// Whether the others are being asked if this node was removed.
+    let isCheckingRemoval = Lock(false)
+    /// Who tried tokens when.
+    let attempts = Lock(RateLimiter(burst: 10, interval: .seconds(2)))
     let watchBell = Bell()
     let roleBell = Bell()
     let heartbeatBell = Bell()
@@ -93,20 +98,20 @@ final class ClusterNode: Sendable {
         self.directory = directory
         self.log = log
         self.membership = membership
-        joining = Mutex(membership.isJoining)
+        joining = Lock(membership.isJoining)
         self.incarnation = incarnation
         let voters = Set(try directory.voters())
-        electorate = Mutex(Electorate(own: membership.address, told: voters, at: .now))
-        savedVoters = Mutex(voters)
+        electorate = Lock(Electorate(own: membership.address, told: voters, at: .now))
+        savedVoters = Lock(voters)
         formerBeats = try directory.beats()
-        beats = Mutex(Beats(count: formerBeats))
+        beats = Lock(Beats(count: formerBeats))
         self.nodeIdentity = nodeIdentity
-        self.certificates = Mutex(certificates)
+        self.certificates = Lock(certificates)
         self.first = first
         self.hasAgent = hasAgent
         self.changed = changed
-        known = Mutex(state)
-        saved = Mutex(state.generation)
+        known = Lock(state)
+        saved = Lock(state.generation)
         let trust = TrustBox(certificates.trusted)
         let bell = heartbeatBell
         link = LeaderLink(own: membership.address, identity: nodeIdentity, trust: trust) {
@@ -129,9 +134,9 @@ final class ClusterNode: Sendable {
                     to: SocketAddress(parsing: address),
                     identity: identity,
                     trusting: trust.fingerprints,
-                    path: "/1.0/internal/database",
+                    path: Endpoint.openDatabase.target(),
                     protocol: Self.databaseProtocol,
-                    headers: ["Fanmesh-Cluster": clusterID],
+                    headers: [Endpoint.Header.cluster.name: clusterID],
                     timeout: .seconds(5)
                 )
                 complaints.settle(address)
@@ -154,7 +159,7 @@ final class ClusterNode: Sendable {
         threads.start("watch") { [self] in watch() }
         threads.start("heartbeat") { [self] in sendHeartbeats() }
         threads.start("leader-search") { [self] in link.search.run { self.ask($0) } }
-        threads.start("roles") { [self] in keepRoles() }
+        threads.start("roles") { [self] in RoleKeeper(node: self).run() }
     }
 
     /// Ends everything; the files stay.
@@ -177,7 +182,7 @@ final class ClusterNode: Sendable {
     var state: ClusterState { known.withLock { $0 } }
 
     /// Whether the leader refused this member for good, and why.
-    var refusal: APIError? { failure.withLock { $0 } }
+    var refusal: ClusterError? { failure.withLock { $0 } }
 
     /// Whether the overlay was not yet verified.
     var isJoining: Bool { joining.withLock { $0 } }
@@ -197,7 +202,12 @@ final class ClusterNode: Sendable {
     }
 
     /// The number of a report that the agent handed in now.
-    func nextReport() -> Int { reports.add(1, ordering: .relaxed).newValue }
+    func nextReport() -> Int {
+        reports.withLock { count in
+            count += 1
+            return count
+        }
+    }
 
     /// The leadership, while this node has it.
     var leadership: Leadership? { leading.withLock { $0.flatMap { $0.hasEnded ? nil : $0 } } }
@@ -347,8 +357,7 @@ final class ClusterNode: Sendable {
                     // Who cannot be told searches.
                     _ = try? link.call(
                         address,
-                        "POST",
-                        "/1.0/internal/heartbeat",
+                        .heartbeat,
                         document,
                         timeout: .seconds(1)
                     )
@@ -371,7 +380,7 @@ final class ClusterNode: Sendable {
     }
 
     /// Remembers that the leader will not have this member as it is, and stops its part of the database.
-    func refuse(_ error: APIError, mayStopDatabase: Bool = true) {
+    func refuse(_ error: ClusterError, mayStopDatabase: Bool = true) {
         let isNew = failure.withLock { failure in
             defer { failure = error }
             return failure != error
@@ -381,50 +390,5 @@ final class ClusterNode: Sendable {
         // What this node would vote or acknowledge is worth nothing to the others.
         if mayStopDatabase { database.stop() }
         changed()
-    }
-
-    /// While this node leads, gives every member the role that it should have.
-    private func keepRoles() {
-        var client: DatabaseClient?
-        var wait = Duration.seconds(2)
-        var busy = 0
-        var backoff = Duration.milliseconds(250)
-        var notBefore = ContinuousClock.now
-        while !mustStop {
-            roleBell.wait(atMost: wait)
-            // A step that fails may cost the lead, and who takes it again tries again: not without a pause.
-            while !mustStop, notBefore > .now { roleBell.wait(atMost: notBefore - .now) }
-            wait = .seconds(2)
-            guard let leadership else {
-                client = nil
-                continue
-            }
-            do {
-                let connection: DatabaseClient
-                if let client {
-                    connection = client
-                } else {
-                    connection = try DatabaseClient(descriptor: database.connectLocally(), timeout: .seconds(20))
-                }
-                client = connection
-                while !mustStop, let done = try leadership.adjustRoles(connection) {
-                    log.notice("roles", done)
-                }
-                busy = 0
-                backoff = .milliseconds(250)
-            } catch {
-                log.warning("roles-not-adjusted", "\(error)")
-                backoff = min(backoff * 2, .seconds(2))
-                notBefore = .now + backoff
-                wait = .zero
-                busy = error.isBusy ? busy + 1 : 0
-                // The library may take a change for unfinished for ever; another leader knows better.
-                if busy >= 4, let connection = client, let heir = try? leadership.handOver(connection) {
-                    log.notice("handed-over", "'\(heir)' leads the database now, since no role can be changed here")
-                    busy = 0
-                }
-                client = nil
-            }
-        }
     }
 }

@@ -1,9 +1,9 @@
-internal import Synchronization
+internal import FanSystem
 
 /// What is wrong with each database peer, said once until it changes.
 final class Complaints: Sendable {
     private let log: ServerLog
-    private let said = Mutex<[String: String]>([:])
+    private let said = Lock<[String: String]>([:])
 
     init(_ log: ServerLog) {
         self.log = log

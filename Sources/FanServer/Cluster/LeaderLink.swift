@@ -2,7 +2,6 @@ internal import FanCore
 internal import FanHTTP
 internal import FanSystem
 internal import FanTLS
-internal import Synchronization
 
 /// The way to the leader and to other members: kept connections, mutual TLS, and who leads.
 final class LeaderLink: Sendable {
@@ -26,7 +25,7 @@ final class LeaderLink: Sendable {
         var isClosed = false
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
     /// Who leads, and the search for it.
     let search: LeaderSearch
 
@@ -114,17 +113,17 @@ final class LeaderLink: Sendable {
 
     /// Asks a member and reads its answer.
     ///
-    /// - Throws: ``APIError``: what it refused, or ``APIError/Code/noQuorum`` when it could not be asked.
+    /// - Throws: ``ClusterError``: what it refused, or ``ClusterError/Code/noQuorum`` when it could not be asked.
     func call(
         _ address: SocketAddress,
-        _ method: String,
-        _ target: String,
-        _ body: Document?,
+        _ endpoint: Endpoint,
+        _ body: Document? = nil,
         timeout: Duration,
         onOwnConnection: Bool = false
-    ) throws(APIError) -> Document {
+    ) throws(ClusterError) -> Document {
         guard address != own else { throw .noQuorum("a server does not ask itself") }
         let bytes = body.map { $0.compactJSON }
+        let (method, target) = (endpoint.method, endpoint.target())
         let response: HTTPResponse
         do throws(HTTPError) {
             if onOwnConnection {
@@ -145,41 +144,12 @@ final class LeaderLink: Sendable {
             lose(address)
             throw .noQuorum("\(error)")
         }
-        guard response.status < 300 else { throw APIError(from: response, of: address.description) }
-        do throws(HTTPError) { return try response.document() } catch { throw APIError(.failed, "\(error)") }
+        guard response.status < 300 else { throw ClusterError(from: response, of: address.description) }
+        do throws(HTTPError) { return try response.document() } catch { throw ClusterError(.failed, "\(error)") }
     }
 
-    /// Has the leader answer a request, whoever that is by the time it is found.
-    ///
-    /// Every request that is sent on may be repeated: it has a key, or is the same a second time.
-    ///
-    /// - Throws: ``APIError/Code/noQuorum`` when there is no leader for too long and nothing was done;
-    ///   ``APIError/Code/unknown`` when a change may have been made all the same.
-    func forward(
-        _ method: String,
-        _ target: String,
-        _ body: [UInt8]?,
-        headers: HTTPHeaders = ["Fanmesh-Forwarded": "1"],
-        patience: Duration = LeaderLink.patience,
-        unless isLeading: () -> Bool = { false }
-    ) throws(APIError) -> HTTPResponse? {
-        var isInDoubt = false
-        do throws(APIError) {
-            return try forward(
-                method,
-                target,
-                body,
-                headers: headers,
-                patience: patience,
-                isInDoubt: &isInDoubt,
-                unless: isLeading
-            )
-        } catch {
-            guard isInDoubt, method != "GET" else { throw error }
-            throw APIError(.unknown, "whether it was done is not known: \(error.message)", remedy: error.remedy)
-        }
-    }
-
+    /// Tells the member that sent a request on that its refusal is final.
+    static let settledHeader = "Fanmesh-Settled"
     /// The header of a leader's ticket.
     static let ticketHeader = "Fanmesh-Ticket"
 
@@ -195,10 +165,10 @@ final class LeaderLink: Sendable {
         var isInDoubt = false
         let response = try send(
             to: leader,
-            "GET",
-            "/1.0/internal/ticket",
+            Endpoint.ticket.method,
+            Endpoint.ticket.target(),
             nil,
-            headers: ["Fanmesh-Forwarded": "1"],
+            headers: LeaderRequest.headers,
             timeout: max(deadline - .now, .milliseconds(100)),
             isInDoubt: &isInDoubt
         )
@@ -208,21 +178,27 @@ final class LeaderLink: Sendable {
         return nil
     }
 
-    /// The same, and says whether an attempt that was not answered may have had an effect.
+    /// Has the leader answer a request, whoever that is by the time it is found.
     ///
-    /// What has a key is sent with a ticket of the leader; see ``ChangeRequest``. The leader gets `answerTime` at least
-    /// to answer.
+    /// Every request that is sent on may be repeated: it has a key, or is the same a second time. What has a key is sent
+    /// with a ticket of the leader; see ``ChangeRequest``.
+    ///
+    /// - Parameters:
+    ///   - request: the request.
+    ///   - patience: how long a leader is looked for.
+    ///   - isInDoubt: set when an attempt that was not answered may have had an effect.
+    ///   - isLeading: whether this server leads by now.
+    /// - Returns: the leader's answer, which may be a refusal; nil when this server leads by now.
+    /// - Throws: ``ClusterError/Code/noQuorum`` when there is no leader for too long.
     func forward(
-        _ method: String,
-        _ target: String,
-        _ body: [UInt8]?,
-        headers: HTTPHeaders = ["Fanmesh-Forwarded": "1"],
+        _ request: LeaderRequest,
         patience: Duration = LeaderLink.patience,
-        answerTime: Duration = .milliseconds(100),
         isInDoubt: inout Bool,
         unless isLeading: () -> Bool = { false }
-    ) throws(APIError) -> HTTPResponse? {
-        var headers = headers
+    ) throws(ClusterError) -> HTTPResponse? {
+        // Enough for a change that takes long, once the leader has it.
+        let answerTime = request.hints.map { $0.time ?? Self.patience } ?? .milliseconds(100)
+        var headers = request.headers
         let needsTicket = headers["Idempotency-Key"] != nil
         let deadline = ContinuousClock.now + patience
         var last = "no leader is known"
@@ -236,9 +212,9 @@ final class LeaderLink: Sendable {
                     if response == nil {
                         response = try send(
                             to: leader,
-                            method,
-                            target,
-                            body,
+                            request.endpoint.method,
+                            request.target,
+                            request.body,
                             headers: headers,
                             timeout: max(deadline - .now, answerTime),
                             isInDoubt: &isInDoubt
@@ -246,7 +222,7 @@ final class LeaderLink: Sendable {
                     }
                     guard let response else { continue }
                     if response.status < 400 { return response }
-                    let refusal = APIError(from: response, of: leader.description)
+                    let refusal = ClusterError(from: response, of: leader.description)
                     if refusal.code == .unknown {
                         isInDoubt = true
                     } else if response.status != 503, !isInDoubt || refusal.isSettled || !needsTicket {
@@ -365,5 +341,13 @@ final class LeaderLink: Sendable {
         let connection = try dial(address, timeout: timeout)
         state.withLock { if $0.trust == trust { $0.heartbeat = (address, connection) } }
         return try connection.request(method, target, body: body, timeout: timeout)
+    }
+}
+
+extension ClusterError {
+    /// Reads the refusal that another server answered with.
+    init(from response: HTTPResponse, of peer: String) {
+        self.init(try? response.document(), or: "\(peer) answered \(response.status)")
+        isSettled = response.headers[LeaderLink.settledHeader] != nil
     }
 }

@@ -1,7 +1,6 @@
 internal import FanCore
 internal import FanSystem
 internal import FanTLS
-internal import Synchronization
 
 /// Runs a ``LeaderFinder``: asks whom it names, each on a thread of its own, and tells what is believed.
 final class LeaderSearch: Sendable {

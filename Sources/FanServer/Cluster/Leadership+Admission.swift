@@ -1,7 +1,7 @@
 internal import FanCore
 internal import FanDatabase
+internal import FanSystem
 internal import FanTLS
-internal import Synchronization
 
 /// A node that wants to become a member.
 struct Candidate: Hashable, Sendable {
@@ -104,18 +104,18 @@ extension Leadership {
     ///     request, and the database still has nothing but its hash.
     ///   - request: what is asked for.
     /// - Returns: the token, and until when it is valid in seconds since 1970.
-    /// - Throws: ``APIError``.
+    /// - Throws: ``ClusterError``.
     func addToken(
         name: String,
         expiry: Duration?,
         cluster: Identity,
         key: String,
         _ request: ChangeRequest
-    ) throws(APIError) -> (JoinToken, Int64) {
-        do throws(ClusterInputError) { try DNSLabel.check(name) } catch { throw APIError(.badRequest, "\(error)") }
+    ) throws(ClusterError) -> (JoinToken, Int64) {
+        do throws(ClusterInputError) { try DNSLabel.check(name) } catch { throw ClusterError(.badRequest, "\(error)") }
         let expiry = expiry ?? state.config.tokenExpiry
         guard expiry >= .seconds(1), expiry <= .seconds(365 * 86_400) else {
-            throw APIError(.badRequest, "a token's expiry is 1 s to 365 days", remedy: "use --expiry 3h")
+            throw ClusterError(.badRequest, "a token's expiry is 1 s to 365 days", remedy: "use --expiry 3h")
         }
         let seed = [cluster.keyPEM, key].map { sha256Hex(Array($0.utf8)) }.joined(separator: " ")
         let secret = sha256Hex(Array("token \(seed) \(name)".utf8))
@@ -129,7 +129,7 @@ extension Leadership {
             return ["hash": .string(hash), "expires": .string("\(expiresAt)")]
         }
         guard made["hash"] == .string(hash), case .string(let end) = made["expires"], let expiresAt = Int64(end) else {
-            throw APIError(
+            throw ClusterError(
                 .conflict,
                 "the token for '\(name)' was made before the cluster certificate was replaced, and is void",
                 remedy: "make another one: fanmesh cluster add \(name)"
@@ -152,7 +152,7 @@ extension Leadership {
     /// Refuses a name that a member has.
     private static func refuseTaken(_ name: String, _ transaction: inout Transaction) throws {
         if let member = try transaction.member(name) {
-            throw APIError(
+            throw ClusterError(
                 .conflict,
                 "'\(name)' is a member already, at \(member.address)",
                 remedy: "choose another name, or remove it first: fanmesh cluster remove \(name)"
@@ -170,23 +170,23 @@ extension Leadership {
         switch try transaction.tokenState(hash: sha256Hex(Array(candidate.secret.utf8)), now: now) {
         case .valid(let name):
             guard name == candidate.name else {
-                throw APIError(
+                throw ClusterError(
                     .conflict,
                     "the token is for '\(name)', not for '\(candidate.name)'",
                     remedy: "leave --name out, or say --name \(name)"
                 )
             }
-        case .expired: throw APIError(.tokenExpired, "the token for '\(candidate.name)' has expired", remedy: next)
-        case .used: throw APIError(.tokenUsed, "the token for '\(candidate.name)' was already used", remedy: next)
-        case .revoked: throw APIError(.tokenRevoked, "the token for '\(candidate.name)' was revoked", remedy: next)
-        case .unknown: throw APIError.notAuthorized
+        case .expired: throw ClusterError(.tokenExpired, "the token for '\(candidate.name)' has expired", remedy: next)
+        case .used: throw ClusterError(.tokenUsed, "the token for '\(candidate.name)' was already used", remedy: next)
+        case .revoked: throw ClusterError(.tokenRevoked, "the token for '\(candidate.name)' was revoked", remedy: next)
+        case .unknown: throw ClusterError.notAuthorized
         }
     }
 
     // MARK: joining
 
     /// Tells a candidate whether it could join, and into what; nothing is kept.
-    func rehearse(_ candidate: Candidate) throws(APIError) -> Document {
+    func rehearse(_ candidate: Candidate) throws(ClusterError) -> Document {
         try read { transaction in try self.requireToken(candidate, &transaction) }
         let state = state
         return [
@@ -217,17 +217,17 @@ extension Leadership {
     /// Uses the token up and makes the candidate a member, both or neither.
     ///
     /// Repeating it under the same certificate gives the same answer: the first one may have been lost on the way.
-    func redeem(_ candidate: Candidate) throws(APIError) -> Document {
+    func redeem(_ candidate: Candidate) throws(ClusterError) -> Document {
         let state = state
         let known = state.members.first { $0.fingerprint == candidate.fingerprint && $0.name == candidate.name }
         if known == nil {
             // The token comes first: a stranger learns nothing about the cluster.
             try read { transaction in try self.requireToken(candidate, &transaction) }
             if let failure = checks(of: candidate, in: state).first(where: { $0.result == .fail }) {
-                throw APIError(.rehearsalFailed, failure.detail, remedy: failure.remedy)
+                throw ClusterError(.rehearsalFailed, failure.detail, remedy: failure.remedy)
             }
             guard state.members.count < Self.memberLimit else {
-                throw APIError(.conflict, "the cluster has \(Self.memberLimit) members, which is the limit")
+                throw ClusterError(.conflict, "the cluster has \(Self.memberLimit) members, which is the limit")
             }
             try change { transaction in
                 // The same request may be on its way twice.
@@ -260,7 +260,7 @@ extension Leadership {
         }
         let now = self.state
         guard let member = now.members.first(where: { $0.fingerprint == candidate.fingerprint }) else {
-            throw APIError(.conflict, "'\(candidate.name)' was removed while it joined")
+            throw ClusterError(.conflict, "'\(candidate.name)' was removed while it joined")
         }
         model.withLock { $0.presence.heard(member.name, at: .now) }
         return [

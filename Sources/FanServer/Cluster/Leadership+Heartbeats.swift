@@ -1,8 +1,6 @@
 internal import FanCore
 internal import FanDatabase
-internal import FanHTTP
-internal import FanTLS
-internal import Synchronization
+internal import FanSystem
 
 /// What a member tells the leader every few seconds.
 struct Heartbeat: Hashable, Sendable {
@@ -103,10 +101,10 @@ extension Leadership {
     /// Takes a heartbeat; the database hears of it only when something lasting changed.
     ///
     /// - Returns: the answer, which the caller may hold back while the generation stays the same.
-    func hear(_ heartbeat: Heartbeat) throws(APIError) {
+    func hear(_ heartbeat: Heartbeat) throws(ClusterError) {
         let member = try member(heartbeat.name)
         guard heartbeat.clusterID == state.config.clusterID else {
-            throw APIError(
+            throw ClusterError(
                 .wrongCluster,
                 "'\(heartbeat.name)' belongs to the cluster as it was before 'cluster recover'",
                 remedy: "on '\(heartbeat.name)': fanmesh leave --force, then join with a new token"
@@ -120,7 +118,7 @@ extension Leadership {
             return false
         }
         guard !isFromThePast else {
-            throw APIError(
+            throw ClusterError(
                 .conflict,
                 "'\(heartbeat.name)' was restored from an old copy: it was heard after that copy was made",
                 remedy: Self.wayOutOfThePast(heartbeat.name)
@@ -149,9 +147,9 @@ extension Leadership {
     }
 
     /// Refuses a start that is before one that the cluster has seen.
-    private static func requireLatestStart(_ heartbeat: Heartbeat, _ member: Member) throws(APIError) {
+    private static func requireLatestStart(_ heartbeat: Heartbeat, _ member: Member) throws(ClusterError) {
         guard heartbeat.incarnation >= member.incarnation else {
-            throw APIError(
+            throw ClusterError(
                 .conflict,
                 "'\(heartbeat.name)' was restored from an old copy: this is its start number "
                     + "\(heartbeat.incarnation), the cluster has seen number \(member.incarnation)",
@@ -166,29 +164,22 @@ extension Leadership {
     }
 
     /// Answers a heartbeat as soon as there is something new, or when its time is over.
-    func answer(_ heartbeat: Heartbeat, with responder: HTTPResponder) {
+    func answer(_ heartbeat: Heartbeat, _ answer: @escaping @Sendable (Result<Document, ClusterError>) -> Void) {
         let respond: @Sendable () -> Void = { [self] in
             guard !hasEnded else {
-                responder.respond(APIError(.notLeader, "'\(name)' does not lead any more").response)
-                return
+                return answer(.failure(ClusterError(.notLeader, "'\(name)' does not lead any more")))
             }
-            responder.respond(
-                HTTPResponse(
-                    status: 200,
-                    document: [
-                        "schema": "fanmesh.heartbeat/v1", "generation": .number(state.generation),
-                        "leader": .string(name), "leader_address": .text(address),
-                        "leader_run": .text(ownPulse?.run), "leader_beats": .number(ownPulse?.beats ?? 0),
-                        "leader_term": .number(term),
-                        "voters": .array(voters.map { ["address": .text($0)] }),
-                    ]
-                )
+            answer(
+                .success([
+                    "schema": "fanmesh.heartbeat/v1", "generation": .number(state.generation),
+                    "leader": .string(name), "leader_address": .text(address),
+                    "leader_run": .text(ownPulse?.run), "leader_beats": .number(ownPulse?.beats ?? 0),
+                    "leader_term": .number(term),
+                    "voters": .array(voters.map { ["address": .text($0)] }),
+                ])
             )
         }
-        guard heartbeat.generation == state.generation, heartbeat.wait > .zero else {
-            respond()
-            return
-        }
+        guard heartbeat.generation == state.generation, heartbeat.wait > .zero else { return respond() }
         heartbeats.park(until: .now + heartbeat.wait, respond)
         // What changed before it was parked would be missed.
         if heartbeat.generation != state.generation || hasEnded { heartbeats.wake() }

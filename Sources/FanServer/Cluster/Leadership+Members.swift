@@ -1,15 +1,15 @@
 internal import FanCore
 internal import FanDatabase
-internal import Synchronization
+internal import FanSystem
 
 extension Leadership {
     private var ownID: UInt64? { state.members.first { $0.name == name }?.id }
 
     /// Changes what the members agree on: the keys that are named, and no others.
-    func edit(_ changes: Document, _ request: ChangeRequest) throws(APIError) -> Document {
+    func edit(_ changes: Document, _ request: ChangeRequest) throws(ClusterError) -> Document {
         // What is wrong whatever the settings are is said before anything is asked of the database.
         var rehearsed = state.config
-        do throws(DocumentError) { try rehearsed.apply(changes) } catch { throw APIError(error) }
+        do throws(DocumentError) { try rehearsed.apply(changes) } catch { throw ClusterError(error) }
         return try once(request) { transaction in
             var config = try transaction.clusterConfig()
             try request.requireUnchanged(EntityTag(config), of: "the cluster's settings")
@@ -29,7 +29,7 @@ extension Leadership {
         _ name: String,
         _ changes: Document,
         _ request: ChangeRequest
-    ) throws(APIError) -> Document {
+    ) throws(ClusterError) -> Document {
         let domain: String?
         let role: String?
         do throws(DocumentError) {
@@ -38,7 +38,7 @@ extension Leadership {
             if let role, role != "auto", DatabaseRole(rawValue: role) == nil {
                 throw DocumentError(path: "role", problem: "is '\(role)', not voter, standby, spare or auto")
             }
-        } catch { throw APIError(error) }
+        } catch { throw ClusterError(error) }
         return try once(request) { transaction in
             try request.requireUnchanged(EntityTag(transaction.presentMember(name)), of: "'\(name)'")
             if let domain { try transaction.setFailureDomain(domain, of: name) }
@@ -55,10 +55,10 @@ extension Leadership {
     ///   - request: what is asked for.
     ///   - answer: what is answered, also to who asks a second time.
     /// - Returns: the answer.
-    /// - Throws: ``APIError``.
-    func remove(_ name: String, _ request: ChangeRequest, answer: Document) throws(APIError) -> Document {
+    /// - Throws: ``ClusterError``.
+    func remove(_ name: String, _ request: ChangeRequest, answer: Document) throws(ClusterError) -> Document {
         guard name != self.name else {
-            throw APIError(
+            throw ClusterError(
                 .conflict,
                 "'\(name)' leads the database",
                 remedy: "run 'fanmesh leave' on it; it hands the leadership over first"
@@ -66,7 +66,7 @@ extension Leadership {
         }
         let now = wallClockMilliseconds() / 1000
         return try once(request, evenIfBlocked: true) { transaction in
-            guard try transaction.remove(name, now: now) else { throw APIError.noMember(name) }
+            guard try transaction.remove(name, now: now) else { throw ClusterError.noMember(name) }
             // When the last one that was named goes, all may administer again: nobody could name another.
             if var config = try transaction.loadConfig(), config.administrators.contains(name) {
                 config.administrators.removeAll { $0 == name }
@@ -186,11 +186,11 @@ extension Leadership {
     /// Prepares for this leader's leaving: another voter gets the leadership.
     ///
     /// - Returns: the new leader's name, nil when there is nobody to hand over to.
-    func handOver(_ client: DatabaseClient) throws(APIError) -> String? {
-        try roles.withLock { _ throws(APIError) in try handOverAlone(client) }
+    func handOver(_ client: DatabaseClient) throws(ClusterError) -> String? {
+        try roles.withLock { _ throws(ClusterError) in try handOverAlone(client) }
     }
 
-    private func handOverAlone(_ client: DatabaseClient) throws(APIError) -> String? {
+    private func handOverAlone(_ client: DatabaseClient) throws(ClusterError) -> String? {
         do {
             let servers = try client.cluster()
             model.withLock { $0.servers = servers }
@@ -209,7 +209,7 @@ extension Leadership {
                 }
             }
             return nil
-        } catch { throw APIError(any: error) }
+        } catch { throw ClusterError(any: error) }
     }
 
     private func transfer(_ client: DatabaseClient, to heir: (id: UInt64, name: String)) throws(DatabaseError) -> String

@@ -1,6 +1,6 @@
 internal import FanCore
 internal import FanDatabase
-internal import Synchronization
+internal import FanSystem
 
 /// Which of a member's reports is the later one: its server counts them from its start on.
 struct ReportNumber: Comparable, Sendable {
@@ -54,12 +54,15 @@ extension Leadership {
     ///   - name: whose it is.
     ///   - number: which of its reports it is; nil to take it for the latest.
     /// - Returns: whether it was written; one that a later one has overtaken is not.
-    /// - Throws: ``APIError``.
-    func take(_ report: NodeReport, of name: String, number: ReportNumber? = nil) throws(APIError) -> Bool {
+    /// - Throws: ``ClusterError``.
+    func take(_ report: NodeReport, of name: String, number: ReportNumber? = nil) throws(ClusterError) -> Bool {
         _ = try member(name)
         let json = report.document.compactJSONText
         guard json.utf8.count <= NodeReport.maximumBytes else {
-            throw APIError(.tooLarge, "the report of '\(name)' has \(json.utf8.count) bytes, at most 65536 are taken")
+            throw ClusterError(
+                .tooLarge,
+                "the report of '\(name)' has \(json.utf8.count) bytes, at most 65536 are taken"
+            )
         }
         let mustWrite = model.withLock { model in
             var slot = model.slots[name] ?? ReportSlot()
@@ -78,7 +81,7 @@ extension Leadership {
         }
         guard mustWrite else { return false }
         let now = wallClockMilliseconds() / 1000
-        do throws(APIError) {
+        do throws(ClusterError) {
             let order = try write { transaction -> Int? in
                 _ = try transaction.presentMember(name)
                 let order: Int? = self.model.withLock { model in

@@ -1,8 +1,8 @@
 internal import FanCore
 internal import FanDatabase
 internal import FanHTTP
+internal import FanSystem
 internal import FanTLS
-internal import Synchronization
 
 /// What only the leader of the database does: it keeps the cluster's state in memory and writes what changes.
 ///
@@ -36,13 +36,13 @@ final class Leadership: Sendable {
     let term: Int
     /// When it began, by this node's clock.
     let began = ContinuousClock.now
-    let model: Mutex<Model>
+    let model: Lock<Model>
     let heartbeats = WaitList()
     /// Whether what is in memory may be answered.
     let lease = ReadLease()
     /// Held while roles change, so that a handover and the usual roles do not undo each other.
-    let roles = Mutex(())
-    private let isOver = Mutex(false)
+    let roles = Lock(0)
+    private let isOver = Lock(false)
     private let published: @Sendable (ClusterState) -> Void
 
     /// Loads the cluster's state and takes a new epoch.
@@ -54,7 +54,7 @@ final class Leadership: Sendable {
     ///   - first: what a new cluster begins with; used only when the database holds none.
     ///   - pulses: what this node heard of other members' disks.
     ///   - published: told the state now and after each change.
-    /// - Throws: ``APIError`` when this node does not lead after all.
+    /// - Throws: ``ClusterError`` when this node does not lead after all.
     init(
         name: String,
         database: Database,
@@ -62,7 +62,7 @@ final class Leadership: Sendable {
         first: ClusterState?,
         pulses: [String: Pulse] = [:],
         published: @escaping @Sendable (ClusterState) -> Void
-    ) throws(APIError) {
+    ) throws(ClusterError) {
         let random = hexadecimal(randomBytes(16))
         let mark = lease.mark()
         var loaded: Model
@@ -102,7 +102,7 @@ final class Leadership: Sendable {
                 )
                 return (model, term)
             }
-        } catch { throw APIError(any: error) }
+        } catch { throw ClusterError(any: error) }
         loaded.pulses = pulses
         self.name = name
         self.database = database
@@ -110,7 +110,7 @@ final class Leadership: Sendable {
         epoch = "\(term)-\(random)"
         lease.renew(mark)
         self.published = published
-        model = Mutex(loaded)
+        model = Lock(loaded)
         published(loaded.state)
     }
 
@@ -130,7 +130,7 @@ final class Leadership: Sendable {
     func write<Result: Sendable>(
         toleratesOldSchema: Bool = false,
         _ body: @escaping @Sendable (inout Transaction) throws -> Result
-    ) throws(APIError) -> Result {
+    ) throws(ClusterError) -> Result {
         guard !hasEnded else { throw .noQuorum("the leadership was lost") }
         let epoch = epoch
         // Who did it is kept with what was done, or neither.
@@ -144,11 +144,11 @@ final class Leadership: Sendable {
                 return result
             }
         } catch {
-            guard var error = error as? DatabaseError else { throw APIError(any: error) }
+            guard var error = error as? DatabaseError else { throw ClusterError(any: error) }
             endIfLost(error)
             // What a full disk did not take may be on another's by now, but only where there is another.
             if error.isDiskFull, state.members.count == 1 { error.mayBeApplied = false }
-            throw APIError(error)
+            throw ClusterError(error)
         }
     }
 
@@ -166,11 +166,11 @@ final class Leadership: Sendable {
     ///   - evenIfBlocked: whether to change even though members run different schema versions.
     ///   - body: the change.
     /// - Returns: what the body returned.
-    /// - Throws: ``APIError``, also what the body threw.
+    /// - Throws: ``ClusterError``, also what the body threw.
     func change<Result: Sendable>(
         evenIfBlocked: Bool = false,
         _ body: @escaping @Sendable (inout Transaction) throws -> Result
-    ) throws(APIError) -> Result {
+    ) throws(ClusterError) -> Result {
         let (result, state): (Result, ClusterState?) = try write(
             toleratesOldSchema: evenIfBlocked
         ) { transaction in
@@ -210,9 +210,9 @@ final class Leadership: Sendable {
     }
 
     /// Refuses changes while members run different versions of the schema.
-    func refuseWhenBlocked() throws(APIError) {
+    func refuseWhenBlocked() throws(ClusterError) {
         guard let refusal = SchemaVersions(state.members).refusal else { return }
-        throw APIError(
+        throw ClusterError(
             .blocked,
             "the cluster is BLOCKED: \(refusal)",
             remedy: "bring all members to the same version of fanmesh; forwarding goes on"
@@ -223,16 +223,16 @@ final class Leadership: Sendable {
 
     /// Makes sure that this server led at some moment since the call, so that what it answers now is no older.
     ///
-    /// - Throws: ``APIError/Code/noQuorum`` when it cannot be known.
-    func confirm() throws(APIError) {
+    /// - Throws: ``ClusterError/Code/noQuorum`` when it cannot be known.
+    func confirm() throws(ClusterError) {
         guard !hasEnded else { throw .noQuorum("the leadership was lost") }
         // Nobody else can lead where there is nobody else: reads go on when the disk is full.
         guard state.members.count > 1 else { return }
-        do throws(APIError) {
-            try lease.confirm { () throws(APIError) in
+        do throws(ClusterError) {
+            try lease.confirm { () throws(ClusterError) in
                 // A transaction that changes nothing asks nobody.
                 let number = Int64.random(in: 0...Int64.max)
-                try Audit.during(nil) { () throws(APIError) in
+                try Audit.during(nil) { () throws(ClusterError) in
                     try write(toleratesOldSchema: true) { transaction in
                         _ = try transaction.execute(.saveCounter, .text("barrier"), .integer(number))
                     }
@@ -252,8 +252,8 @@ final class Leadership: Sendable {
     ///
     /// - Parameter body: the queries.
     /// - Returns: what the body returned.
-    /// - Throws: ``APIError``, also what the body threw.
-    func read<Result: Sendable>(_ body: (inout Transaction) throws -> Result) throws(APIError) -> Result {
+    /// - Throws: ``ClusterError``, also what the body threw.
+    func read<Result: Sendable>(_ body: (inout Transaction) throws -> Result) throws(ClusterError) -> Result {
         try confirm()
         do {
             return try database.read(timeout: Self.writeTimeout) { transaction in
@@ -261,9 +261,9 @@ final class Leadership: Sendable {
                 return try body(&transaction)
             }
         } catch {
-            guard let error = error as? DatabaseError else { throw APIError(any: error) }
+            guard let error = error as? DatabaseError else { throw ClusterError(any: error) }
             endIfLost(error)
-            throw APIError(error)
+            throw ClusterError(error)
         }
     }
 
@@ -291,7 +291,7 @@ final class Leadership: Sendable {
     }
 
     /// The member of a name.
-    func member(_ name: String) throws(APIError) -> Member {
+    func member(_ name: String) throws(ClusterError) -> Member {
         guard let member = state.members.first(where: { $0.name == name }) else { throw .noMember(name) }
         return member
     }
@@ -325,31 +325,13 @@ extension Transaction {
 
     /// What the members agree on.
     mutating func clusterConfig() throws -> ClusterConfig {
-        guard let config = try loadConfig() else { throw APIError(.failed, "the database holds no cluster") }
+        guard let config = try loadConfig() else { throw ClusterError(.failed, "the database holds no cluster") }
         return config
     }
 
     /// The member of a name, as the database has it now.
     mutating func presentMember(_ name: String) throws -> Member {
-        guard let member = try member(name) else { throw APIError.noMember(name) }
+        guard let member = try member(name) else { throw ClusterError.noMember(name) }
         return member
-    }
-}
-
-extension APIError {
-    /// Nobody has this name.
-    static func noMember(_ name: String) -> APIError {
-        APIError(.notFound, "there is no member '\(name.prefix(64))'", remedy: "see 'fanmesh cluster list'")
-    }
-
-    /// Any error that comes out of the layers below, as the API words it.
-    init(any error: any Error) {
-        switch error {
-        case let error as APIError: self = error
-        case let error as DatabaseError: self.init(error)
-        case let error as DocumentError: self.init(error)
-        case let error as HTTPError: self.init(.failed, "\(error)")
-        default: self.init(.failed, "\(error)")
-        }
     }
 }

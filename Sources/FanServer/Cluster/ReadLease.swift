@@ -37,12 +37,12 @@ final class ReadLease: Sendable {
         var begun = 0
         var ended = 0
         var succeeded = 0
-        var failure: APIError?
+        var failure: ClusterError?
     }
 
     private enum Turn {
         case run(Int)
-        case over(APIError?)
+        case over(ClusterError?)
     }
 
     private let state = Monitor(State())
@@ -71,7 +71,7 @@ final class ReadLease: Sendable {
     ///
     /// - Parameter barrier: a write that a majority must confirm; called on one of the waiting threads for all of them.
     /// - Throws: what the barrier threw.
-    func confirm(_ barrier: () throws(APIError) -> Void) throws(APIError) {
+    func confirm(_ barrier: () throws(ClusterError) -> Void) throws(ClusterError) {
         // Only a barrier that begins from now on proves anything.
         let ticket = state.withLock(wake: .none) { state -> Int? in
             if let until = state.until, ContinuousClock.now < until { return nil }
@@ -95,10 +95,10 @@ final class ReadLease: Sendable {
         }
     }
 
-    private func run(_ number: Int, _ barrier: () throws(APIError) -> Void) throws(APIError) {
+    private func run(_ number: Int, _ barrier: () throws(ClusterError) -> Void) throws(ClusterError) {
         let mark = mark()
-        var failure: APIError?
-        do throws(APIError) { try barrier() } catch { failure = error }
+        var failure: ClusterError?
+        do throws(ClusterError) { try barrier() } catch { failure = error }
         if failure == nil { renew(mark) }
         let result = failure
         state.withLock { state in

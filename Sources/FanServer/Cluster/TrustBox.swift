@@ -1,11 +1,11 @@
-internal import Synchronization
+internal import FanSystem
 
 /// Whom to trust, shared with the threads of the database.
 final class TrustBox: Sendable {
-    private let value: Mutex<Set<String>>
+    private let value: Lock<Set<String>>
 
     init(_ fingerprints: Set<String>) {
-        value = Mutex(fingerprints)
+        value = Lock(fingerprints)
     }
 
     /// The fingerprints that a server may have.

@@ -1,7 +1,6 @@
 internal import FanDatabase
 internal import FanSystem
 internal import Glibc
-internal import Synchronization
 
 /// The database connections that other members opened, by the certificate they came with.
 final class Tunnels: Sendable {
@@ -23,7 +22,7 @@ final class Tunnels: Sendable {
         var next: UInt64 = 0
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     /// Joins a peer's connection with the database's own; takes both over.
     ///

@@ -1,4 +1,4 @@
-internal import Synchronization
+internal import FanSystem
 
 /// Answers that are held back until something changes, or until their time has come.
 final class WaitList: Sendable {
@@ -7,7 +7,7 @@ final class WaitList: Sendable {
         var answer: @Sendable () -> Void
     }
 
-    private let waiters = Mutex<[Waiter]>([])
+    private let waiters = Lock<[Waiter]>([])
 
     /// Holds an answer back.
     func park(until deadline: ContinuousClock.Instant, _ answer: @escaping @Sendable () -> Void) {

@@ -1,6 +1,6 @@
 internal import FanCore
+internal import FanSystem
 internal import FanTLS
-internal import Synchronization
 
 /// What is logged of refused connections: the first of each kind at once, then one line per kind and interval.
 ///
@@ -71,7 +71,7 @@ final class KnownMembers: Sendable {
         var fingerprints: Set<String> = []
     }
 
-    private let index = Mutex(Index())
+    private let index = Lock(Index())
 
     /// Learns of a newer state; nil when this node is no member.
     func update(_ state: ClusterState?) {

@@ -1,6 +1,5 @@
 internal import FanSystem
 internal import Glibc
-internal import Synchronization
 
 /// The machine's clock, in milliseconds since 1970.
 func wallClockMilliseconds() -> Int64 {
@@ -11,7 +10,7 @@ func wallClockMilliseconds() -> Int64 {
 
 /// Threads that are waited for together.
 final class ThreadGroup: Sendable {
-    private let running = Mutex(0)
+    private let running = Lock(0)
     private let bell = Bell()
 
     /// Starts a thread.

@@ -30,11 +30,11 @@ final class SimulatedMembers {
     init(_ ours: OurCluster, leader: Int) throws {
         self.ours = ours
         let client = ours.cluster.client(of: leader)
-        let api = try client.call("GET", "/1.0")
+        let api = try client.call(.greet)
         guard let report = try ours.cluster.report(of: leader, from: leader) else {
             throw BenchError("the leader has not reported")
         }
-        guard let config = try client.call("GET", "/1.0/local").optionalObject("config") else {
+        guard let config = try client.call(.watchLocal).optionalObject("config") else {
             throw BenchError("the cluster has no configuration")
         }
         let plan = ours.cluster.lab.plan
@@ -153,7 +153,7 @@ struct SimulatedDoor: Sendable {
     let schema: Int
 
     func join(_ name: String, _ address: IPv4Address, _ client: ServerClient) throws -> SimulatedMember {
-        let issued = try client.call("POST", "/1.0/tokens", body: ["name": .string(name)])
+        let issued = try client.call(.addToken, body: ["name": .string(name)])
         let token = try JoinToken(parsing: try issued.text("token"))
         let identity = try Identity.generate(commonName: name)
         let nodeID = String(identity.fingerprint.prefix(32))
@@ -165,7 +165,7 @@ struct SimulatedDoor: Sendable {
             "version": .string(version), "schema_version": .number(schema),
             "clock_ms": .number(SimulatedMember.clock()),
         ]
-        let admission = try connection.call("POST", "/1.0/join/redemption", candidate)
+        let admission = try connection.call(.redeem, candidate)
         guard let state = try admission.optionalObject("state") else { throw BenchError("\(name) was given no state") }
         let heartbeat: [Document.Field] = [
             Document.Field(key: "name", value: .string(name)),
@@ -286,7 +286,7 @@ final class SimulatedMember: Sendable {
                 Document.Field(key: "wait_ms", value: .number(interval.milliseconds)),
             ]
         let timeout = interval + .seconds(20)
-        let answer = try connection.call("POST", "/1.0/internal/heartbeat", .object(fields), timeout: timeout)
+        let answer = try connection.call(.heartbeat, .object(fields), timeout: timeout)
         let now: Int = try answer.integer(.generation)
         state.withLock { state in
             state.generation = now
@@ -296,7 +296,7 @@ final class SimulatedMember: Sendable {
 
     /// Writes a report about it.
     func write(_ report: NodeReport, on connection: HTTPConnection) throws {
-        try connection.call("PUT", "/1.0/members/\(name)/report", report.document)
+        try connection.call(.reportMember, of: name, report.document)
     }
 
     /// The clock on the wall, in milliseconds since 1970.
@@ -311,11 +311,12 @@ extension HTTPConnection {
     /// Sends a document and reads the answer's; anything but success is an error.
     @discardableResult
     func call(
-        _ method: String,
-        _ target: String,
+        _ endpoint: Endpoint,
+        of name: String = "",
         _ body: Document? = nil,
         timeout: Duration = .seconds(20)
     ) throws -> Document {
+        let (method, target) = (endpoint.method, endpoint.target(name))
         let response = try request(method, target, body: body?.compactJSON, timeout: timeout)
         guard (200..<300).contains(response.status) else {
             throw BenchError("\(method) \(target): \(String(decoding: response.body, as: UTF8.self))")

@@ -50,7 +50,11 @@ struct StateWriter: Sendable {
             address: ours.address(number),
             identity: try ours.identity(number),
             trusted: try ours.fingerprint(),
-            prepare: { _ in { report in ("PUT", "/1.0/members/\(name)/report", report.document.compactJSON) } }
+            prepare: { _ in
+                { report in
+                    (Endpoint.reportMember.method, Endpoint.reportMember.target(name), report.document.compactJSON)
+                }
+            }
         )
     }
 

@@ -35,7 +35,7 @@ private enum ClusterScale {
         for number in 2...3 { _ = try ours.join(number) }
         let list = try ours.cluster.waitUntilOnline()
         // Simulated members have no database; so three voters are all that is wanted.
-        _ = try ours.cluster.client(of: 1).call("PATCH", "/1.0/cluster", body: ["standbys": 0])
+        _ = try ours.cluster.client(of: 1).call(.editCluster, body: ["standbys": 0])
         guard let leader = list.leaderNumber, let server = ours.cluster.process(.server, on: leader) else {
             throw BenchError("nobody leads")
         }

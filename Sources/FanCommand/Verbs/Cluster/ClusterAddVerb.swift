@@ -35,7 +35,7 @@ enum ClusterAddVerb {
             guard time >= .seconds(1) else { throw .badInput("--expiry: at least 1s is needed") }
             body.append(Document.Field(key: "expiry_s", value: .number(time.wholeSeconds)))
         }
-        let (document, token, expiry) = try invocation.server.call("POST", "/1.0/tokens", .object(body)) {
+        let (document, token, expiry) = try invocation.server.call(.addToken, .object(body)) {
             document throws(DocumentError) in
             let expiry = try document.parsed("expires_at") { try Timestamp(parsing: $0) }
             return (document, try document.text("token"), expiry)

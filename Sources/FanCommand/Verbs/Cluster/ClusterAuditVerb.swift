@@ -27,7 +27,8 @@ enum ClusterAuditVerb {
         guard let count = Int(number), (1...1000).contains(count) else {
             throw .badInput("--limit cannot be '\(number)': it is a number from 1 to 1000")
         }
-        let entries = try invocation.server.call("GET", "/1.0/audit?limit=\(count)") { document throws(DocumentError) in
+        let entries = try invocation.server.call(.listAudit, query: [(.limit, number)]) {
+            document throws(DocumentError) in
             try document.list("entries").map { entry throws(DocumentError) -> Document in
                 var fields: [Document.Field] = []
                 for column in columns {

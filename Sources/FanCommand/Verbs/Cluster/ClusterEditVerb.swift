@@ -58,7 +58,7 @@ enum ClusterEditVerb {
         // Who decides by the settings that were shown changes those and no later ones.
         var tag: String?
         if words.isEmpty {
-            let shown = try invocation.server.exchange("GET", "/1.0/cluster")
+            let shown = try invocation.server.exchange(.showCluster)
             tag = shown.tag
             let current = shown.document["config"]
             guard case .object = current else {
@@ -74,7 +74,7 @@ enum ClusterEditVerb {
             invocation.show(.changes(["nothing to change"]))
             return .success
         }
-        try invocation.server.exchange("PATCH", "/1.0/cluster", .object(changes), ifMatch: tag)
+        try invocation.server.exchange(.editCluster, .object(changes), ifMatch: tag)
         invocation.show(.changes(changes.map { "\($0.key) is now \($0.value == .null ? "auto" : $0.value.plainText)" }))
         return .success
     }

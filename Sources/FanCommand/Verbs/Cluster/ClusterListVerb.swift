@@ -29,7 +29,7 @@ enum ClusterListVerb {
     )
 
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
-        var listing = try invocation.server.call("GET", "/1.0/members") { document throws(DocumentError) in
+        var listing = try invocation.server.call(.listMembers) { document throws(DocumentError) in
             try MemberList(document)
         }
         listing.members.sort { NaturalOrder.precedes($0.name, $1.name) }

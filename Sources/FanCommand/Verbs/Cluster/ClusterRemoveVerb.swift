@@ -31,8 +31,9 @@ enum ClusterRemoveVerb {
         if isForced {
             try invocation.confirmOnTerminal("Remove \(name) without asking it, never to return as it is?", unless: yes)
         }
-        let path = LocalServer.path(ofMember: name) + (isForced ? "?force=1" : "")
-        let (message, remedy) = try invocation.server.call("DELETE", path) { document throws(DocumentError) in
+        let query: [(Endpoint.Parameter, String)] = isForced ? [(.force, "1")] : []
+        let (message, remedy) = try invocation.server.call(.removeMember, of: name, query: query) {
+            document throws(DocumentError) in
             (try document.optionalText("message"), try document.optionalText("remedy"))
         }
         invocation.show(

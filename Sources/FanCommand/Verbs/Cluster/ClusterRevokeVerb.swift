@@ -1,3 +1,4 @@
+internal import FanCore
 internal import FanStore
 
 /// `fanmesh cluster revoke`: a join token that shall not be used any more.
@@ -15,7 +16,7 @@ enum ClusterRevokeVerb {
 
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
         let name = try invocation.memberName(name)
-        try invocation.server.call("DELETE", "/1.0/tokens/\(ServerClient.escape(name))")
+        try invocation.server.call(.revokeToken, of: name)
         invocation.show(.changes(["the token for \(name) is revoked"]))
         return .success
     }

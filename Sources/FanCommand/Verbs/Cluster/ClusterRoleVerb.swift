@@ -28,7 +28,7 @@ enum ClusterRoleVerb {
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
         let name = try invocation.memberName(ClusterVerb.member)
         let role = invocation.argument(role) ?? ""
-        try invocation.server.call("PATCH", LocalServer.path(ofMember: name), ["role": .string(role)])
+        try invocation.server.call(.editMember, of: name, ["role": .string(role)])
         let change =
             role == "auto" ? "the cluster decides the role of \(name)" : "\(name) is pinned to the role of a \(role)"
         invocation.show(.changes([change]))

@@ -17,8 +17,7 @@ enum ClusterRotateVerb {
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
         invocation.progress("replacing the cluster certificate")
         let (fingerprint, members) = try invocation.server.call(
-            "POST",
-            "/1.0/cluster/rotate",
+            .rotate,
             [:],
             timeout: .seconds(120)
         ) { document throws(DocumentError) in

@@ -30,7 +30,7 @@ enum ClusterShowVerb {
             row = try MemberRow(document)
             status = try MemberStatus(document)
         } catch {
-            throw CommandFailure(.malformed(request: "GET \(LocalServer.path(ofMember: name))", problem: "\(error)"))
+            throw CommandFailure(.malformed(request: "GET \(Endpoint.showMember.target(name))", problem: "\(error)"))
         }
         invocation.show(report(document, row, status, now: invocation.environment.now()))
         if status.state == .unknown { return .undetermined }
@@ -40,11 +40,11 @@ enum ClusterShowVerb {
     /// The member as the leader sees it; without a quorum as it was last known.
     private static func document(of name: String, _ server: LocalServer) throws(CommandFailure) -> Document {
         do throws(StoreError) {
-            return try server.client.call("GET", LocalServer.path(ofMember: name))
+            return try server.client.call(.showMember, of: name)
         } catch {
             guard error.refusal?.code == "no_quorum" else { throw CommandFailure(error) }
             // The list says how it stands, and this node's own server who it is.
-            let list = try server.call("GET", "/1.0/members") { document throws(DocumentError) in
+            let list = try server.call(.listMembers) { document throws(DocumentError) in
                 try MemberList(document)
             }
             let known = try server.snapshot()

@@ -12,7 +12,7 @@ enum ClusterTokensVerb {
     )
 
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
-        let tokens = try invocation.server.call("GET", "/1.0/tokens") { document throws(DocumentError) in
+        let tokens = try invocation.server.call(.listTokens) { document throws(DocumentError) in
             try document.list("tokens").map { token throws(DocumentError) -> Document in
                 [
                     "name": .string(try token.text("name")),

@@ -2,19 +2,23 @@ internal import FanCore
 internal import FanDatabase
 internal import FanHTTP
 internal import FanSystem
-internal import Synchronization
 
-extension Server {
+/// `leave`: takes this node out of its cluster.
+struct Leaving {
+    let local: LocalNode
+
     /// Leaves the cluster, handing over first; or forgets it by force.
-    func leave(_ call: Call) throws(APIError) -> Document {
-        let isForced: Bool
-        do { isForced = try call.body().optionalFlag("force") ?? false } catch { throw APIError(any: error) }
-        return try exclusively { () throws(APIError) in
-            let current = state.withLock { ($0.node, $0.failure) }
-            guard current.0 != nil || current.1 != nil else { throw .notConfigured }
+    ///
+    /// - Parameter isForced: whether to forget the cluster also when it cannot be told.
+    /// - Returns: what was done, in words.
+    /// - Throws: ``ClusterError``.
+    func run(isForced: Bool) throws(ClusterError) -> [String] {
+        try local.exclusively { () throws(ClusterError) in
+            let standing = local.state.withLock { $0.standing }
+            guard standing.member != nil || standing.failure != nil else { throw .notConfigured }
             var changes: [String] = []
-            if let node = current.0 {
-                do throws(APIError) {
+            if let node = standing.member {
+                do throws(ClusterError) {
                     // Whom the cluster refuses has nothing to hand in.
                     if isForced, let refusal = node.refusal { throw refusal }
                     changes += try handIn(node, patience: isForced ? .seconds(5) : .seconds(20))
@@ -23,51 +27,47 @@ extension Server {
                     changes.append("the cluster was not told: \(error.message)")
                 }
             } else if !isForced {
-                throw APIError(
+                throw ClusterError(
                     .failed,
-                    "this node's server could not start: \(current.1 ?? "")",
+                    "this node's server could not start: \(standing.failure ?? "")",
                     remedy: "fanmesh leave --force here, and fanmesh cluster remove NAME --force on another member"
                 )
             }
-            do { try forget() } catch { throw APIError(any: error) }
+            do { try local.forget() } catch { throw ClusterError(any: error) }
             changes.append("the certificates and the database of this node are removed")
-            return ["schema": "fanmesh.leave/v1", "changes": .array(changes.map { .string($0) })]
+            return changes
         }
     }
 
     /// Hands the roles over and the membership in.
-    private func handIn(_ node: ClusterNode, patience: Duration) throws(APIError) -> [String] {
+    private func handIn(_ node: ClusterNode, patience: Duration) throws(ClusterError) -> [String] {
         var changes: [String] = []
         let name = node.membership.name
         guard node.state.members.count > 1 else { return ["the cluster had no other member, and ends"] }
         let deadline = ContinuousClock.now + patience
         // Whether the cluster may have let it go although no answer came.
         var isInDoubt = false
-        var last: APIError?
+        var last: ClusterError?
         while true {
             if let leadership = node.leadership {
                 do {
                     let client = try DatabaseClient(descriptor: node.database.connectLocally(), timeout: .seconds(10))
                     guard let heir = try leadership.handOver(client) else {
-                        throw APIError.noQuorum("there is no other member online that could lead")
+                        throw ClusterError.noQuorum("there is no other member online that could lead")
                     }
                     changes.append("'\(heir)' leads the database")
-                } catch { throw APIError(any: error) }
+                } catch { throw ClusterError(any: error) }
                 node.watchBell.ring()
             }
-            do throws(APIError) {
+            do throws(ClusterError) {
                 let response = try node.link.forward(
-                    "DELETE",
-                    "/1.0/members/\(name)?leaving=1",
-                    nil,
+                    .leaving(name),
                     isInDoubt: &isInDoubt,
-                    unless: {
-                        node.leadership != nil
-                    }
+                    unless: { node.leadership != nil }
                 )
                 if let response {
                     let isGone = response.status < 300 || response.status == 404 || response.status == 403
-                    guard isGone else { throw APIError(from: response, of: "the leader") }
+                    guard isGone else { throw ClusterError(from: response, of: "the leader") }
                     changes.append("'\(name)' is no member any more")
                     return changes
                 }
@@ -77,7 +77,7 @@ extension Server {
             }
             guard ContinuousClock.now < deadline else {
                 if isInDoubt {
-                    throw APIError(
+                    throw ClusterError(
                         .unknown,
                         "whether '\(name)' is still a member is not known: \(last?.message ?? "no answer")",
                         remedy: "see 'fanmesh cluster list' on another member; to repeat 'fanmesh leave' is safe"

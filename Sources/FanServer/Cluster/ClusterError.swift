@@ -2,8 +2,8 @@ internal import FanCore
 internal import FanDatabase
 internal import FanHTTP
 
-/// A refusal as the API words it.
-struct APIError: Error, Equatable, CustomStringConvertible {
+/// Why something is refused, or failed: what happened, what to do about it, and a stable code.
+struct ClusterError: Error, Equatable, CustomStringConvertible {
     /// The stable codes, each with its HTTP status.
     typealias Code = APIErrorCode
 
@@ -24,47 +24,40 @@ struct APIError: Error, Equatable, CustomStringConvertible {
 
     var description: String { remedy.isEmpty ? message : "\(message); \(remedy)" }
 
-    /// The refusal as an answer.
-    var response: HTTPResponse {
-        var response = HTTPResponse(status: code.status, document: document)
-        if isSettled { response.headers[Self.settledHeader] = "1" }
-        return response
-    }
-
-    /// Tells the member that sent a request on that its refusal is final.
-    static let settledHeader = "Fanmesh-Settled"
-
-    private var document: Document {
+    /// The refusal as servers send it and keep it.
+    var document: Document {
         [
             "schema": "fanmesh.error/v1", "code": .string(code.rawValue), "message": .string(message),
             "remedy": .string(remedy),
         ]
     }
 
-    /// Reads the refusal that another server answered with.
-    init(from response: HTTPResponse, of peer: String) {
-        let document = try? response.document()
+    /// Reads a refusal.
+    ///
+    /// - Parameters:
+    ///   - document: what was sent or kept; nil when that was no document.
+    ///   - problem: what to say when it says nothing.
+    init(_ document: Document?, or problem: String) {
         let code = document.flatMap { try? $0.optionalText("code") }.flatMap(Code.init(rawValue:))
-        let message = document.flatMap { try? $0.optionalText("message") } ?? "\(peer) answered \(response.status)"
+        let message = document.flatMap { try? $0.optionalText("message") } ?? problem
         self.init(code ?? .failed, message, remedy: document.flatMap { try? $0.optionalText("remedy") } ?? "")
-        isSettled = response.headers[Self.settledHeader] != nil
     }
 
     /// What a stranger is told, whatever the reason.
-    static let notAuthorized = APIError(
+    static let notAuthorized = ClusterError(
         .notAuthorized,
         "not authorized",
         remedy: "get a token with 'fanmesh cluster add NAME' on a member"
     )
 
     /// This server cannot answer just now.
-    static func unavailable(_ reason: String) -> APIError {
-        APIError(.unavailable, "this server is not ready: \(reason)", remedy: "try again in a moment")
+    static func unavailable(_ reason: String) -> ClusterError {
+        ClusterError(.unavailable, "this server is not ready: \(reason)", remedy: "try again in a moment")
     }
 
     /// There is no leader to ask.
-    static func noQuorum(_ detail: String) -> APIError {
-        APIError(
+    static func noQuorum(_ detail: String) -> ClusterError {
+        ClusterError(
             .noQuorum,
             "the database has no quorum: \(detail)",
             remedy: "forwarding goes on; bring members back, or see 'fanmesh cluster recover --help'"
@@ -72,10 +65,10 @@ struct APIError: Error, Equatable, CustomStringConvertible {
     }
 
     /// The refusal of a whole member, as what it is asked ends in.
-    var asFailure: APIError { APIError(.failed, "this member may not take part: \(message)", remedy: remedy) }
+    var asFailure: ClusterError { ClusterError(.failed, "this member may not take part: \(message)", remedy: remedy) }
 
     /// The node is in no cluster.
-    static let notConfigured = APIError(
+    static let notConfigured = ClusterError(
         .notConfigured,
         "this node is in no cluster",
         remedy: "run 'fanmesh init' for a new cluster, or 'fanmesh join TOKEN'"
@@ -116,6 +109,22 @@ struct APIError: Error, Equatable, CustomStringConvertible {
             )
         } else {
             self.init(.failed, "the database failed: \(error)")
+        }
+    }
+
+    /// Nobody has this name.
+    static func noMember(_ name: String) -> ClusterError {
+        ClusterError(.notFound, "there is no member '\(name.prefix(64))'", remedy: "see 'fanmesh cluster list'")
+    }
+
+    /// Any error that comes out of the layers below, in these words.
+    init(any error: any Error) {
+        switch error {
+        case let error as ClusterError: self = error
+        case let error as DatabaseError: self.init(error)
+        case let error as DocumentError: self.init(error)
+        case let error as HTTPError: self.init(.failed, "\(error)")
+        default: self.init(.failed, "\(error)")
         }
     }
 }

@@ -1,5 +1,4 @@
 internal import FanCore
-internal import FanHTTP
 internal import FanTLS
 
 /// The tag of a document that several may edit: the same for the same content, on every member.
@@ -62,13 +61,5 @@ struct EntityTag: Equatable {
             let start = index * Self.digits
             return !fields[index].digest.utf8.elementsEqual(former[start..<(start + Self.digits)])
         }.map { fields[$0].name }
-    }
-}
-
-extension HTTPResponse {
-    /// An answer of a route: with the tag of what it shows, when that may be edited.
-    init(status: Int, answer: Document) {
-        self.init(status: status, document: answer)
-        if let tag = EntityTag(answer: answer) { headers["ETag"] = tag.text }
     }
 }

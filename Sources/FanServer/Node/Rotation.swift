@@ -3,10 +3,9 @@ internal import FanDatabase
 internal import FanHTTP
 internal import FanSystem
 internal import FanTLS
-internal import Synchronization
 
 /// The three steps in which all members change to another cluster certificate without an interruption.
-private enum RotationStep: String, CaseIterable {
+enum RotationStep: String, CaseIterable {
     /// Trust the next certificate beside the present one.
     case accept
     /// Present the next one, and go on trusting the former.
@@ -15,28 +14,34 @@ private enum RotationStep: String, CaseIterable {
     case finish
 }
 
-extension Server {
+/// Replaces the certificate that all members share; the leader leads through it, step by step.
+struct Rotation {
+    let local: LocalNode
+    let node: ClusterNode
+
     /// Replaces the certificate that all members share.
     ///
     /// Each step is taken by all members before the next one begins, so that whoever connects is trusted. When it
     /// fails half-way, running it again goes on with the same certificate.
-    func rotate(_ leader: Leadership, _ request: ChangeRequest) throws(APIError) -> Document {
-        let node = try member()
+    ///
+    /// - Returns: the answer.
+    /// - Throws: ``ClusterError``.
+    func run(_ leader: Leadership, _ request: ChangeRequest) throws(ClusterError) -> Document {
         if let answered = try leader.answer(to: request) { return answered }
         let members = leader.statuses()
         if let offline = members.first(where: { $0.state == .offline }) {
-            throw APIError(
+            throw ClusterError(
                 .conflict,
                 "'\(offline.member.name)' is OFFLINE and would be locked out: \(offline.message)",
                 remedy: "bring it back, or remove it: fanmesh cluster remove \(offline.member.name) --force"
             )
         }
-        return try exclusively { () throws(APIError) in
+        return try local.exclusively { () throws(ClusterError) in
             let next: Identity
             do {
                 next =
                     try node.certificates.withLock { $0.next } ?? Identity.generate(commonName: "fanmesh-cluster")
-            } catch { throw APIError(any: error) }
+            } catch { throw ClusterError(any: error) }
             for step in RotationStep.allCases {
                 let order: Document = [
                     "cluster_id": .string(node.membership.clusterID),
@@ -45,18 +50,17 @@ extension Server {
                     "key": .string(next.keyPEM),
                 ]
                 // This node goes first, so that what it asks of the others it can do itself.
-                try take(step, next, node)
+                try take(step, next)
                 for status in members where status.member.name != node.membership.name {
-                    do throws(APIError) {
+                    do throws(ClusterError) {
                         _ = try node.link.call(
                             status.member.address,
-                            "POST",
-                            "/1.0/internal/certificate",
+                            .takeCertificate,
                             order,
                             timeout: .seconds(10)
                         )
                     } catch {
-                        throw APIError(
+                        throw ClusterError(
                             .failed,
                             "'\(status.member.name)' did not take the step '\(step.rawValue)': \(error.message)",
                             remedy: "all members trust both certificates; mend that and run it again"
@@ -79,57 +83,54 @@ extension Server {
                     "revoked_tokens": .number(count),
                 ]
             }
-            log.notice("rotated", "the cluster certificate is now \(next.fingerprint)")
+            local.log.notice("rotated", "the cluster certificate is now \(next.fingerprint)")
             return answer
         }
     }
 
     /// Another member, which leads, says which step to take.
-    func takeCertificate(_ call: Call) throws(APIError) -> Document {
-        let node = try member()
-        guard let caller = call.member else { throw .notAuthorized }
+    func take(_ order: Document, from caller: Member) throws(ClusterError) -> Document {
         let deadline = ContinuousClock.now + .seconds(2)
         while !node.isLed(by: caller) {
             guard ContinuousClock.now < deadline else {
-                log.warning("certificate-refused", "'\(caller.name)' sent a certificate and does not lead")
-                throw APIError(.notLeader, "'\(caller.name)' does not lead the database, as far as is known here")
+                local.log.warning("certificate-refused", "'\(caller.name)' sent a certificate and does not lead")
+                throw ClusterError(.notLeader, "'\(caller.name)' does not lead the database, as far as is known here")
             }
             sleepThread(for: .milliseconds(50))
         }
         do {
-            let body = try call.body()
-            guard try body.text("cluster_id") == node.membership.clusterID else {
-                throw APIError(.wrongCluster, "another cluster is meant")
+            guard try order.text("cluster_id") == node.membership.clusterID else {
+                throw ClusterError(.wrongCluster, "another cluster is meant")
             }
-            let next = try Identity(certificatePEM: body.text("certificate"), keyPEM: body.text("key"))
-            let step: RotationStep = try body.choice("step")
-            try take(step, next, node)
+            let next = try Identity(certificatePEM: order.text("certificate"), keyPEM: order.text("key"))
+            let step: RotationStep = try order.choice("step")
+            try take(step, next)
             return ["schema": "fanmesh.rotation/v1", "fingerprint": .string(next.fingerprint)]
-        } catch { throw APIError(any: error) }
+        } catch { throw ClusterError(any: error) }
     }
 
-    private func take(_ step: RotationStep, _ next: Identity, _ node: ClusterNode) throws(APIError) {
+    private func take(_ step: RotationStep, _ next: Identity) throws(ClusterError) {
         var certificates = node.certificates.withLock { $0 }
         do {
             switch step {
             case .accept:
                 guard next.fingerprint != certificates.cluster.fingerprint else { return }
-                try directory.save(next, as: .next)
+                try local.directory.save(next, as: .next)
                 certificates.next = next
             case .use:
                 guard next.fingerprint != certificates.cluster.fingerprint else { return }
-                try directory.save(certificates.cluster, as: .former)
-                try directory.save(next, as: .cluster)
+                try local.directory.save(certificates.cluster, as: .former)
+                try local.directory.save(next, as: .cluster)
                 certificates.former = certificates.cluster.fingerprint
                 certificates.cluster = next
-                presented.withLock { $0 = next }
+                local.present(next)
             case .finish:
-                try directory.remove(.next)
-                try directory.remove(.former)
+                try local.directory.remove(.next)
+                try local.directory.remove(.former)
                 certificates.former = nil
                 certificates.next = nil
             }
-        } catch { throw APIError(any: error) }
+        } catch { throw ClusterError(any: error) }
         node.set(certificates)
     }
 }

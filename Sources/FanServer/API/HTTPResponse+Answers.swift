@@ -1,0 +1,24 @@
+internal import FanCore
+internal import FanHTTP
+
+extension HTTPResponse {
+    /// An answer whose JSON is there already.
+    init(status: Int, json: [UInt8]) {
+        self.init(status: status, headers: ["Content-Type": "application/json"], body: json)
+    }
+
+    /// An answer of a route: with the tag of what it shows, when that may be edited.
+    init(status: Int, answer: Document) {
+        self.init(status: status, document: answer)
+        if let tag = EntityTag(answer: answer) { headers["ETag"] = tag.text }
+    }
+}
+
+extension ClusterError {
+    /// The refusal as an answer.
+    var response: HTTPResponse {
+        var response = HTTPResponse(status: code.status, document: document)
+        if isSettled { response.headers[LeaderLink.settledHeader] = "1" }
+        return response
+    }
+}

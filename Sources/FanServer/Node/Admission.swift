@@ -1,0 +1,86 @@
+internal import FanCore
+internal import FanHTTP
+internal import FanSystem
+internal import FanTLS
+
+/// A candidate's admission by a member: the leader judges, this member tries the way back and hands the certificate
+/// over.
+struct Admission {
+    let node: ClusterNode
+
+    /// Refuses who tries tokens too often.
+    ///
+    /// - Parameter source: where it comes from, with the port.
+    /// - Throws: ``ClusterError``.
+    func requireFewAttempts(from source: String) throws(ClusterError) {
+        let host = String(source.prefix { $0 != ":" })
+        guard let wait = node.attempts.withLock({ $0.take(host, at: .now) }) else { return }
+        node.log.warning("rate-limited", "\(source) tries tokens too often")
+        throw ClusterError(.rateLimited, "too many attempts", remedy: "try again in \(wait.wholeSeconds + 1) s")
+    }
+
+    /// Answers a candidate.
+    ///
+    /// - Parameters:
+    ///   - candidate: who it is.
+    ///   - source: where it comes from.
+    ///   - redeeming: whether it becomes a member now.
+    /// - Returns: the answer.
+    /// - Throws: ``ClusterError``.
+    func admit(_ candidate: Candidate, from source: String, redeeming: Bool) throws(ClusterError) -> Document {
+        do throws(ClusterError) {
+            let request = LeaderRequest(redeeming ? .admit : .judge, body: candidate.document.compactJSON)
+            var answer = try node.atLeader(request) { leader throws(ClusterError) in
+                redeeming ? try leader.redeem(candidate) : try leader.rehearse(candidate)
+            }.document(isChange: redeeming)
+            guard case .object(var fields) = answer else {
+                throw ClusterError(.failed, "the leader's answer is no object")
+            }
+            if redeeming {
+                let cluster = node.certificates.withLock { $0.cluster }
+                fields.append(Document.Field(key: "cluster_certificate", value: .string(cluster.certificatePEM)))
+                fields.append(Document.Field(key: "cluster_key", value: .string(cluster.keyPEM)))
+                node.log.notice("admitted", "'\(candidate.name)' at \(candidate.address) is a member now")
+            } else if let index = fields.firstIndex(where: { $0.key == "checks" }),
+                case .array(let checks) = fields[index].value
+            {
+                fields[index].value = .array(checks + [wayBack(candidate).document])
+            }
+            answer = .object(fields)
+            return answer
+        } catch {
+            if error.code == .notAuthorized {
+                node.log.warning("token-refused", "\(source) came with a token that nobody knows")
+            }
+            throw error
+        }
+    }
+
+    /// Tries the candidate's port, as the other members will have to.
+    private func wayBack(_ candidate: Candidate) -> HostCheck {
+        do throws(HTTPError) {
+            let connection = try HTTPConnection.tls(
+                to: candidate.address,
+                from: node.membership.address.address,
+                identity: node.nodeIdentity,
+                trusting: [candidate.fingerprint],
+                timeout: .seconds(3)
+            )
+            connection.close()
+            return HostCheck(
+                check: "tcp-back",
+                result: .ok,
+                detail: "'\(node.membership.name)' reaches \(candidate.address)",
+                remedy: ""
+            )
+        } catch {
+            return HostCheck(
+                check: "tcp-back",
+                result: .fail,
+                detail: "'\(node.membership.name)' cannot reach '\(candidate.name)' at \(candidate.address): \(error)",
+                remedy: "allow TCP \(candidate.address.port) from \(node.membership.address.address) to "
+                    + "\(candidate.address.address)"
+            )
+        }
+    }
+}
