@@ -131,7 +131,7 @@ let package = Package(
         // What several of the test targets below need.
         .target(
             name: "TestSupport",
-            dependencies: ["FanCore", "FanSystem", "CLinux"],
+            dependencies: ["FanCore", "FanHTTP", "FanSystem", "CLinux"],
             path: "Tests/TestSupport",
             swiftSettings: settings
         ),

@@ -74,7 +74,7 @@ public final class Server: Sendable {
     let removal = Mutex(())
     let workers = WorkerPool(name: "worker", threads: 8)
     let attempts = Mutex(RateLimiter(burst: 10, interval: .seconds(2)))
-    private let local = Mutex<HTTPServer?>(nil)
+    private let local = Mutex<LocalServer?>(nil)
     private let housekeeping = ThreadGroup()
     private let stopBell = Bell()
     /// Whether this server ends, and what it says of the cluster counts no more.
@@ -93,14 +93,12 @@ public final class Server: Sendable {
     /// Begins to answer on the local socket, and takes the membership up again.
     ///
     /// - Parameter socket: the local socket, bound and listening; it is taken over.
-    /// - Throws: ``TLSError`` when it cannot be served.
+    /// - Throws: ``HTTPError`` when it cannot be served.
     func start(localSocket socket: consuming Descriptor) throws {
         // An agent that asked before this is known would hear of no cluster, and take the overlay down.
         resume { _ in true }
         state.withLock { $0.isLoaded = true }
-        let listener = try HTTPServer(.unix(socket.number), limits: HTTPLimits(), log: { _ in }) { [self] in
-            handle($0, $1)
-        }
+        let listener = try LocalServer(socket, log: { _ in }) { [self] in handle($0, $1) }
         local.withLock { $0 = listener }
         housekeeping.start("housekeeping") { [self] in keepHouse() }
     }

@@ -1,5 +1,5 @@
 internal import FanCore
-internal import FanTLS
+internal import FanHTTP
 internal import Synchronization
 
 /// What is logged of refused connections: the first of each kind at once, then one line per kind and interval.
