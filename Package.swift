@@ -40,7 +40,7 @@ let package = Package(
         ),
         .target(
             name: "FanAgent",
-            dependencies: ["FanStore", "FanProbe", "FanLink", "FanCore", "FanSystem", "CLinux", "CConfine"],
+            dependencies: ["FanStore", "FanProbe", "FanLink", "FanHTTP", "FanCore", "FanSystem", "CLinux", "CConfine"],
             swiftSettings: settings
         ),
         .target(
@@ -193,7 +193,7 @@ let package = Package(
         ),
         .testTarget(
             name: "FanAgentTests",
-            dependencies: ["TestSupport", "FanCore", "FanAgent", "FanStore"],
+            dependencies: ["TestSupport", "FanCore", "FanAgent", "FanHTTP", "FanStore", "FanSystem"],
             swiftSettings: settings
         ),
         .testTarget(

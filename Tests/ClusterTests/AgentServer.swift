@@ -17,7 +17,9 @@ final class AgentServer: Sendable {
     private let state = Monitor(State())
     private let server: FakeHTTPServer
 
-    init(_ path: String) throws {
+    /// Begins to answer; what agents are told first has to be known before one asks.
+    init(_ path: String, _ first: ClusterSnapshot = ClusterSnapshot()) throws {
+        state.withLock { $0.snapshot = first }
         server = try FakeHTTPServer(path) { [state] request in Self.answer(request, state) }
     }
 
