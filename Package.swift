@@ -40,7 +40,7 @@ let package = Package(
         ),
         .target(
             name: "FanAgent",
-            dependencies: ["FanStore", "FanProbe", "FanLink", "FanCore", "FanSystem", "CLinux", "CConfine"],
+            dependencies: ["FanStore", "FanProbe", "FanLink", "FanHTTP", "FanCore", "FanSystem", "CLinux", "CConfine"],
             swiftSettings: settings
         ),
         .target(
@@ -131,7 +131,7 @@ let package = Package(
         // What several of the test targets below need.
         .target(
             name: "TestSupport",
-            dependencies: ["FanCore", "FanSystem", "CLinux"],
+            dependencies: ["FanCore", "FanHTTP", "FanSystem", "CLinux"],
             path: "Tests/TestSupport",
             swiftSettings: settings
         ),
@@ -193,7 +193,7 @@ let package = Package(
         ),
         .testTarget(
             name: "FanAgentTests",
-            dependencies: ["TestSupport", "FanCore", "FanAgent", "FanStore"],
+            dependencies: ["TestSupport", "FanCore", "FanAgent", "FanHTTP", "FanStore", "FanSystem"],
             swiftSettings: settings
         ),
         .testTarget(

@@ -17,7 +17,7 @@ public final class SocketStream: ByteStream {
     /// Connects to a local socket.
     ///
     /// - Throws: ``HTTPError``.
-    static func connect(path: String, timeout: Duration) throws(HTTPError) -> SocketStream {
+    package static func connect(path: String, timeout: Duration) throws(HTTPError) -> SocketStream {
         let deadline = ContinuousClock.now + timeout
         while true {
             let result = unsafe fan_unix_connect(path)

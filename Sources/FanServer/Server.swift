@@ -29,7 +29,7 @@ public final class Server: Sendable {
     let local: LocalNode
     private let log = ServerLog()
     private let router: Router
-    private let socket = Lock<HTTPServer?>(nil)
+    private let socket = Lock<LocalServer?>(nil)
     private let stopBell = Bell()
     private let lock: Lock<Descriptor?>
 
@@ -48,13 +48,11 @@ public final class Server: Sendable {
     /// Begins to answer on the local socket, and takes the membership up again.
     ///
     /// - Parameter socket: the local socket, bound and listening; it is taken over.
-    /// - Throws: ``TLSError`` when it cannot be served.
+    /// - Throws: ``HTTPError`` when it cannot be served.
     func start(localSocket socket: consuming Descriptor) throws {
         // An agent that asked before this is known would hear of no cluster, and take the overlay down.
         local.resume { _ in true }
-        let listener = try HTTPServer(.unix(socket.number), limits: HTTPLimits(), log: { _ in }) { [router, local] in
-            router.handle(local, $0, $1)
-        }
+        let listener = try LocalServer(socket, log: { _ in }) { [router, local] in router.handle(local, $0, $1) }
         self.socket.withLock { $0 = listener }
         local.housekeeping.start("housekeeping") { [self] in keepHouse() }
     }

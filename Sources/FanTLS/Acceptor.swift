@@ -12,13 +12,13 @@ final class Acceptor: Sendable {
     /// What becomes of connections.
     protocol Target: AnyObject, Sendable {
         /// Takes a connection; the socket belongs to the target.
-        func adopt(_ descriptor: Int32, _ peer: HTTPPeer, _ admitted: Admitted, closed: @escaping @Sendable () -> Void)
+        func adopt(_ descriptor: Int32, _ peer: HTTPPeer, _ admitted: Admitted)
         /// Ends what took too long; called a few times a second.
         func sweep()
     }
 
     private let listener: Int32
-    private let identity: (@Sendable () -> Identity)?
+    private let identity: @Sendable () -> Identity
     private let limits: HTTPLimits
     private let members: HTTPMembers?
     private let log: @Sendable (HTTPServerEvent) -> Void
@@ -31,7 +31,7 @@ final class Acceptor: Sendable {
 
     init(
         listener: Int32,
-        identity: (@Sendable () -> Identity)?,
+        identity: @escaping @Sendable () -> Identity,
         limits: HTTPLimits,
         members: HTTPMembers?,
         log: @escaping @Sendable (HTTPServerEvent) -> Void
@@ -150,26 +150,17 @@ final class Acceptor: Sendable {
             let number = work.next
             work.next += 1
             let admitted = Admitted(address: address, number: number)
-            guard let identity else {
-                var user: UInt32 = 0
-                guard unsafe fan_peer_user(socket, &user) >= 0, admitLocally(admitted) else {
-                    close(socket)
-                    continue
-                }
-                target.adopt(socket, .local(uid: user), admitted) { [self] in leave(admitted) }
-                continue
-            }
             let isExpected = members?.hasAddress(IPv4Address(rawValue: address)) ?? false
             guard admit(admitted, as: isExpected ? .expected(address) : .stranger(address), &work) else {
                 close(socket)
                 continue
             }
-            begin(socket, admitted, identity(), &work, target)
+            begin(socket, admitted, &work, target)
         }
     }
 
     private var plan: RoomPlan {
-        RoomPlan(descriptors: RoomPlan.descriptors, limits: limits, hasMembers: members != nil)
+        RoomPlan(descriptors: HTTPLimits.descriptors, limits: limits, hasMembers: members != nil)
     }
 
     /// Lets a connection in, or moves it to the room of another owner; whoever has to make way is ended.
@@ -184,22 +175,6 @@ final class Acceptor: Sendable {
             log(HTTPServerEvent(kind: .refused, source: source(admitted.address), cause: cause))
             return false
         }
-    }
-
-    /// Local connections are of root and a group, who share one room and are refused when it is full.
-    private func admitLocally(_ admitted: Admitted) -> Bool {
-        // One descriptor each, of an eighth of all.
-        let limit = max(1, min(limits.connections, RoomPlan.descriptors / 8))
-        let isRoom = rooms.withLock { rooms in
-            guard rooms.count < limit else { return false }
-            let plan = RoomPlan(descriptors: .max, limits: limits, hasMembers: false)
-            _ = rooms.admit(admitted, as: .member("local"), plan)
-            return true
-        }
-        if !isRoom {
-            log(HTTPServerEvent(kind: .refused, source: "local", cause: "more than \(limit) connections"))
-        }
-        return isRoom
     }
 
     private func leave(_ admitted: Admitted) {
@@ -217,20 +192,19 @@ final class Acceptor: Sendable {
     }
 
     private func source(_ address: UInt32) -> String {
-        identity == nil ? "local" : IPv4Address(rawValue: address).description
+        IPv4Address(rawValue: address).description
     }
 
     private func begin(
         _ socket: Int32,
         _ admitted: Admitted,
-        _ identity: Identity,
         _ work: inout Work,
         _ target: any Target
     ) {
         let descriptor = Descriptor(adopting: socket)
         _ = fan_tune_tcp(socket)
         do throws(TLSError) {
-            let channel = try TLSChannel(descriptor: descriptor, identity: identity, trusting: nil)
+            let channel = try TLSChannel(descriptor: descriptor, identity: identity(), trusting: nil)
             let key = admitted.number
             let deadline = fan_monotonic_nanoseconds() + limits.handshakeTimeout.nanoseconds
             let result = fan_epoll_control(epoll, EPOLL_CTL_ADD, socket, EPOLLIN.rawValue, key)
@@ -285,7 +259,7 @@ final class Acceptor: Sendable {
             admitted.set(closer: { fan_end(channel.descriptor.number) })
             pump(TLSEnd(channel), SocketEnd(adopting: ends[1])) { [self] in leave(admitted) }
             let peer = HTTPPeer.remote(address: source(admitted.address), fingerprint: fingerprint)
-            target.adopt(ends[0], peer, admitted) {}
+            target.adopt(ends[0], peer, admitted)
         }
     }
 
@@ -294,13 +268,5 @@ final class Acceptor: Sendable {
         _ = fan_epoll_control(epoll, EPOLL_CTL_DEL, handshake.channel.descriptor.number, 0, 0)
         leave(handshake.admitted)
         log(HTTPServerEvent(kind: .handshakeFailed, source: source(handshake.admitted.address), cause: cause))
-    }
-}
-
-extension Duration {
-    /// Whole nanoseconds, 0 for a negative duration.
-    var nanoseconds: UInt64 {
-        let parts = max(self, .zero).components
-        return UInt64(parts.seconds) * 1_000_000_000 + UInt64(parts.attoseconds / 1_000_000_000)
     }
 }

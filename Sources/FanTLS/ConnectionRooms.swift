@@ -1,5 +1,25 @@
+public import FanCore
+internal import FanHTTP
 internal import FanSystem
-internal import Glibc
+
+/// Who has room of their own at a server, which no stranger can take.
+///
+/// Both are asked on the thread that accepts: they must be quick.
+public struct HTTPMembers: Sendable {
+    /// Whether a member may come from this address.
+    public var hasAddress: @Sendable (IPv4Address) -> Bool
+    /// Whether this is the fingerprint of a member's certificate.
+    public var hasFingerprint: @Sendable (String) -> Bool
+
+    /// Tells members from strangers.
+    public init(
+        hasAddress: @escaping @Sendable (IPv4Address) -> Bool,
+        hasFingerprint: @escaping @Sendable (String) -> Bool
+    ) {
+        self.hasAddress = hasAddress
+        self.hasFingerprint = hasFingerprint
+    }
+}
 
 /// How many connections there may be: of members, of everybody else, and of each address or certificate.
 struct RoomPlan: Hashable {
@@ -35,13 +55,6 @@ struct RoomPlan: Hashable {
         strangers = max(1, all / 4)
         perAddress = min(limits.connectionsPerAddress, max(4, strangers / 4))
         perMember = min(limits.connectionsPerAddress, max(8, all / 8))
-    }
-
-    /// The limit of this process, which may change while it runs.
-    static var descriptors: Int {
-        var limit = rlimit()
-        guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1024 }
-        return Int(clamping: limit.rlim_cur)
     }
 }
 

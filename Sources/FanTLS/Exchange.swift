@@ -1,22 +1,16 @@
 internal import CLinux
 internal import CMicroHTTPD
-public import FanHTTP
+internal import FanHTTP
 internal import FanSystem
 internal import Glibc
 
 /// One request and its answer.
 final class Exchange: Sendable {
-    /// What a request is answered with.
-    enum Answer: Sendable {
-        case response(HTTPResponse)
-        case upgrade(to: String, take: @Sendable (Int32) -> Void)
-    }
-
     private enum Stage {
         case receiving
         /// Only a parked request holds on to its server, which may well hold on to whatever keeps the responder.
         case parked(ServerCore)
-        case answered(Answer)
+        case answered(HTTPAnswer)
         case gone
     }
 
@@ -64,7 +58,7 @@ final class Exchange: Sendable {
     }
 
     /// Answers; only the first answer counts.
-    func answer(_ answer: Answer) {
+    func answer(_ answer: HTTPAnswer) {
         stage.withLock { stage in
             guard case .parked(let core) = stage else { return }
             stage = .answered(answer)
@@ -74,7 +68,7 @@ final class Exchange: Sendable {
     }
 
     /// The answer, once there is one.
-    var answer: Answer? {
+    var answer: HTTPAnswer? {
         stage.withLock { if case .answered(let answer) = $0 { answer } else { nil } }
     }
 
@@ -87,34 +81,5 @@ final class Exchange: Sendable {
         }
         if case .parked(let core) = former { core.unpark(self) }
         connection.enter(.idle)
-    }
-}
-
-/// What answers a request, once, from any thread.
-public final class HTTPResponder: Sendable {
-    private let exchange: Exchange
-
-    init(_ exchange: Exchange) {
-        self.exchange = exchange
-    }
-
-    /// A request that nobody has answered was forgotten.
-    deinit {
-        exchange.answer(.response(HTTPResponse(status: 500)))
-    }
-
-    /// Sends the answer; only the first one counts.
-    public func respond(_ response: HTTPResponse) {
-        exchange.answer(.response(response))
-    }
-
-    /// Answers with 101 and leaves HTTP; the request must have asked for it.
-    ///
-    /// - Parameters:
-    ///   - protocol: the name of the other protocol.
-    ///   - take: gets the socket with the other protocol's plain bytes, which is non-blocking and the taker's own; called
-    ///     on the server's thread, so it must not block. It is not called when the connection has broken.
-    public func upgrade(to protocol: String, _ take: @escaping @Sendable (Int32) -> Void) {
-        exchange.answer(.upgrade(to: `protocol`, take: take))
     }
 }

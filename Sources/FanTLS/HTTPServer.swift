@@ -4,16 +4,27 @@ public import FanHTTP
 internal import FanSystem
 internal import Glibc
 
-/// An HTTP/1.1 server on a local socket, or on TLS 1.3 with client certificates.
+// Why libmicrohttpd speaks HTTP here, and neither TLS nor what follows an upgrade. It has both, but:
+// - Who is connected decides what happens before there is any HTTP: members and strangers have rooms of their own, asked
+//   at the accept and again with the certificate that the handshake showed; an idle connection makes way for another one.
+//   The library counts connections in all and per address, and refuses the newest.
+// - A handshake has a deadline of its own, an idle connection, a request and an answer have others, and a request that is
+//   held back has none. The library has one time-out of inactivity for all of a connection.
+// - A certificate of any issuer is taken, if it is exactly one, and known by its fingerprint; what is shown to the client
+//   is asked for at each handshake, since it changes with a rotation.
+// - The tunnel to the database outlives the server that opened it, as plain bytes on a socket that belongs to whoever
+//   took it. What the library upgrades stays the library's until it is closed, with TLS between it and the taker.
+// - Failed handshakes are logged with their cause and their source, within limits.
+// So the TLS session ends in front of the library, which gets one end of a socket pair; the pump carries the bytes.
+
+/// An HTTP/1.1 server on TLS 1.3 with client certificates.
 ///
 /// One thread accepts and holds handshakes, one speaks HTTP; handlers answer later, from any thread. TLS ends in front
-/// of the HTTP server: the pump carries the bytes between the two.
+/// of the HTTP server: the pump carries the bytes between the two. On a local socket there is ``LocalServer``.
 public final class HTTPServer: Sendable {
     /// Where a server listens.
     public enum Listener: Sendable {
-        /// A local socket, bound and listening; the number stays the caller's.
-        case unix(Int32)
-        /// A TCP socket, bound and listening, and what to show to clients: asked for at each handshake.
+        /// A TCP socket, bound and listening, whose number stays the caller's, and what to show to clients: asked for at each handshake.
         case tls(Int32, identity: @Sendable () -> Identity)
     }
 
@@ -26,7 +37,7 @@ public final class HTTPServer: Sendable {
     /// - Parameters:
     ///   - listener: where.
     ///   - limits: what is allowed.
-    ///   - members: who has room of their own on TLS; nil when all are alike.
+    ///   - members: who has room of their own; nil when all are alike.
     ///   - log: called for refused connections and requests; it must not block.
     ///   - handler: called with each request; it must not block, and hands the request to a ``WorkerPool``.
     /// - Throws: ``TLSError``.
@@ -37,12 +48,10 @@ public final class HTTPServer: Sendable {
         log: @escaping @Sendable (HTTPServerEvent) -> Void,
         handler: @escaping @Sendable (HTTPRequest, HTTPResponder) -> Void
     ) throws(TLSError) {
-        let (number, identity): (Int32, (@Sendable () -> Identity)?) =
-            switch listener {
-            case .unix(let number): (number, nil)
-            case .tls(let number, let identity): (number, identity)
-            }
-        acceptor = try Acceptor(listener: number, identity: identity, limits: limits, members: members, log: log)
+        switch listener {
+        case .tls(let number, let identity):
+            acceptor = try Acceptor(listener: number, identity: identity, limits: limits, members: members, log: log)
+        }
         core = ServerCore(limits: limits, log: log, handler: handler)
         try core.start()
         do {
@@ -76,7 +85,7 @@ final class ServerCore: Acceptor.Target {
     private struct State {
         var daemon: Daemon?
         /// Sockets on their way to libmicrohttpd.
-        var announced: [Int32: (peer: HTTPPeer, admitted: Admitted, closed: @Sendable () -> Void)] = [:]
+        var announced: [Int32: (peer: HTTPPeer, admitted: Admitted)] = [:]
         var open: [ObjectIdentifier: ServedConnection] = [:]
         var parked: [ObjectIdentifier: Exchange] = [:]
         var stopping = false
@@ -142,25 +151,18 @@ final class ServerCore: Acceptor.Target {
 
     // MARK: Connections
 
-    func adopt(
-        _ descriptor: Int32,
-        _ peer: HTTPPeer,
-        _ admitted: Admitted,
-        closed: @escaping @Sendable () -> Void
-    ) {
+    func adopt(_ descriptor: Int32, _ peer: HTTPPeer, _ admitted: Admitted) {
         let daemon = state.withLock { state in
-            if !state.stopping { state.announced[descriptor] = (peer, admitted, closed) }
+            if !state.stopping { state.announced[descriptor] = (peer, admitted) }
             return state.stopping ? nil : state.daemon
         }
         // Only the acceptor's thread comes here, and it ends before the server does.
         guard let daemon else {
             close(descriptor)
-            closed()
             return
         }
         if unsafe fan_mhd_add(daemon.pointer, descriptor) == 0 {
             state.withLock { $0.announced[descriptor] = nil }
-            closed()
         }
     }
 
@@ -179,8 +181,8 @@ final class ServerCore: Acceptor.Target {
 
     func opened(_ descriptor: Int32) -> ServedConnection? {
         state.withLock { state in
-            guard let (peer, admitted, closed) = state.announced.removeValue(forKey: descriptor) else { return nil }
-            let connection = ServedConnection(descriptor, peer, admitted, limits, closed: closed)
+            guard let (peer, admitted) = state.announced.removeValue(forKey: descriptor) else { return nil }
+            let connection = ServedConnection(descriptor, peer, admitted, limits)
             state.open[ObjectIdentifier(connection)] = connection
             return connection
         }
@@ -188,7 +190,6 @@ final class ServerCore: Acceptor.Target {
 
     func closed(_ connection: ServedConnection) {
         state.withLock { $0.open[ObjectIdentifier(connection)] = nil }
-        connection.closed()
     }
 
     // MARK: Requests
@@ -207,16 +208,6 @@ final class ServerCore: Acceptor.Target {
     }
 }
 
-extension HTTPPeer {
-    /// Where it comes from, without who it is.
-    var source: String {
-        switch self {
-        case .local: "local"
-        case .remote(let address, _): address
-        }
-    }
-}
-
 /// A connection that libmicrohttpd has.
 final class ServedConnection: Sendable {
     enum Phase {
@@ -231,24 +222,16 @@ final class ServedConnection: Sendable {
     }
 
     let peer: HTTPPeer
-    let closed: @Sendable () -> Void
     private let descriptor: Int32
     private let admitted: Admitted
     private let limits: HTTPLimits
     private let state: Lock<(phase: Phase, since: UInt64)>
 
-    init(
-        _ descriptor: Int32,
-        _ peer: HTTPPeer,
-        _ admitted: Admitted,
-        _ limits: HTTPLimits,
-        closed: @escaping @Sendable () -> Void
-    ) {
+    init(_ descriptor: Int32, _ peer: HTTPPeer, _ admitted: Admitted, _ limits: HTTPLimits) {
         self.descriptor = descriptor
         self.peer = peer
         self.admitted = admitted
         self.limits = limits
-        self.closed = closed
         state = Lock((.idle, fan_monotonic_nanoseconds()))
     }
 

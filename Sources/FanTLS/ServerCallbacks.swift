@@ -126,7 +126,7 @@ func serverHandle(
         peer: exchange.connection.peer
     )
     guard exchange.park(in: core) else { return .NO }
-    core.handler(request, HTTPResponder(exchange))
+    core.handler(request, HTTPResponder { exchange.answer($0) })
     return .YES
 }
 
@@ -197,7 +197,7 @@ private func refuse(
     return unsafe queue(.response(closing), connection)
 }
 
-private func queue(_ answer: Exchange.Answer, _ connection: OpaquePointer) -> MHD_Result {
+private func queue(_ answer: HTTPAnswer, _ connection: OpaquePointer) -> MHD_Result {
     let made: OpaquePointer?
     var headers = HTTPHeaders()
     var status = 101
@@ -213,6 +213,11 @@ private func queue(_ answer: Exchange.Answer, _ connection: OpaquePointer) -> MH
         }
         headers = response.headers
         status = response.status
+    case .stream(_, let stream):
+        // Nothing on this side is made piece by piece.
+        stream.end()
+        unsafe made = unsafe MHD_create_response_from_buffer(0, nil, .RESPMEM_PERSISTENT)
+        status = 501
     case .upgrade(let name, _):
         unsafe made = unsafe MHD_create_response_for_upgrade(serverUpgrade, nil)
         headers["Upgrade"] = name

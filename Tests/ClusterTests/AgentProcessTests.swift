@@ -1,4 +1,5 @@
 import FanCore
+import FanHTTP
 import FanLab
 import FanStore
 import Foundation
@@ -110,8 +111,10 @@ import Testing
         #expect(try host.reaches(hosts.second))
 
         // It returns with a member more.
-        let returned = try AgentServer("\(host.node.runtimeDirectory)/server.sock")
-        returned.tell(hosts.cluster(generation: 7, members: 3))
+        let returned = try AgentServer(
+            "\(host.node.runtimeDirectory)/server.sock",
+            hosts.cluster(generation: 7, members: 3)
+        )
         #expect(returned.report(within: .seconds(10)) { $0.generation == 7 } != nil)
         #expect(returned.agents == [nodeID])
 
@@ -183,9 +186,12 @@ import Testing
 struct AgentHost: Sendable {
     let node: LabNode
 
-    func startAgent(_ environment: [String: String] = [:]) throws -> RunningProcess {
+    func startAgent(
+        _ environment: [String: String] = [:],
+        arguments: [String] = []
+    ) throws -> RunningProcess {
         let request = ProcessRequest(
-            node.fanmesh(Programs.fanmesh, ["agent"]),
+            node.fanmesh(Programs.fanmesh, ["agent"] + arguments),
             environment: environment,
             timeout: .seconds(120)
         )
@@ -225,11 +231,24 @@ struct AgentHost: Sendable {
         #expect(isWhole, "not mended after \(damage.joined(separator: " ")): \(output)")
     }
 
+    /// Asks the agent by its socket.
+    func ask(
+        _ method: String,
+        _ target: String,
+        _ body: Document? = nil
+    ) throws -> (status: Int, document: Document?) {
+        let connection = try HTTPConnection.unix(path: agentSocket, timeout: .seconds(5))
+        defer { connection.close() }
+        let response = try connection.request(method, target, body: body?.compactJSON, timeout: .seconds(60))
+        return (response.status, try? response.document())
+    }
+
+    var agentSocket: String { "\(node.runtimeDirectory)/agent.sock" }
+
     /// Waits until what the agent says of itself is as wanted.
     func waits(until isSo: (Document) -> Bool) -> Bool {
         eventually {
-            let data = FileManager.default.contents(atPath: "\(node.runtimeDirectory)/agent.json")
-            return data.flatMap { try? Document(json: Array($0)) }.map(isSo) ?? false
+            (try? ask("GET", "/1.0/status"))?.document.map(isSo) ?? false
         }
     }
 }

@@ -20,14 +20,12 @@ import Testing
             isService ? ["setpriv", "--bounding-set=-all,+net_admin,+net_raw,+bpf", "--inh-caps=-all"] : []
         try FileManager.default.createDirectory(atPath: host.node.runtimeDirectory, withIntermediateDirectories: true)
         let socket = "\(host.node.runtimeDirectory)/server.sock"
-        var server = try AgentServer(socket)
-        server.tell(hosts.cluster(generation: 1))
+        var server = try AgentServer(socket, hosts.cluster(generation: 1))
         // A server that comes back is reported to at once.
         func newReport(_ generation: Int) throws -> NodeReport? {
             server.stop()
             #expect(host.waits { $0["server"] == false })
-            server = try AgentServer(socket)
-            server.tell(hosts.cluster(generation: generation))
+            server = try AgentServer(socket, hosts.cluster(generation: generation))
             return server.report(within: .seconds(30)) { $0.generation == generation }
         }
         #expect(try hosts.second.fanmesh("up", "--underlay", "172.31.16.0/20").isSuccess)

@@ -16,6 +16,8 @@ final class AgentBench {
     private var lines: [String] = []
     private(set) var reports: [(second: Double, report: NodeReport)] = []
     private(set) var status: AgentStatus?
+    private(set) var states: [AgentState] = []
+    private(set) var answers: [AgentAnswer] = []
     private(set) var rounds: [(second: Double, peers: [String])] = []
 
     /// Whether the store takes reports.
@@ -91,8 +93,10 @@ final class AgentBench {
         for action in actions {
             switch action {
             case .log(let line): note("log: \(line)")
-            case .publish(let status):
-                self.status = status
+            case .publish(let state):
+                status = state.status
+                states.append(state)
+            case .answer(let answer): self.answers.append(answer)
             case .report(let report):
                 reports.append((second, report))
                 note("report: \(Self.text(report))")

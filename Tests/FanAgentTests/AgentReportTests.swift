@@ -219,4 +219,17 @@ import Testing
         #expect(line.text(hasPriorities: true) == "<4>server-lost: gone\\n\\u{1b}[31m")
         #expect(line.text(hasPriorities: false) == "warning server-lost: gone\\n\\u{1b}[31m")
     }
+
+    /// Which server it arrived at, the one that went or the one that came, nobody knows.
+    @Test func aReportOnItsWayWhileTheServerCameBackIsSentAgain() {
+        var schedule = ReportSchedule()
+        let report = NodeReport(nodeID: AgentBench.nodeID, version: "9.9", kernel: "6.18")
+        let now = ContinuousClock.now
+        #expect(schedule.take(report, at: now) != nil)
+        schedule.renew()
+        schedule.succeed()
+        #expect(schedule.take(report, at: now + .seconds(1)) != nil)
+        schedule.succeed()
+        #expect(schedule.take(report, at: now + .seconds(2)) == nil)
+    }
 }

@@ -45,6 +45,8 @@ final class FakeKernel: OverlayKernel {
 
     /// How often the host was read.
     var looks = 0
+    /// How often a network was.
+    var observations = 0
     /// What the classifiers counted.
     var counted: ForwardingCounters?
 
@@ -54,6 +56,7 @@ final class FakeKernel: OverlayKernel {
     }
 
     func observe(network: String, facts: HostFacts) throws -> ObservedState {
+        observations += 1
         var observed = ObservedState()
         observed.bridge = device(network)
         observed.vxlan = device(NetworkSpec.vxlanName(of: network))

@@ -1,12 +1,12 @@
 import FanCore
-import Foundation
+import FanHTTP
+import FanSystem
 import Glibc
-import Synchronization
 import TestSupport
 
 @testable import FanCommand
 
-/// A local server on a unix socket in a directory of its own: a thread that gives canned answers.
+/// The server of a node, in a directory of its own, which gives canned answers.
 final class FakeServer: Sendable {
     /// What it was asked.
     struct Request: Equatable {
@@ -34,51 +34,25 @@ final class FakeServer: Sendable {
     }
 
     /// What is answered to each `METHOD /path`, in order; the last one again and again.
-    private let answers: Mutex<[String: [Answer]]>
-    private let asked = Mutex<[Request]>([])
+    private let answers: Lock<[String: [Answer]]>
     private let place: TestDirectory
+    private let server: FakeHTTPServer
     /// The runtime directory, with the socket in it.
     var directory: String { place.path }
-    private let listener: Int32
 
     /// Everything that it was asked so far.
-    var requests: [Request] { asked.withLock { $0 } }
+    var requests: [Request] { server.requests.map(Request.init) }
     /// The lines of the requests that change something.
     var changes: [String] { requests.map(\.line).filter { !$0.hasPrefix("GET ") } }
 
     init(_ answers: [String: [Answer]] = [:]) throws {
-        self.answers = Mutex(answers)
+        let answers = Lock(answers)
+        self.answers = answers
         place = try TestDirectory()
-        listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let path = Array(place.file("server.sock").utf8)
-        unsafe withUnsafeMutableBytes(of: &address.sun_path) { room in
-            unsafe room.copyBytes(from: path)
+        server = try FakeHTTPServer(place.file("server.sock")) { request in
+            let answer = Self.next(Request(request), answers)
+            return HTTPResponse(status: answer.status, document: answer.document)
         }
-        let bound = unsafe withUnsafePointer(to: address) { pointer in
-            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                unsafe bind(listener, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
-        guard bound == 0, listen(listener, 16) == 0 else { throw POSIXError(.EADDRINUSE) }
-        Thread.detachNewThread { [weak self, listener] in
-            while true {
-                let connection = accept(listener, nil, nil)
-                if connection < 0, errno == EINTR { continue }
-                guard connection >= 0 else { break }
-                Thread.detachNewThread { [weak self] in
-                    while let self, self.serve(connection) {}
-                    close(connection)
-                }
-            }
-            // Not before: a number that is closed while this waits for it may be another server's by then.
-            close(listener)
-        }
-    }
-
-    deinit {
-        shutdown(listener, Int32(SHUT_RDWR))
     }
 
     /// Puts other answers in the place of those that are there.
@@ -86,62 +60,7 @@ final class FakeServer: Sendable {
         answers.withLock { $0[line] = others }
     }
 
-    /// Reads one request and answers it; false at the end of the connection.
-    private func serve(_ connection: Int32) -> Bool {
-        var bytes: [UInt8] = []
-        var end: Int?
-        while end == nil {
-            guard let more = receive(connection) else { return false }
-            bytes += more
-            end = bytes.indices.first { bytes[$0...].starts(with: Array("\r\n\r\n".utf8)) }
-        }
-        guard let end else { return false }
-        let head = String(decoding: bytes[..<end], as: UTF8.self).components(separatedBy: "\r\n")
-        let words = head[0].split(separator: " ").map(String.init)
-        let length =
-            head.first { $0.lowercased().hasPrefix("content-length:") }
-            .flatMap { Int($0.dropFirst(15).trimmingCharacters(in: .whitespaces)) } ?? 0
-        var body = Array(bytes[(end + 4)...])
-        while body.count < length {
-            guard let more = receive(connection) else { return false }
-            body += more
-        }
-        let request = Request(
-            method: words[0],
-            target: words[1],
-            body: body.isEmpty ? nil : try? Document(json: body)
-        )
-        asked.withLock { $0.append(request) }
-        let answer = next(request)
-        let text = Array(answer.document.json.utf8)
-        var response = Array(
-            "HTTP/1.1 \(answer.status) X\r\nContent-Type: application/json\r\nContent-Length: \(text.count)\r\n\r\n"
-                .utf8
-        )
-        response += text
-        var sent = 0
-        while sent < response.count {
-            let count = unsafe response[sent...].withUnsafeBytes { buffer in
-                unsafe send(connection, buffer.baseAddress, buffer.count, Int32(MSG_NOSIGNAL))
-            }
-            guard count > 0 else { return false }
-            sent += count
-        }
-        return true
-    }
-
-    private func receive(_ connection: Int32) -> [UInt8]? {
-        var chunk = [UInt8](repeating: 0, count: 4096)
-        while true {
-            let count = unsafe chunk.withUnsafeMutableBytes { buffer in
-                unsafe recv(connection, buffer.baseAddress, buffer.count, 0)
-            }
-            if count < 0, errno == EINTR { continue }
-            return count > 0 ? Array(chunk[..<count]) : nil
-        }
-    }
-
-    private func next(_ request: Request) -> Answer {
+    private static func next(_ request: Request, _ answers: Lock<[String: [Answer]]>) -> Answer {
         answers.withLock { answers in
             guard var known = answers[request.line], let first = known.first else {
                 return .refusal(404, "not_found", "no answer prepared for \(request.line)")
@@ -152,6 +71,16 @@ final class FakeServer: Sendable {
             }
             return first
         }
+    }
+}
+
+extension FakeServer.Request {
+    /// What came over HTTP.
+    init(_ request: HTTPRequest) {
+        let query = request.query.sorted { $0.key < $1.key }.map { "\($0.key)=\(HTTPTarget.escape($0.value))" }
+        method = request.method
+        target = request.path + (query.isEmpty ? "" : "?" + query.joined(separator: "&"))
+        body = request.body.isEmpty ? nil : try? Document(json: request.body)
     }
 }
 

@@ -38,7 +38,7 @@ import Testing
         #expect(large.all == 4096 && large.strangers == 1024 && large.perAddress == 64)
         let tiny = RoomPlan(descriptors: 10, limits: HTTPLimits(), hasMembers: true)
         #expect(tiny.all == 1 && tiny.strangers == 1)
-        #expect(RoomPlan.descriptors > 100)
+        #expect(HTTPLimits.descriptors > 100)
     }
 
     @Test func strangersNeverTakeTheMembersRoom() {

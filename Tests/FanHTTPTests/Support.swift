@@ -42,7 +42,8 @@ final class TestServer: Sendable {
     let address: SocketAddress
     let path: String
     let log = EventLog()
-    private let server: HTTPServer
+    private let counter: Counter
+    private let stopServer: @Sendable () -> Void
 
     /// A TLS server on a free port.
     convenience init(
@@ -52,13 +53,15 @@ final class TestServer: Sendable {
     ) throws {
         let listener = try listenTCP(SocketAddress(loopback, port: 0))
         let port = UInt16(fan_local_port(listener.number))
-        try self.init(
-            .tls(listener.number, identity: identity),
-            SocketAddress(loopback, port: port),
-            "",
-            limits,
-            handler
-        )
+        try self.init(SocketAddress(loopback, port: port), "", handler) { log, handler in
+            let server = try HTTPServer(
+                .tls(listener.number, identity: identity),
+                limits: limits,
+                log: log,
+                handler: handler
+            )
+            return { server.stop() }
+        }
     }
 
     /// A server on a local socket.
@@ -67,38 +70,40 @@ final class TestServer: Sendable {
         limits: HTTPLimits = TestServer.generous,
         handler: @escaping @Sendable (HTTPRequest, HTTPResponder) -> Void = TestServer.echo
     ) throws {
-        let listener = try listenUnix(path: path, mode: 0o600, group: nil)
-        try self.init(.unix(listener.number), SocketAddress(loopback), path, limits, handler)
+        try self.init(SocketAddress(loopback), path, handler) { log, handler in
+            let listener = try listenUnix(path: path, mode: 0o600, group: nil)
+            let server = try LocalServer(listener, limits: limits, log: log, handler: handler)
+            return { server.stop() }
+        }
     }
 
     private init(
-        _ listener: HTTPServer.Listener,
         _ address: SocketAddress,
         _ path: String,
-        _ limits: HTTPLimits,
-        _ handler: @escaping @Sendable (HTTPRequest, HTTPResponder) -> Void
+        _ handler: @escaping @Sendable (HTTPRequest, HTTPResponder) -> Void,
+        start: (
+            @escaping @Sendable (HTTPServerEvent) -> Void, @escaping @Sendable (HTTPRequest, HTTPResponder) -> Void
+        ) throws -> @Sendable () -> Void
     ) throws {
         self.address = address
         self.path = path
         let log = log
         let count = Counter()
-        server = try HTTPServer(listener, limits: limits, log: { log.add($0) }) { request, responder in
+        counter = count
+        stopServer = try start({ log.add($0) }) { request, responder in
             count.add(1)
             handler(request, responder)
         }
-        counter = count
     }
 
     deinit {
-        server.stop()
+        stopServer()
     }
-
-    private let counter: Counter
 
     /// How many requests reached the handler.
     var handled: Int { counter.value }
 
-    func stop() { server.stop() }
+    func stop() { stopServer() }
 
     /// Many connections from one address are what a test makes.
     static var generous: HTTPLimits {

@@ -1,4 +1,4 @@
-import FanTLS
+import FanHTTP
 import Testing
 
 @testable import FanServer

@@ -20,6 +20,26 @@ enum AgentEvent: Sendable {
     case reportFailed(StoreError)
     /// The operator asks to look at everything now.
     case reload
+    /// Somebody on this host wants to know something; ``AgentAction/answer(_:)`` follows.
+    case asked(AgentQuestion)
+}
+
+/// What is not known before the kernel is asked.
+enum AgentQuestion: Hashable, Sendable {
+    /// What would be changed now.
+    case plan
+    /// How this host and these peers stand; no names for all peers.
+    case check(peers: [String])
+}
+
+/// What is answered to an ``AgentQuestion``.
+enum AgentAnswer: Sendable {
+    /// What would be changed.
+    case plan([Change])
+    /// This host's side; the peers are still to be probed.
+    case check([HostCheck], PeerCheck, [PeerTarget])
+    /// It cannot be answered, with the status of HTTP that says so.
+    case refused(AgentQuestion, status: Int, String)
 }
 
 /// Something that the agent wants to be done.
@@ -31,5 +51,7 @@ enum AgentAction: Sendable {
     /// Write a line to the log.
     case log(LogLine)
     /// Let others on this host see how the agent stands.
-    case publish(AgentStatus)
+    case publish(AgentState)
+    /// Answer a question.
+    case answer(AgentAnswer)
 }

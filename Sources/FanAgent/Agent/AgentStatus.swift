@@ -1,7 +1,8 @@
 public import FanCore
-internal import FanSystem
+internal import FanHTTP
+internal import Glibc
 
-/// How the agent stands, as others on this host may see it: `agent.json` in the runtime directory.
+/// How the agent stands, as others on this host may see it; JSON: `fanmesh.agent/v1`.
 public struct AgentStatus: Hashable, Sendable {
     /// The agent's process.
     public var processID: Int32
@@ -98,16 +99,48 @@ public struct AgentStatus: Hashable, Sendable {
         }
     }
 
-    /// The file in a runtime directory.
-    public static func path(in runtimeDirectory: String) -> String { "\(runtimeDirectory)/agent.json" }
+    /// The agent's socket in a runtime directory.
+    public static func socket(in runtimeDirectory: String) -> String { "\(runtimeDirectory)/agent.sock" }
 
-    /// What the agent of a runtime directory last said, nil when there is nothing; it may not run any more.
-    ///
-    /// - Parameter runtimeDirectory: the runtime directory.
-    /// - Returns: the status.
-    /// - Throws: ``FileError``, ``DocumentError``.
-    public static func load(runtimeDirectory: String) throws -> AgentStatus? {
-        guard let text = try File.read(path(in: runtimeDirectory)) else { return nil }
-        return try AgentStatus(Document(json: text.utf8))
+    /// Whether this user may ask the agent of a runtime directory; true where there is no socket, too.
+    public static func mayAsk(runtimeDirectory: String) -> Bool {
+        unsafe access(socket(in: runtimeDirectory), R_OK | W_OK) == 0 || errno != EACCES
     }
+
+    /// The longest that the agent holds an answer back.
+    public static let longestWait = Duration.seconds(60)
+
+    /// Asks the agent of a runtime directory; blocks the calling thread.
+    ///
+    /// - Parameters:
+    ///   - runtimeDirectory: the runtime directory.
+    ///   - version: waits until there is another version than this one; nil answers at once.
+    ///   - wait: how long to wait at most, in whole seconds; then the unchanged status is given.
+    /// - Returns: the status and its version, which is good for the next question to the same agent.
+    /// - Throws: ``HTTPError`` when the agent does not answer, ``DocumentError`` when it answers something else.
+    public static func ask(
+        runtimeDirectory: String,
+        after version: String? = nil,
+        wait: Duration = .zero
+    ) throws -> (status: AgentStatus, version: String) {
+        let connection = try HTTPConnection.unix(path: socket(in: runtimeDirectory), timeout: .seconds(2))
+        defer { connection.close() }
+        let seconds = min(max(wait, .zero), longestWait).components.seconds
+        let query = version.map { "?after=\(HTTPTarget.escape($0))&wait=\(seconds)" } ?? ""
+        let response = try connection.request("GET", "/1.0/status\(query)", timeout: .seconds(seconds + 5))
+        guard response.status == 200 else {
+            throw HTTPError(.status(response), peer: socket(in: runtimeDirectory))
+        }
+        let document = try response.document()
+        return (try AgentStatus(document), try document.text("version"))
+    }
+}
+
+/// What the agent lets others on this host see.
+struct AgentState: Hashable, Sendable {
+    var status: AgentStatus
+    /// What an operator should know; none in no cluster.
+    var warnings: [Warning]
+    /// The cluster as this node sees it, with the settings that this host is pinned to; nil in no cluster.
+    var cluster: ClusterSnapshot?
 }

@@ -11,6 +11,8 @@ struct ReportSchedule {
 
     private var accepted: NodeReport?
     private var inFlight: NodeReport?
+    /// Whether the report on its way may have gone to a server that is no more.
+    private var isInDoubt = false
     private var sentAt: Instant?
     private var notBefore: Instant?
     private var backoff = Backoff(.seconds(1)...Duration.seconds(30))
@@ -34,8 +36,9 @@ struct ReportSchedule {
 
     /// The report on its way arrived.
     mutating func succeed() {
-        accepted = inFlight?.lasting
+        accepted = isInDoubt ? nil : inFlight?.lasting
         inFlight = nil
+        isInDoubt = false
         notBefore = nil
         backoff.reset()
     }
@@ -43,6 +46,7 @@ struct ReportSchedule {
     /// The report on its way did not arrive.
     mutating func fail(at now: Instant) {
         inFlight = nil
+        isInDoubt = false
         accepted = nil
         notBefore = now + backoff.next()
     }
@@ -50,6 +54,7 @@ struct ReportSchedule {
     /// Sends the next report at once: the server may not have the last one any more.
     mutating func renew() {
         accepted = nil
+        isInDoubt = inFlight != nil
         notBefore = nil
         backoff.reset()
     }

@@ -42,7 +42,15 @@ extension OverlayManager {
     /// - Throws: ``StateError``, ``FileError`` and the kernel's errors.
     public func status(of spec: NetworkSpec) throws -> NetworkStatus {
         let facts = try kernel.hostFacts()
-        let observed = try kernel.observe(network: spec.name, facts: facts)
+        return try status(
+            of: spec,
+            KernelSight(facts: facts, observed: kernel.observe(network: spec.name, facts: facts))
+        )
+    }
+
+    /// Compares a network's record with what was just read of the kernel.
+    func status(of spec: NetworkSpec, _ sight: KernelSight) throws -> NetworkStatus {
+        let (facts, observed) = (sight.facts, sight.observed)
         var status = NetworkStatus(
             spec: spec,
             slice: try spec.mapping.slice(of: spec.host),

@@ -3,7 +3,7 @@ internal import FanSystem
 
 extension OverlayManager {
     /// Takes the planned steps and verifies the result; takes everything back when something fails.
-    func carryOut(_ outcome: UpOutcome) throws {
+    func carryOut(_ outcome: inout UpOutcome) throws {
         let spec = outcome.spec
         let before = try state.network(spec.name)
         let former = try state.formerNetwork(spec.name)
@@ -23,7 +23,7 @@ extension OverlayManager {
                 try step(change.description, change) { try kernel.apply(change) }
                 done.append(change)
             }
-            let missing = outcome.changes.isEmpty ? [] : try verify(outcome)
+            let missing = outcome.changes.isEmpty ? [] : try verify(&outcome)
             guard missing.isEmpty else { throw StepFailure(step: nil, missing: missing) }
             try step("forget what \(spec.name) was before") { try state.removeFormer(spec.name) }
         } catch {
@@ -44,10 +44,11 @@ extension OverlayManager {
     }
 
     /// Reads back what the kernel has and plans again: what is left to do did not last.
-    private func verify(_ outcome: UpOutcome) throws -> [Change] {
+    private func verify(_ outcome: inout UpOutcome) throws -> [Change] {
         do {
             let facts = try kernel.hostFacts()
             let observed = try kernel.observe(network: outcome.spec.name, facts: facts)
+            outcome.sight = KernelSight(facts: facts, observed: observed)
             return try DesiredState(outcome.spec, nodeIdentity: outcome.identity).plan(from: observed)
         } catch { throw StepFailure(step: "verify \(outcome.spec.name)", cause: error) }
     }

@@ -46,6 +46,14 @@ public struct UpOutcome: Sendable {
     var identity: String
     /// Whether this node had no identity before, so that the addresses in the steps of a dry run are examples.
     public var identityIsNew: Bool
+    /// What was last read of the kernel: before the steps, or after those that were taken.
+    var sight: KernelSight
+}
+
+/// What one look at the kernel gave.
+struct KernelSight: Sendable {
+    var facts: HostFacts
+    var observed: ObservedState
 }
 
 /// Why an operation on a network failed.
@@ -102,15 +110,16 @@ public struct OverlayManager {
         do throws(NetworkSpecError) {
             try NetworkSpec.check(name: request.network)
         } catch { throw OverlayError.badRequest(error) }
-        let facts = try kernel.hostFacts()
-        let underlay = try chooseUnderlay(request, facts)
-        let spec = try makeSpec(request, underlay)
-        if dryRun { return try plan(spec, request, underlay, facts) }
-
-        // Bad input was found out before this makes the state directory.
-        let lock = try state.lock()
-        let outcome = try planAnew(request)
-        try carryOut(outcome)
+        var lock: Descriptor?
+        if !dryRun, state.exists { lock = try state.lock() }
+        var outcome = try plan(request)
+        guard !dryRun else { return outcome }
+        if lock == nil {
+            // Bad input was found out before this makes the state directory; another run may have come first.
+            lock = try state.lock()
+            outcome = try plan(request)
+        }
+        try carryOut(&outcome)
         _ = consume lock
         return outcome
     }
@@ -186,20 +195,11 @@ public struct OverlayManager {
         } catch { throw OverlayError.badRequest(error) }
     }
 
-    /// Plans from what the host is under the lock: another run may have changed it while this one waited.
-    private func planAnew(_ request: UpRequest) throws -> UpOutcome {
+    /// Plans from what the host is now.
+    private func plan(_ request: UpRequest) throws -> UpOutcome {
         let facts = try kernel.hostFacts()
         let underlay = try chooseUnderlay(request, facts)
-        return try plan(makeSpec(request, underlay), request, underlay, facts)
-    }
-
-    private func plan(
-        _ wanted: NetworkSpec,
-        _ request: UpRequest,
-        _ underlay: UnderlayChoice,
-        _ facts: HostFacts
-    ) throws -> UpOutcome {
-        var spec = wanted
+        var spec = try makeSpec(request, underlay)
         let known = try state.nodeIdentity()
         let identity = known ?? StateDirectory.newIdentity()
         let observed = try kernel.observe(network: spec.name, facts: facts)
@@ -214,7 +214,8 @@ public struct OverlayManager {
                 forwarderReason: reason,
                 changes: try desired.plan(from: observed, previous: previous, former: former),
                 identity: identity,
-                identityIsNew: known == nil
+                identityIsNew: known == nil,
+                sight: KernelSight(facts: facts, observed: observed)
             )
         } catch { throw OverlayError.refused(error) }
     }

@@ -35,7 +35,7 @@ struct AgentLock: ~Copyable {
     ) throws {
         guard result != 0 else { return }
         guard result == -EAGAIN else { throw FileError(operation: "lock", path: path, code: -result) }
-        let process = (try? AgentStatus.load(runtimeDirectory: runtimeDirectory))?.processID
+        let process = (try? AgentStatus.ask(runtimeDirectory: runtimeDirectory))?.status.processID
         throw AgentError.alreadyRunning(directory: directory, process: process)
     }
 

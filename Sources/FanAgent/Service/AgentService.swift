@@ -1,4 +1,5 @@
 internal import CLinux
+internal import FanHTTP
 internal import FanLink
 internal import FanProbe
 internal import FanSystem
@@ -14,6 +15,8 @@ public struct AgentService {
         public var stateDirectory: String
         /// Sockets and locks.
         public var runtimeDirectory: String
+        /// The group that may use the agent's socket besides root, nil for none.
+        public var group: String?
         /// The version that it reports.
         public var version: String
         /// Looks up an environment variable.
@@ -23,11 +26,13 @@ public struct AgentService {
         public init(
             stateDirectory: String,
             runtimeDirectory: String,
+            group: String?,
             version: String,
             variable: @escaping @Sendable (String) -> String?
         ) {
             self.stateDirectory = stateDirectory
             self.runtimeDirectory = runtimeDirectory
+            self.group = group
             self.version = version
             self.variable = variable
         }
@@ -45,19 +50,21 @@ public struct AgentService {
     private let log: AgentLog
     private let notifier: ServiceNotifier
     private let inbox = Monitor<[Message]>([])
+    private let api: AgentAPI
     private let reporting: WorkerPool
     private let probing: WorkerPool
 
     private static let watchBackoff = Duration.milliseconds(100)...Duration.seconds(1)
     private static let longestPoll = Duration.seconds(60)
 
-    private init(_ settings: Settings, store: any ClusterStore) {
+    private init(_ settings: Settings, store: any ClusterStore, status: AgentStatus) {
         self.settings = settings
         self.store = store
         log = AgentLog(hasPriorities: settings.variable("JOURNAL_STREAM")?.isEmpty == false)
         notifier = ServiceNotifier(variable: settings.variable, processID: getpid())
         reporting = WorkerPool(name: "report", threads: 1, queueLimit: 2)
         probing = WorkerPool(name: "probe", threads: 1, queueLimit: 2)
+        api = AgentAPI(status) { [inbox] in Self.post(.event(.asked($0)), to: inbox) }
     }
 
     /// Runs an agent until SIGTERM or SIGINT; the overlay stays up then.
@@ -70,7 +77,7 @@ public struct AgentService {
     ///   - settings: where it lives and who it is.
     ///   - kernel: the kernel of the calling thread's network namespace.
     ///   - store: where it learns about its cluster.
-    /// - Throws: ``AgentError``, ``StateError``, ``FileError`` when it cannot start.
+    /// - Throws: ``AgentError``, ``StateError``, ``FileError``, ``HTTPError`` when it cannot start.
     public static func run(_ settings: Settings, kernel: any OverlayKernel, store: any ClusterStore) throws {
         try File.makeGuardedDirectory(settings.stateDirectory)
         try File.makeGuardedDirectory(settings.runtimeDirectory, mode: 0o755)
@@ -79,24 +86,33 @@ public struct AgentService {
             runtimeDirectory: settings.runtimeDirectory
         )
         let state = StateDirectory(path: settings.stateDirectory)
+        // Before the power to give it to a group is given up.
+        let socket = AgentStatus.socket(in: settings.runtimeDirectory)
+        let listener = try listenUnix(path: socket, mode: 0o660, group: settings.group)
         // Before the first other thread: each would keep what this one gives up.
         let limits = try Confinement.apply(kernel: kernel, state: state)
+        let identity = Agent.Identity(
+            nodeID: try identity(state),
+            version: settings.version,
+            kernel: kernelRelease(),
+            processID: getpid(),
+            startedAt: Int64(time(nil))
+        )
         let agent = Agent(
             manager: OverlayManager(kernel: kernel, state: state),
             memory: ClusterMemory(stateDirectory: settings.stateDirectory),
-            identity: Agent.Identity(
-                nodeID: try identity(state),
-                version: settings.version,
-                kernel: kernelRelease(),
-                processID: getpid(),
-                startedAt: Int64(time(nil))
-            )
+            identity: identity
         )
-        let service = AgentService(settings, store: store)
-        for line in limits { service.log.write(line) }
+        let status = AgentStatus(processID: identity.processID, startedAt: identity.startedAt)
+        let service = AgentService(settings, store: store, status: status)
+        let api = service.api
+        for line in limits { service.write(line) }
         try service.startThreads(nodeID: agent.nodeID)
-        try service.loop(agent)
-        try File.remove(AgentStatus.path(in: settings.runtimeDirectory))
+        let server = try LocalServer(listener, limits: AgentAPI.limits, log: { _ in }) { api.handle($0, $1) }
+        service.loop(agent)
+        try File.remove(socket)
+        server.stop()
+        api.stop()
         _ = consume lock
     }
 
@@ -111,8 +127,8 @@ public struct AgentService {
 
     // MARK: - The loop
 
-    private func loop(_ agent: Agent) throws {
-        log.write(LogLine(level: .info, code: "started", message: "fanmesh agent \(settings.version)"))
+    private func loop(_ agent: Agent) {
+        write(LogLine(level: .info, code: "started", message: "fanmesh agent \(settings.version)"))
         var isReady = false
         perform(agent.begin(at: .now), &isReady)
         while true {
@@ -134,11 +150,11 @@ public struct AgentService {
                         notifier.send("READY=1")
                         isReady = true
                     }
-                case .log(let line): log.write(line)
+                case .log(let line): write(line)
                 case .stop(let signal):
                     notifier.send("STOPPING=1", "STATUS=stopping; the overlay stays up")
                     let name = signal == SIGINT ? "SIGINT" : "SIGTERM"
-                    log.write(LogLine(level: .info, code: "stopping", message: "\(name); the overlay stays up"))
+                    write(LogLine(level: .info, code: "stopping", message: "\(name); the overlay stays up"))
                     return
                 }
             }
@@ -155,9 +171,10 @@ public struct AgentService {
     private func perform(_ actions: [AgentAction], _ isReady: inout Bool) {
         for action in actions {
             switch action {
-            case .log(let line): log.write(line)
-            case .publish(let status):
-                publish(status)
+            case .log(let line): write(line)
+            case .publish(let state):
+                api.publish(state)
+                let status = state.status
                 notifier.send("STATUS=\(status.message)")
                 // A node in no cluster has nothing to make ready.
                 if !isReady, status.isReady || status.state == .unconfigured {
@@ -166,15 +183,14 @@ public struct AgentService {
                 }
             case .report(let report): send(report)
             case .probe(let check, let peers): probe(check, peers)
+            case .answer(let answer): api.answer(answer)
             }
         }
     }
 
-    private func publish(_ status: AgentStatus) {
-        do {
-            let path = AgentStatus.path(in: settings.runtimeDirectory)
-            try File.replace(path, with: status.document.json, mode: 0o644)
-        } catch { log.write(LogLine(level: .error, code: "status-unwritable", message: "\(error)")) }
+    private func write(_ line: LogLine) {
+        log.write(line)
+        api.publish(line)
     }
 
     private func send(_ report: NodeReport) {
@@ -207,7 +223,7 @@ public struct AgentService {
             startThread("events") { [inbox] in Self.watchNetwork(inbox) },
             startThread("watch", stackBytes: 1 << 20) { [inbox, store] in Self.watchCluster(store, nodeID, inbox) },
         ]
-        guard started.allSatisfy(\.self) else { throw AgentError.noThreads }
+        guard started.allSatisfy(\.self), api.start() else { throw AgentError.noThreads }
     }
 
     private static func post(_ message: Message, to inbox: Monitor<[Message]>) {

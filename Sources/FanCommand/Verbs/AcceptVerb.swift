@@ -47,7 +47,7 @@ enum AcceptVerb {
         }
         let runtime = invocation.runtimeDirectory
         if AgentStatus.isRunning(runtimeDirectory: runtime),
-            let agent = (try? AgentStatus.load(runtimeDirectory: runtime)) ?? nil
+            let agent = try? AgentStatus.ask(runtimeDirectory: runtime).status
         {
             kill(agent.processID, SIGHUP)
         }

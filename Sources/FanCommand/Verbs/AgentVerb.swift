@@ -4,6 +4,12 @@ internal import FanStore
 
 /// `fanmesh agent`: the daemon that keeps this host's overlay as its cluster wants it.
 enum AgentVerb {
+    static let group = CommandOption.value(
+        "group",
+        name: "NAME",
+        help: "the group that may use the agent's socket besides root"
+    )
+
     static let command = Command(
         "agent",
         summary: "run the agent: it keeps this host's overlay as the cluster wants it, and mends it",
@@ -13,8 +19,12 @@ enum AgentVerb {
                 + "knew. In no cluster it waits.",
             "SIGHUP makes it look at everything at once. SIGTERM and SIGINT end it; the overlay stays up then, and "
                 + "'fanmesh leave' or 'fanmesh down' takes it away.",
+            "On 'agent.sock' in the runtime directory it tells root and the group how it stands, what it would change and "
+                + "what happens.",
         ],
+        options: [group],
         examples: [
+            Example("fanmesh agent --group fanmesh", "as systemd starts it"),
             Example("fanmesh agent", "in the foreground; normally: systemctl start fanmesh-agent"),
             Example("fanmesh agent --state-dir /tmp/n1 --runtime-dir /tmp/n1/run", "a second node on one machine"),
         ],
@@ -29,6 +39,7 @@ enum AgentVerb {
         let settings = AgentService.Settings(
             stateDirectory: invocation.stateDirectory,
             runtimeDirectory: invocation.runtimeDirectory,
+            group: invocation.value(group),
             version: FanmeshVersion.text,
             variable: invocation.environment.variable
         )

@@ -92,8 +92,9 @@ enum CheckVerb {
             if !(error is CommandFailure) { failure.exitCode = .undetermined }
             throw failure
         }
-        let verdict = max(checks.map(\.verdict).max() ?? .healthy, results.map(\.verdict).max() ?? .healthy)
-        invocation.show(report(verdict, checks, results))
+        let outcome = CheckOutcome(checks: checks, peers: results)
+        let verdict = outcome.verdict
+        invocation.show(report(outcome))
         if !results.isEmpty, !results.contains(where: \.isDetermined), checks.allSatisfy({ $0.result != .fail }) {
             return .undetermined
         }
@@ -157,33 +158,21 @@ enum CheckVerb {
 
     // MARK: - Rendering
 
-    private static func report(_ verdict: Verdict, _ checks: [HostCheck], _ results: [PeerResult]) -> Report {
-        let hostDocuments: [Document] = checks.map { check in
-            [
-                "check": .string(check.check),
-                "result": .string(check.result.rawValue),
-                "detail": .string(check.detail),
-                "remedy": .string(check.remedy),
-            ]
-        }
-        let peerDocuments = results.map(document)
-        let document: Document = [
-            "schema": "fanmesh.check/v1",
-            "verdict": .string(verdict.rawValue),
-            "host": .array(hostDocuments),
-            "peers": .array(peerDocuments),
-        ]
+    private static func report(_ outcome: CheckOutcome) -> Report {
+        let (checks, results, document) = (outcome.checks, outcome.peers, outcome.document)
+        func rows(_ key: String) -> [Document] { if case .array(let rows) = document[key] { rows } else { [] } }
+        let verdict = outcome.verdict.rawValue
         let columns = ["name", "layers.underlay", "layers.vxlan", "layers.mtu", "rtt_ms", "path_mtu", "diagnosis"]
         let titles = ["PEER", "UNDERLAY", "VXLAN", "MTU", "RTT MS", "PATH MTU", "DIAGNOSIS"]
         let table = Table(
             zip(columns, titles).map { path, title in
                 Table.Column(path, title: title, alignment: path == "rtt_ms" || path == "path_mtu" ? .right : .left)
             },
-            peerDocuments
+            rows("peers")
         )
-        let hostTable = Table(["check", "result", "detail"].map { Table.Column($0) }, hostDocuments)
+        let hostTable = Table(["check", "result", "detail"].map { Table.Column($0) }, rows("host"))
         var sections: [Report.Section] = [
-            .lines([Report.Line(verdict.rawValue.uppercased(), mark: Mark(result: verdict.rawValue))]),
+            .lines([Report.Line(verdict.uppercased(), mark: Mark(result: verdict))]),
             .table(hostTable),
         ]
         if !results.isEmpty { sections.append(.table(table)) }
@@ -196,36 +185,5 @@ enum CheckVerb {
         }
         if !fixes.isEmpty { sections.append(.lines(fixes)) }
         return Report(document, sections: sections, rows: results.isEmpty ? hostTable : table)
-    }
-
-    private static func document(_ result: PeerResult) -> Document {
-        let milliseconds = result.roundTrip.map { Double(Int($0 / .microseconds(1))) / 1000 }
-        return [
-            "name": .string(result.target.name),
-            "underlay_address": .text(result.target.underlayAddress),
-            "overlay_address": .text(result.target.overlayAddress),
-            "layers": [
-                "underlay": .string(result.layers.underlay.rawValue),
-                "vxlan": .string(result.layers.vxlan.rawValue),
-                "tcp": .string(result.layers.tcp.rawValue),
-                "mtu": .string(result.layers.mtu.rawValue),
-                "checksum": .string(result.layers.checksum.rawValue),
-            ],
-            "rtt_ms": milliseconds.map { .real($0) } ?? .null,
-            "path_mtu": .number(result.pathMTUBytes),
-            "diagnosis": .string(result.diagnosis),
-            "remedy": .string(result.remedy ?? ""),
-        ]
-    }
-}
-
-extension HostCheck {
-    /// How bad the result is.
-    var verdict: Verdict {
-        switch result {
-        case .ok, .skipped: .healthy
-        case .warning, .unknown: .warning
-        case .fail: .error
-        }
     }
 }

@@ -85,11 +85,15 @@ enum LeaveVerb {
     /// - Returns: false when it takes too long; without an agent there is nothing to wait for.
     static func overlayIsDown(_ runtime: String) -> Bool {
         let deadline = ContinuousClock.now + .seconds(10)
+        var version: String?
         while AgentStatus.isRunning(runtimeDirectory: runtime) {
-            let status = (try? AgentStatus.load(runtimeDirectory: runtime)) ?? nil
-            if status?.state == .unconfigured, status?.network == nil { return true }
+            let left = ContinuousClock.now.duration(to: deadline)
+            let found = try? AgentStatus.ask(runtimeDirectory: runtime, after: version, wait: left)
+            if let found, found.status.state == .unconfigured, found.status.network == nil { return true }
             guard ContinuousClock.now < deadline else { return false }
-            sleepThread(for: .milliseconds(10))
+            // One that is just starting, or ending, does not answer.
+            if found == nil || left < .seconds(1) { sleepThread(for: .milliseconds(20)) }
+            version = found?.version
         }
         return true
     }

@@ -69,14 +69,11 @@ enum StatusVerb {
                 )
             )
         }
-        if cluster.names != nil, let agent = try? AgentStatus.load(runtimeDirectory: invocation.runtimeDirectory),
-            let settings = agent.settings
-        {
-            warnings.append(.settingsPinned(settings))
-        }
-        if cluster.names != nil, warnings.isEmpty,
-            let agent = try? AgentStatus.load(runtimeDirectory: invocation.runtimeDirectory), agent.state == .failed
-        {
+        let agent =
+            cluster.names == nil
+            ? nil : try? AgentStatus.ask(runtimeDirectory: invocation.runtimeDirectory).status
+        if let settings = agent?.settings { warnings.append(.settingsPinned(settings)) }
+        if warnings.isEmpty, let agent, agent.state == .failed {
             warnings.append(
                 Warning(
                     code: "server-failed",
@@ -97,20 +94,12 @@ enum StatusVerb {
     ) -> Report {
         let networks = statuses.map(document)
         let peers = statuses.flatMap { Self.peers($0, cluster) }
-        let warningDocuments: [Document] = warnings.map { warning in
-            [
-                "code": .string(warning.code),
-                "severity": .string(warning.severity.rawValue),
-                "message": .string(warning.message),
-                "remedy": .string(warning.remedy),
-            ]
-        }
         let document: Document = [
             "schema": "fanmesh.status/v1",
             "verdict": .string(verdict.rawValue),
             "networks": .array(networks),
             "peers": .array(peers),
-            "warnings": .array(warningDocuments),
+            "warnings": .array(warnings.map(\.document)),
         ]
         var lines = [Report.Line(verdict.rawValue.uppercased(), mark: Mark(result: verdict.rawValue))]
         for warning in warnings {

@@ -55,7 +55,7 @@ enum UpVerb {
             "port": .number(spec.port),
             "mtu": .number(spec.mtuBytes),
             "applied": .bool(!isDryRun),
-            "changes": .array(outcome.changes.map(document)),
+            "changes": .array(outcome.changes.map(\.document)),
         ]
         var lines = [
             Report.Line(
@@ -73,12 +73,8 @@ enum UpVerb {
             lines.append(Report.Line(isDryRun ? "would take \(count)\(example):" : "took \(count), verified:"))
             lines += outcome.changes.map { Report.Line("  \($0)") }
         }
-        let rows = Table(["action", "object", "text"].map { Table.Column($0) }, outcome.changes.map(self.document))
+        let rows = Table(["action", "object", "text"].map { Table.Column($0) }, outcome.changes.map(\.document))
         return Report(document, sections: [.lines(lines)], rows: rows)
-    }
-
-    static func document(_ change: Change) -> Document {
-        ["action": .string(change.action), "object": .string(change.object), "text": .text(change)]
     }
 }
 
@@ -107,11 +103,11 @@ enum DownVerb {
             "schema": "fanmesh.plan/v1",
             "network": .string(network),
             "applied": true,
-            "changes": .array(changes.map(UpVerb.document)),
+            "changes": .array(changes.map(\.document)),
         ]
         var lines = [Report.Line(changes.isEmpty ? "\(network) is not up, nothing to remove" : "\(network) removed:")]
         lines += changes.map { Report.Line("  \($0)") }
-        let rows = Table(["action", "object", "text"].map { Table.Column($0) }, changes.map(UpVerb.document))
+        let rows = Table(["action", "object", "text"].map { Table.Column($0) }, changes.map(\.document))
         invocation.show(Report(document, sections: [.lines(lines)], rows: rows))
         return .success
     }

@@ -27,7 +27,7 @@ enum WaitVerb {
         "wait",
         summary: "wait until this host's overlay is ready, or until its peers can be reached",
         discussion: [
-            "It asks the agent of this host through a file in the runtime directory and sends nothing to anyone."
+            "It asks the agent of this host by its socket in the runtime directory and sends nothing to anyone."
         ],
         options: [timeout],
         arguments: [goal],
@@ -49,12 +49,19 @@ enum WaitVerb {
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
         let goal = invocation.argument(goal).flatMap(Goal.init) ?? .ready
         let end = ContinuousClock.now + (try invocation.duration(timeout) ?? .seconds(60))
+        let runtime = invocation.runtimeDirectory
+        var version: String?
         while true {
-            let missing = look(goal, invocation.runtimeDirectory)
-            switch missing {
+            let left = ContinuousClock.now.duration(to: end)
+            switch look(goal, runtime, &version, left) {
             case .none(let status):
                 invocation.show(Report(record: status.document))
                 return .success
+            case .noPermission:
+                throw CommandFailure(
+                    "this user may not use the agent's socket '\(AgentStatus.socket(in: runtime))'",
+                    remedy: "run it as root, or as a member of the group fanmesh"
+                )
             case .noAgent where ContinuousClock.now >= end:
                 throw CommandFailure(
                     "the fanmesh agent is not running",
@@ -63,7 +70,9 @@ enum WaitVerb {
                 )
             case .something(let text) where ContinuousClock.now >= end:
                 throw CommandFailure("the time is up: \(text)", remedy: "see: fanmesh status")
-            case .noAgent, .something: sleepThread(for: interval)
+            case .noAgent: sleepThread(for: interval)
+            // An agent that answers holds the next answer back until there is another one; in whole seconds.
+            case .something: if version == nil || left < .seconds(1) { sleepThread(for: interval) }
             }
         }
     }
@@ -71,18 +80,26 @@ enum WaitVerb {
     private enum Missing {
         case none(AgentStatus)
         case noAgent
+        case noPermission
         case something(String)
     }
 
-    private static func look(_ goal: Goal, _ runtimeDirectory: String) -> Missing {
+    private static func look(
+        _ goal: Goal,
+        _ runtimeDirectory: String,
+        _ version: inout String?,
+        _ left: Duration
+    ) -> Missing {
         guard AgentStatus.isRunning(runtimeDirectory: runtimeDirectory) else { return .noAgent }
+        guard AgentStatus.mayAsk(runtimeDirectory: runtimeDirectory) else { return .noPermission }
         let status: AgentStatus
         do {
-            guard let found = try AgentStatus.load(runtimeDirectory: runtimeDirectory) else {
-                return .something("the agent has just started")
-            }
-            status = found
-        } catch { return .something("the agent's status cannot be read: \(error)") }
+            let found = try AgentStatus.ask(runtimeDirectory: runtimeDirectory, after: version, wait: left)
+            (status, version) = (found.status, found.version)
+        } catch {
+            version = nil
+            return .something("the agent does not answer: \(error)")
+        }
         guard status.isReady else { return .something("the overlay is not ready: \(status.message)") }
         guard goal == .reachable else { return .none(status) }
         let peers = status.peers

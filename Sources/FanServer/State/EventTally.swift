@@ -1,6 +1,6 @@
 internal import FanCore
+internal import FanHTTP
 internal import FanSystem
-internal import FanTLS
 
 /// What is logged of refused connections: the first of each kind at once, then one line per kind and interval.
 ///

@@ -1,0 +1,147 @@
+internal import FanCore
+internal import FanStore
+
+/// What the agent knows at one moment, in the words of those who ask: pure, and told the time by nobody.
+struct AgentView {
+    /// How the way to the store stands.
+    enum Server {
+        case unknown
+        case connected
+        case lost(StoreError)
+    }
+
+    var identity: Agent.Identity
+    var server: Server
+    /// What the server last said, besides the cluster.
+    var serverMessage: String
+    /// Whether the server said that it cannot take part in the cluster.
+    var hasServerFailed: Bool
+    /// What is known of the cluster, with the settings that this host is pinned to.
+    var snapshot: ClusterSnapshot?
+    /// What is otherwise in the cluster than this host is pinned to, nil when nothing is.
+    var settingsChanges: String?
+    var isLeaving: Bool
+    var overlay: OverlayKeeper
+    var probes: ProbeSchedule
+    var probeFailure: String?
+
+    /// What an operator should know, the worst thing first that explains others.
+    var warnings: [Warning] {
+        var warnings = overlay.status?.warnings.map(\.inCluster) ?? []
+        if let settingsChanges { warnings.insert(.settingsPinned(settingsChanges), at: 0) }
+        // A lost address is its own explanation.
+        if let failure = overlay.failure, !warnings.contains(where: { $0.code == "underlay-address-gone" }) {
+            warnings.append(failure)
+        }
+        if overlay.isContested {
+            let name = overlay.target?.request.network ?? "the overlay"
+            warnings.append(
+                Warning(
+                    code: "overlay-contested",
+                    severity: .warning,
+                    message: "\(name) had to be mended more than \(RepairGuard.freeRepairs) times within a minute: "
+                        + "another program changes it",
+                    remedy: "find it with 'ip monitor all' and keep it off \(name) and \(name)-vx"
+                )
+            )
+        }
+        if let probeFailure {
+            warnings.append(
+                Warning(
+                    code: "probes-failed",
+                    severity: .warning,
+                    message: "this host cannot probe its peers: \(probeFailure)",
+                    remedy: "see the agent's log: journalctl -u fanmesh-agent"
+                )
+            )
+        }
+        if let unreachable {
+            warnings.append(
+                Warning(
+                    code: "peers-unreachable",
+                    severity: .warning,
+                    message: unreachable,
+                    remedy: "run: fanmesh check"
+                )
+            )
+        }
+        return warnings
+    }
+
+    /// Which peers do not answer over the overlay, in words; nil when all do.
+    var unreachable: String? {
+        let names = probes.peers.filter { !$0.isReachable }.map(\.name)
+        guard !names.isEmpty else { return nil }
+        let shown = names.prefix(5).joined(separator: ", ")
+        let more = names.count > 5 ? " and \(names.count - 5) more" : ""
+        return "\(names.count) of \(probes.count) peers do not answer over the overlay: \(shown)\(more)"
+    }
+
+    /// The report on this node, nil while it is in no cluster.
+    var report: NodeReport? {
+        guard let snapshot, !isLeaving else { return nil }
+        var report = NodeReport(nodeID: identity.nodeID, version: identity.version, kernel: identity.kernel)
+        report.warnings = warnings
+        if let status = overlay.status {
+            let spec = status.spec
+            report.network = spec.name
+            report.mapping = spec.mapping
+            report.underlayAddress = spec.host
+            report.slice = status.slice.prefix
+            report.forwarder = spec.forwarder
+            report.mtuBytes = spec.mtuBytes
+            report.vni = spec.vni
+            report.port = spec.port
+            report.counters = status.counters
+            report.verdict = report.warnings.map(\.severity).max() ?? .healthy
+        }
+        report.reachability.peers = probes.peers
+        report.generation = snapshot.generation
+        return report.bounded()
+    }
+
+    /// What others on this host may see.
+    var state: AgentState {
+        AgentState(status: status, warnings: snapshot == nil || isLeaving ? [] : warnings, cluster: snapshot)
+    }
+
+    private var status: AgentStatus {
+        var status = AgentStatus(processID: identity.processID, startedAt: identity.startedAt)
+        if case .connected = server { status.hasServer = true }
+        guard let snapshot else {
+            status.message =
+                switch server {
+                case .unknown: "waiting for the fanmesh server"
+                case .lost(let error): "\(error)"
+                case .connected: "in no cluster; run 'fanmesh init' or 'fanmesh join'"
+                }
+            return status
+        }
+        status.state = hasServerFailed ? .failed : snapshot.state
+        guard !isLeaving else {
+            status.message = "leaving the cluster"
+            return status
+        }
+        status.verdict = warnings.map(\.severity).max() ?? (overlay.status == nil ? .error : .healthy)
+        status.network = overlay.target?.request.network
+        status.isReady = overlay.isReady
+        status.verifiedGeneration = status.isReady ? snapshot.generation : nil
+        let peers = probes.peers
+        status.peers.known = probes.count
+        status.peers.probed = peers.count
+        status.peers.reachable = peers.count(where: \.isReachable)
+        status.peers.unreachable = peers.lazy.filter { !$0.isReachable }.prefix(20).map(\.name)
+        status.settings = settingsChanges
+        var parts = [
+            settingsChanges.map { Warning.settingsPinned($0).message }, overlay.failure?.message ?? unreachable,
+        ]
+        if overlay.failure == nil, let pending = overlay.status?.pending, !pending.isEmpty {
+            parts.append("\(pending.count) step\(pending.count == 1 ? "" : "s") missing")
+        }
+        if case .lost(let error) = server { parts.append("\(error)") }
+        if !serverMessage.isEmpty { parts.append(serverMessage) }
+        let problems = parts.compactMap(\.self)
+        status.message = problems.isEmpty ? "the overlay is verified" : problems.joined(separator: "; ")
+        return status
+    }
+}

@@ -1,0 +1,195 @@
+internal import FanCore
+internal import FanProbe
+
+/// Keeps the overlay as the cluster wants it, and knows the time only from its caller.
+///
+/// It decides when to look at the kernel, what to mend, and how long to leave alone what another program keeps breaking.
+struct OverlayKeeper {
+    typealias Instant = ContinuousClock.Instant
+
+    /// Everything is compared with the kernel at least this often.
+    static let interval = Duration.seconds(60)
+    /// A burst of announcements is let go by for this long.
+    static let settling = Duration.milliseconds(20)
+    /// Announcements make it look at most this often.
+    static let spacing = Duration.milliseconds(500)
+
+    private let manager: OverlayManager
+    /// What the cluster asks of this host.
+    private(set) var target: OverlayTarget?
+    /// How the overlay stood at the last look, nil where it was never up.
+    private(set) var status: NetworkStatus?
+    /// Why it could not be made what it shall be.
+    private(set) var failure: Warning?
+    private var verified: OverlayTarget?
+    /// When to look again, nil for never.
+    private(set) var deadline: Instant?
+    private var lookedAt: Instant?
+    /// Before this, announcements are taken for echoes of its own failed steps.
+    private var deafUntil: Instant?
+    private var retry = Backoff(.seconds(1)...Duration.seconds(60))
+    private var repairs = RepairGuard()
+
+    init(manager: OverlayManager) {
+        self.manager = manager
+    }
+
+    /// Whether the overlay is what the target asks for, as far as the last look tells.
+    var isReady: Bool { failure == nil && status?.pending.isEmpty == true && verified == target }
+    /// Whether another program seems to work against it.
+    var isContested: Bool { repairs.isContested }
+
+    // MARK: When
+
+    /// Takes up what the cluster asks for; false when it is that already.
+    mutating func want(_ wanted: OverlayTarget, at now: Instant) -> Bool {
+        guard target != wanted else { return false }
+        target = wanted
+        repairs.reset()
+        lookNow(at: now)
+        return true
+    }
+
+    /// Looks at once, whatever went wrong before.
+    mutating func lookNow(at now: Instant) {
+        retry.reset()
+        deafUntil = nil
+        deadline = target == nil ? nil : now
+    }
+
+    /// Looks soon, but not too often.
+    mutating func expectLook(at time: Instant) {
+        guard target != nil else { return }
+        var due = time
+        if let lookedAt { due = max(due, lookedAt + Self.spacing) }
+        if let deafUntil { due = max(due, deafUntil) }
+        deadline = min(deadline ?? due, due)
+    }
+
+    /// Is woken at once, to take the overlay down.
+    mutating func expectEnd(at now: Instant) { deadline = now }
+
+    /// Is woken later, since it did not work.
+    mutating func expectRetry(at now: Instant) { deadline = now + retry.next() }
+
+    // MARK: What
+
+    /// Makes the overlay what the target asks for; changes nothing that is already right.
+    mutating func look(at now: Instant, _ journal: inout AgentJournal) {
+        lookedAt = now
+        guard let target else {
+            deadline = nil
+            return
+        }
+        deadline = now + Self.interval
+        repairs.expire(at: now)
+        let isKnown = verified == target
+        if isKnown, let earliest = repairs.notBefore, now < earliest {
+            // Only looks, so that what is reported is true.
+            observe(&journal)
+            deadline = min(now + Self.interval, earliest)
+            return
+        }
+        do {
+            let outcome = try manager.up(target.request)
+            if !outcome.changes.isEmpty {
+                journal.note(
+                    isKnown ? .warning : .info,
+                    isKnown ? "overlay-mended" : "overlay-changed",
+                    outcome.spec.name + Self.steps(outcome.changes)
+                )
+                if isKnown { repairs.note(at: now) }
+            }
+            status = try manager.status(of: outcome.spec, outcome.sight)
+            failure = nil
+            let hadFailed = journal.settle("overlay-failed")
+            if !outcome.changes.isEmpty || verified == nil || hadFailed {
+                journal.note(
+                    .info,
+                    "overlay-verified",
+                    "\(outcome.spec.name) \(status?.slice.prefix.description ?? "") by "
+                        + "\(outcome.spec.forwarder.rawValue): \(outcome.forwarderReason)"
+                )
+            }
+            verified = target
+            deafUntil = nil
+            retry.reset()
+        } catch { fail(error, at: now, &journal) }
+    }
+
+    private mutating func fail(_ error: any Error, at now: Instant, _ journal: inout AgentJournal) {
+        let wait = retry.next()
+        deadline = now + wait
+        switch error {
+        case OverlayError.failed, OverlayError.unverified: deafUntil = now + wait
+        default: break
+        }
+        journal.complain(.error, "overlay-failed", "\(error)")
+        observe(&journal)
+        failure = Warning(
+            code: "overlay-failed",
+            severity: .error,
+            message: "the overlay could not be made what the cluster wants: \(error)",
+            remedy: "mend the cause; the agent tries again by itself"
+        )
+    }
+
+    /// Compares the overlay's record with the kernel and changes nothing.
+    private mutating func observe(_ journal: inout AgentJournal) {
+        guard let network = target?.request.network else { return }
+        do {
+            status = try manager.record(of: network).map(manager.status)
+        } catch { journal.complain(.error, "overlay-unreadable", "\(error)") }
+    }
+
+    /// Takes an overlay down; false when that has to be tried again.
+    @discardableResult func remove(_ network: String, _ journal: inout AgentJournal) -> Bool {
+        do {
+            let changes = try manager.down(network: network)
+            journal.note(.info, "overlay-removed", network + Self.steps(changes))
+        } catch OverlayError.refused(let cause) {
+            journal.note(.warning, "overlay-removed", "\(network), but for what is not this node's: \(cause)")
+        } catch {
+            journal.complain(.error, "overlay-not-removed", "\(error)")
+            return false
+        }
+        return true
+    }
+
+    /// Forgets everything: the overlay is gone.
+    mutating func clear() { self = OverlayKeeper(manager: manager) }
+
+    // MARK: What is asked of it
+
+    /// What would be changed now, empty when all is right.
+    ///
+    /// - Throws: ``OverlayError``, ``StateError``, ``FileError``.
+    func plan() throws -> [Change] {
+        try target.map { try manager.up($0.request, dryRun: true).changes } ?? []
+    }
+
+    /// This host's side of the overlay, a line per check; nil where it is not up.
+    ///
+    /// - Throws: ``StateError``, ``FileError`` and the kernel's errors.
+    func hostChecks() throws -> [HostCheck]? { try status.map { try manager.hostChecks(of: $0.spec) } }
+
+    private static func steps(_ changes: [Change]) -> String {
+        let shown = changes.prefix(20).map(\.description).joined(separator: "; ")
+        let more = changes.count > 20 ? "; and \(changes.count - 20) more" : ""
+        return changes.isEmpty ? "" : ": \(shown)\(more)"
+    }
+}
+
+extension PeerCheck {
+    /// How the peers of a network are checked from this host.
+    init?(_ spec: NetworkSpec) {
+        guard let slice = try? spec.mapping.slice(of: spec.host) else { return nil }
+        self.init(
+            underlayAddress: spec.host,
+            overlayAddress: slice.bridgeAddress.address,
+            underlay: spec.mapping.underlay,
+            overlayMTUBytes: spec.mtuBytes,
+            port: spec.port
+        )
+    }
+}

@@ -1,0 +1,68 @@
+public import FanCore
+
+/// What a check of this host and its peers found; JSON: `fanmesh.check/v1`.
+public struct CheckOutcome: Sendable {
+    /// This host's side, a line per check.
+    public var checks: [HostCheck]
+    /// The peers.
+    public var peers: [PeerResult]
+
+    /// Puts both sides together.
+    public init(checks: [HostCheck], peers: [PeerResult]) {
+        self.checks = checks
+        self.peers = peers
+    }
+
+    /// The worst of all.
+    public var verdict: Verdict {
+        max(checks.map(\.verdict).max() ?? .healthy, peers.map(\.verdict).max() ?? .healthy)
+    }
+
+    /// The outcome as an object.
+    public var document: Document {
+        [
+            "schema": "fanmesh.check/v1",
+            "verdict": .string(verdict.rawValue),
+            "host": .array(checks.map(\.document)),
+            "peers": .array(peers.map(Self.document)),
+        ]
+    }
+
+    private static func document(_ result: PeerResult) -> Document {
+        let milliseconds = result.roundTrip.map { Double(Int($0 / .microseconds(1))) / 1000 }
+        return [
+            "name": .string(result.target.name),
+            "underlay_address": .text(result.target.underlayAddress),
+            "overlay_address": .text(result.target.overlayAddress),
+            "layers": [
+                "underlay": .string(result.layers.underlay.rawValue),
+                "vxlan": .string(result.layers.vxlan.rawValue),
+                "tcp": .string(result.layers.tcp.rawValue),
+                "mtu": .string(result.layers.mtu.rawValue),
+                "checksum": .string(result.layers.checksum.rawValue),
+            ],
+            "rtt_ms": milliseconds.map { .real($0) } ?? .null,
+            "path_mtu": .number(result.pathMTUBytes),
+            "diagnosis": .string(result.diagnosis),
+            "remedy": .string(result.remedy ?? ""),
+        ]
+    }
+}
+
+extension HostCheck {
+    /// How bad the result is.
+    var verdict: Verdict {
+        switch result {
+        case .ok, .skipped: .healthy
+        case .warning, .unknown: .warning
+        case .fail: .error
+        }
+    }
+}
+
+extension Change {
+    /// The step as an object: `{action, object, text}`.
+    public var document: Document {
+        ["action": .string(action), "object": .string(object), "text": .text(self)]
+    }
+}
