@@ -64,7 +64,7 @@ public final class Server: Sendable {
         if let member, let leadership = member.leadership, member.state.members.count > 1 {
             do {
                 let client = try DatabaseClient(descriptor: member.database.connectLocally(), timeout: .seconds(5))
-                if let heir = try leadership.handOver(client) {
+                if let heir = try leadership.roles.handOver(client) {
                     log.notice("handed-over", "'\(heir)' leads the database now")
                 }
             } catch { log.warning("not-handed-over", "\(error)") }

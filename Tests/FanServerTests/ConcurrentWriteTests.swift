@@ -220,17 +220,17 @@ import Testing
             report.warnings = [Warning(code: "test", severity: .warning, message: "\(number)", remedy: "none")]
             return report
         }
-        #expect(try leadership.take(report(5), of: "node1", number: ReportNumber(start: 1, count: 5)))
-        #expect(try !leadership.take(report(4), of: "node1", number: ReportNumber(start: 1, count: 4)))
-        #expect(try !leadership.take(report(9), of: "node1", number: ReportNumber(start: 0, count: 9)))
-        #expect(try leadership.take(report(1), of: "node1", number: ReportNumber(start: 2, count: 1)))
+        #expect(try leadership.reports.take(report(5), of: "node1", number: ReportNumber(start: 1, count: 5)))
+        #expect(try !leadership.reports.take(report(4), of: "node1", number: ReportNumber(start: 1, count: 4)))
+        #expect(try !leadership.reports.take(report(9), of: "node1", number: ReportNumber(start: 0, count: 9)))
+        #expect(try leadership.reports.take(report(1), of: "node1", number: ReportNumber(start: 2, count: 1)))
         // Whatever order they come in, the latest stays: in memory and in the database.
         let done = Monitor(0)
         let reports = (1...200).map { ($0, report(1000 + $0)) }.shuffled()
         for part in 0..<4 {
             startThread("reporter") {
                 for (index, (count, report)) in reports.enumerated() where index % 4 == part {
-                    _ = try? leadership.take(report, of: "node1", number: ReportNumber(start: 3, count: count))
+                    _ = try? leadership.reports.take(report, of: "node1", number: ReportNumber(start: 3, count: count))
                 }
                 done.withLock { $0 += 1 }
             }

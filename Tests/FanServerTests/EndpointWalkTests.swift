@@ -255,7 +255,7 @@ import Testing
         let membership = try #require(try walk.member.server.local.directory.membership())
         let clusterID = Document.string(membership.clusterID)
         let node = try #require(walk.member.server.local.member)
-        var heartbeat = node.heartbeat(wait: .zero)
+        var heartbeat = node.heartbeats.heartbeat(wait: .zero)
         heartbeat.term = 0
         #expect(try walk.call(.heartbeat, as: own, heartbeat.document).status == 200)
         // It names the voters as soon as it has asked who they are.

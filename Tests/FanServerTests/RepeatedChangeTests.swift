@@ -67,16 +67,16 @@ import Testing
         for late in [ticket, "0-ffff 0", "\(leadership.epoch) -1", "\(leadership.epoch) 99999999999", "", "1 2 3"] {
             var request = request
             request.ticket = late
-            let refusal = #expect(throws: ClusterError.self) { try leadership.edit(["standbys": 1], request) }
+            let refusal = #expect(throws: ClusterError.self) { try leadership.edits.edit(["standbys": 1], request) }
             // That is no answer to the request: it may come again with a newer ticket.
             #expect(refusal?.code == .unavailable && refusal?.isSettled == false)
         }
         #expect(leadership.state.config.standbyTarget == before)
         var fresh = request
         fresh.ticket = leadership.ticket
-        _ = try leadership.edit(["standbys": 1], fresh)
+        _ = try leadership.edits.edit(["standbys": 1], fresh)
         // What was done is answered also to a late repetition.
-        #expect(try leadership.edit(["standbys": 1], request)["config"]["standbys"] == 1)
+        #expect(try leadership.edits.edit(["standbys": 1], request)["config"]["standbys"] == 1)
     }
 
     @Test func anAnswerThatDoesNotComeIsNoRefusal() throws {
@@ -103,7 +103,7 @@ import Testing
             let link = LeaderLink(
                 own: SocketAddress(IPv4Address(127, 9, 0, 201)),
                 identity: identity,
-                trust: TrustBox([identity.fingerprint])
+                trust: Lock([identity.fingerprint])
             ) {}
             link.search.note { $0.answered(silent, .leads(term: 1), at: $1) }
             var isInDoubt = false

@@ -2,11 +2,6 @@ internal import FanCore
 internal import FanHTTP
 
 extension HTTPResponse {
-    /// An answer whose JSON is there already.
-    init(status: Int, json: [UInt8]) {
-        self.init(status: status, headers: ["Content-Type": "application/json"], body: json)
-    }
-
     /// An answer of a route: with the tag of what it shows, when that may be edited.
     init(status: Int, answer: Document) {
         self.init(status: status, document: answer)

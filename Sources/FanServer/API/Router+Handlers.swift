@@ -26,37 +26,40 @@ extension Router {
         case .leave: .here(leave)
         case .showCluster:
             .leader({ leader, call throws(ClusterError) in
-                leader.overview(
+                leader.listing.overview(
                     fingerprint: try call.local.requireMember().certificates.withLock { $0.cluster.fingerprint }
                 )
             })
         case .editCluster:
-            .leader({ leader, call throws(ClusterError) in try leader.edit(try call.body(), call.changeRequest) })
+            .leader({ leader, call throws(ClusterError) in try leader.edits.edit(try call.body(), call.changeRequest) })
         case .rotate:
             .leader({ leader, call throws(ClusterError) in try call.rotation().run(leader, call.changeRequest) })
         case .listMembers:
             .leader(
-                { leader, _ throws(ClusterError) in leader.list().document },
-                lastKnown: { node, error in node.lastKnown(error).document }
+                { leader, _ throws(ClusterError) in leader.listing.list().document },
+                lastKnown: { node, error in MemberList.lastKnown(to: node, error).document }
             )
-        case .showMember: .leader({ leader, call throws(ClusterError) in try leader.show(call.name) })
+        case .showMember: .leader({ leader, call throws(ClusterError) in try leader.listing.show(call.name) })
         case .editMember:
             .leader({ leader, call throws(ClusterError) in
-                try leader.edit(call.name, try call.body(), call.changeRequest)
+                try leader.edits.edit(call.name, try call.body(), call.changeRequest)
             })
         case .removeMember: .leader(remove)
         case .reportMember: .leader(receive)
         case .addToken: .leader(issueToken)
-        case .listTokens: .leader({ leader, _ throws(ClusterError) in try leader.tokens() })
+        case .listTokens: .leader({ leader, _ throws(ClusterError) in try leader.tokens.list() })
         case .revokeToken:
-            .leader({ leader, call throws(ClusterError) in try leader.revokeToken(call.name, call.changeRequest) })
+            .leader({ leader, call throws(ClusterError) in try leader.tokens.revoke(call.name, call.changeRequest) })
         case .listAudit:
-            .leader({ leader, call throws(ClusterError) in try leader.audit(limit: call.number(.limit) ?? 100) })
+            .leader({ leader, call throws(ClusterError) in try leader.listing.audit(limit: call.number(.limit) ?? 100) }
+            )
         case .dumpDatabase: .here(dump)
         case .knock: .here { call throws(ClusterError) in try admit(call, redeeming: false) }
         case .redeem: .here { call throws(ClusterError) in try admit(call, redeeming: true) }
-        case .judge: .leader({ leader, call throws(ClusterError) in try leader.rehearse(try call.candidate(nil)) })
-        case .admit: .leader({ leader, call throws(ClusterError) in try leader.redeem(try call.candidate(nil)) })
+        case .judge:
+            .leader({ leader, call throws(ClusterError) in try leader.candidacy.rehearse(try call.candidate(nil)) })
+        case .admit:
+            .leader({ leader, call throws(ClusterError) in try leader.candidacy.redeem(try call.candidate(nil)) })
         case .heartbeat: .held(hear)
         case .ticket:
             .leader({ leader, _ throws(ClusterError) in
@@ -141,7 +144,7 @@ extension Router {
         )
         request.headers[Endpoint.Header.report.name] = number.text
         let receipt = try node.atLeader(request) { leader throws(ClusterError) in
-            leader.receipt(stored: try leader.take(report, of: name, number: number))
+            leader.reports.receipt(stored: try leader.reports.take(report, of: name, number: number))
         }.document(isChange: true)
         if report.verdict != .error, report.mapping == node.state.config.mapping {
             do {
@@ -190,7 +193,7 @@ extension Router {
         }
         let report = try call.body { document throws(DocumentError) in try NodeReport(document) }
         let number = call.header(.report).flatMap { ReportNumber($0) }
-        return leader.receipt(stored: try leader.take(report, of: call.name, number: number))
+        return leader.reports.receipt(stored: try leader.reports.take(report, of: call.name, number: number))
     }
 
     /// Makes a token and says what to do with it.
@@ -198,7 +201,7 @@ extension Router {
         let (name, expiry) = try call.body { body throws(DocumentError) in
             (try body.text("name"), try body.optionalInteger(.expiry, as: Int64.self).map { Duration.seconds($0) })
         }
-        let (token, expiresAt) = try leader.addToken(
+        let (token, expiresAt) = try leader.tokens.add(
             name: name,
             expiry: expiry,
             cluster: try call.local.requireMember().certificates.withLock { $0.cluster },
@@ -247,14 +250,14 @@ extension Router {
             case .failure(let error): call.responder.respond(error.response)
             }
         }
-        if !leadership.hasDatabaseNode(of: heartbeat.name) { node.roleBell.ring() }
+        if !leadership.roles.hasDatabaseNode(of: heartbeat.name) { node.roleBell.ring() }
     }
 
     private func state(_ call: Call) throws(ClusterError) {
         let node = try call.local.requireMember()
         let body =
             node.leadership?.encodedState ?? node.state.document.compactJSON
-        call.responder.respond(HTTPResponse(status: 200, json: body))
+        call.responder.respond(HTTPResponse(status: 200, headers: ["Content-Type": "application/json"], body: body))
     }
 
     /// Joins another member's connection with the database's own.

@@ -109,7 +109,7 @@ struct Router: Sendable {
             }
             let host = String(address.prefix { $0 != ":" })
             var isMember = access != .local && node.isMember(fingerprint: fingerprint)
-            if !isMember, access != .local { isMember = try node.catchUp(on: fingerprint, from: host) }
+            if !isMember, access != .local { isMember = try node.heartbeats.catchUp(on: fingerprint, from: host) }
             guard isMember else {
                 // Who goes on trying for ever does not fill the log.
                 if local.refusals.withLock({ $0.take(host + fingerprint, at: .now) }) == nil {

@@ -112,7 +112,8 @@ final class ClusterNode: Sendable {
         self.changed = changed
         known = Lock(state)
         saved = Lock(state.generation)
-        let trust = TrustBox(certificates.trusted)
+        // Whom to trust, shared with the threads of the database.
+        let trust = Lock(certificates.trusted)
         let bell = heartbeatBell
         link = LeaderLink(own: membership.address, identity: nodeIdentity, trust: trust) {
             changed()
@@ -133,7 +134,7 @@ final class ClusterNode: Sendable {
                 let descriptor = try dialUpgraded(
                     to: SocketAddress(parsing: address),
                     identity: identity,
-                    trusting: trust.fingerprints,
+                    trusting: trust.withLock { $0 },
                     path: Endpoint.openDatabase.target(),
                     protocol: Self.databaseProtocol,
                     headers: [Endpoint.Header.cluster.name: clusterID],
@@ -154,11 +155,11 @@ final class ClusterNode: Sendable {
     /// Starts the database and the threads that keep up with the cluster.
     func start() throws {
         // A node restored from an old copy must not vote with what it has forgotten: the others know better.
-        if first == nil, state.members.count > 1 { askBeforeStart() }
+        if first == nil, state.members.count > 1 { heartbeats.askBeforeStart() }
         if refusal == nil { try database.start() }
         threads.start("watch") { [self] in watch() }
-        threads.start("heartbeat") { [self] in sendHeartbeats() }
-        threads.start("leader-search") { [self] in link.search.run { self.ask($0) } }
+        threads.start("heartbeat") { [self] in heartbeats.run() }
+        threads.start("leader-search") { [self] in link.search.run { self.heartbeats.ask($0) } }
         threads.start("roles") { [self] in RoleKeeper(node: self).run() }
     }
 
@@ -175,6 +176,9 @@ final class ClusterNode: Sendable {
         threads.join()
         database.stop()
     }
+
+    /// What it tells the leader, and learns from it.
+    var heartbeats: Heartbeats { Heartbeats(node: self) }
 
     // MARK: what is known
 
@@ -345,7 +349,7 @@ final class ClusterNode: Sendable {
 
     /// Tells the members who leads now: those that wait for a leader that stands still would find out late.
     private func announce(_ leadership: Leadership) {
-        var announcement = heartbeat(wait: .zero)
+        var announcement = heartbeats.heartbeat(wait: .zero)
         announcement.term = leadership.term
         let document = announcement.document
         let rest = Monitor(state.members.map(\.address).filter { $0 != membership.address })

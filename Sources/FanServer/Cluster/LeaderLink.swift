@@ -10,7 +10,7 @@ final class LeaderLink: Sendable {
     /// How long a request looks for a leader before it is refused.
     static let patience: Duration = .seconds(4)
 
-    private let trust: TrustBox
+    private let trust: Lock<Set<String>>
     private let own: SocketAddress
     private let identity: Identity
 
@@ -39,7 +39,7 @@ final class LeaderLink: Sendable {
     init(
         own: SocketAddress,
         identity: Identity,
-        trust: TrustBox,
+        trust: Lock<Set<String>>,
         changed: @escaping @Sendable () -> Void
     ) {
         self.own = own
@@ -88,7 +88,7 @@ final class LeaderLink: Sendable {
 
     /// Changes whom to believe, and forgets the connections to those that were believed before.
     func trust(_ fingerprints: Set<String>) {
-        trust.fingerprints = fingerprints
+        trust.withLock { $0 = fingerprints }
         state.withLock { state in
             state.trust += 1
             state.idle = [:]
@@ -254,7 +254,7 @@ final class LeaderLink: Sendable {
             to: address,
             from: own.address,
             identity: identity,
-            trusting: trust.fingerprints,
+            trusting: trust.withLock { $0 },
             timeout: min(timeout, Self.dialTimeout)
         )
     }

@@ -31,30 +31,6 @@ struct Heartbeat: Hashable, Sendable {
     /// The term of its leadership, when it announces that; nil otherwise.
     var term: Int?
 
-    init(
-        name: String,
-        clusterID: String,
-        generation: Int,
-        incarnation: Int,
-        version: String,
-        schema: Int,
-        clock: Int64,
-        wait: Duration,
-        hasAgent: Bool,
-        isJoining: Bool
-    ) {
-        self.name = name
-        self.clusterID = clusterID
-        self.generation = generation
-        self.incarnation = incarnation
-        self.version = version
-        self.schema = schema
-        self.clock = clock
-        self.wait = wait
-        self.hasAgent = hasAgent
-        self.isJoining = isJoining
-    }
-
     var document: Document {
         [
             "name": .string(name), "cluster_id": .string(clusterID), "generation": .number(generation),
@@ -65,7 +41,9 @@ struct Heartbeat: Hashable, Sendable {
             "former_beats": .number(formerBeats), "leads_term": .number(term),
         ]
     }
+}
 
+extension Heartbeat {
     init(_ document: Document) throws(DocumentError) {
         name = try document.text("name")
         clusterID = try document.text("cluster_id")
@@ -175,7 +153,7 @@ extension Leadership {
                     "leader": .string(name), "leader_address": .text(address),
                     "leader_run": .text(ownPulse?.run), "leader_beats": .number(ownPulse?.beats ?? 0),
                     "leader_term": .number(term),
-                    "voters": .array(voters.map { ["address": .text($0)] }),
+                    "voters": .array(roles.voters.map { ["address": .text($0)] }),
                 ])
             )
         }

@@ -41,7 +41,7 @@ final class Leadership: Sendable {
     /// Whether what is in memory may be answered.
     let lease = ReadLease()
     /// Held while roles change, so that a handover and the usual roles do not undo each other.
-    let roles = Lock(0)
+    let changingRoles = Lock(0)
     private let isOver = Lock(false)
     private let published: @Sendable (ClusterState) -> Void
 
@@ -218,6 +218,15 @@ final class Leadership: Sendable {
             remedy: "bring all members to the same version of fanmesh; forwarding goes on"
         )
     }
+
+    // MARK: what it does
+
+    var edits: Edits { Edits(leader: self) }
+    var roles: Roles { Roles(leader: self) }
+    var tokens: Tokens { Tokens(leader: self) }
+    var candidacy: Candidacy { Candidacy(leader: self) }
+    var listing: Listing { Listing(leader: self) }
+    var reports: Reports { Reports(leader: self) }
 
     // MARK: reading
 

@@ -29,7 +29,7 @@ struct RoleKeeper {
                     connection = try DatabaseClient(descriptor: node.database.connectLocally(), timeout: .seconds(20))
                 }
                 client = connection
-                while !node.mustStop, let done = try leadership.adjustRoles(connection) {
+                while !node.mustStop, let done = try leadership.roles.adjust(connection) {
                     node.log.notice("roles", done)
                 }
                 busy = 0
@@ -41,7 +41,7 @@ struct RoleKeeper {
                 wait = .zero
                 busy = error.isBusy ? busy + 1 : 0
                 // The library may take a change for unfinished for ever; another leader knows better.
-                if busy >= 4, let connection = client, let heir = try? leadership.handOver(connection) {
+                if busy >= 4, let connection = client, let heir = try? leadership.roles.handOver(connection) {
                     node.log.notice(
                         "handed-over",
                         "'\(heir)' leads the database now, since no role can be changed here"

@@ -31,7 +31,7 @@ struct Admission {
         do throws(ClusterError) {
             let request = LeaderRequest(redeeming ? .admit : .judge, body: candidate.document.compactJSON)
             var answer = try node.atLeader(request) { leader throws(ClusterError) in
-                redeeming ? try leader.redeem(candidate) : try leader.rehearse(candidate)
+                redeeming ? try leader.candidacy.redeem(candidate) : try leader.candidacy.rehearse(candidate)
             }.document(isChange: redeeming)
             guard case .object(var fields) = answer else {
                 throw ClusterError(.failed, "the leader's answer is no object")

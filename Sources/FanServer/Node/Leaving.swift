@@ -52,7 +52,7 @@ struct Leaving {
             if let leadership = node.leadership {
                 do {
                     let client = try DatabaseClient(descriptor: node.database.connectLocally(), timeout: .seconds(10))
-                    guard let heir = try leadership.handOver(client) else {
+                    guard let heir = try leadership.roles.handOver(client) else {
                         throw ClusterError.noQuorum("there is no other member online that could lead")
                     }
                     changes.append("'\(heir)' leads the database")

@@ -52,10 +52,10 @@ struct Removal {
         }
         let first = answer()
         try node.removal.withLock { _ throws(ClusterError) in
-            leader.setLeaving(member.id)
-            defer { leader.setLeaving(nil) }
+            leader.roles.setLeaving(member.id)
+            defer { leader.roles.setLeaving(nil) }
             try retire(member, leader)
-            _ = try leader.remove(name, request.takenOn, answer: first)
+            _ = try leader.edits.remove(name, request.takenOn, answer: first)
         }
         local.log.notice("member-removed", "'\(member.name)' at \(member.address) is no member any more")
         if !isLeaving {
@@ -78,7 +78,7 @@ struct Removal {
         let document: Document
         do {
             let client = try DatabaseClient(descriptor: node.database.connectLocally(), timeout: .seconds(10))
-            guard let heir = try leader.handOver(client) else {
+            guard let heir = try leader.roles.handOver(client) else {
                 throw ClusterError.noQuorum("there is no other member online that could lead")
             }
             local.log.notice(
@@ -109,7 +109,7 @@ struct Removal {
             do {
                 let client = try DatabaseClient(descriptor: node.database.connectLocally(), timeout: .seconds(10))
                 while try client.cluster().contains(where: { $0.id == member.id }) {
-                    guard ContinuousClock.now < deadline, let done = try leader.adjustRoles(client) else { break }
+                    guard ContinuousClock.now < deadline, let done = try leader.roles.adjust(client) else { break }
                     local.log.notice("roles", done)
                 }
                 if try !client.cluster().contains(where: { $0.id == member.id }) { return }

@@ -91,7 +91,7 @@ struct Rotation {
     /// Another member, which leads, says which step to take.
     func take(_ order: Document, from caller: Member) throws(ClusterError) -> Document {
         let deadline = ContinuousClock.now + .seconds(2)
-        while !node.isLed(by: caller) {
+        while !isLed(by: caller) {
             guard ContinuousClock.now < deadline else {
                 local.log.warning("certificate-refused", "'\(caller.name)' sent a certificate and does not lead")
                 throw ClusterError(.notLeader, "'\(caller.name)' does not lead the database, as far as is known here")
@@ -132,5 +132,14 @@ struct Rotation {
             }
         } catch { throw ClusterError(any: error) }
         node.set(certificates)
+    }
+
+    /// Whether a member leads, as this node's database says, or whom this node follows when that knows nobody.
+    private func isLed(by member: Member) -> Bool {
+        let told = (try? node.database.connectLocally()).flatMap { descriptor in
+            try? DatabaseClient(descriptor: descriptor, timeout: .seconds(2)).leader()
+        }
+        if let told { return told.id == member.id }
+        return node.link.leader == member.address
     }
 }

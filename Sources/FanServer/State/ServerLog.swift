@@ -10,7 +10,6 @@ struct ServerLog: Sendable {
         writeErrorLine(LogLine(level: level, code: code, message: message).text(hasPriorities: hasPriorities))
     }
 
-    func info(_ code: String, _ message: String) { write(.info, code, message) }
     func notice(_ code: String, _ message: String) { write(.notice, code, message) }
     func warning(_ code: String, _ message: String) { write(.warning, code, message) }
     func error(_ code: String, _ message: String) { write(.error, code, message) }

@@ -46,7 +46,10 @@ struct ReportSlot: Sendable {
     var shown = 0
 }
 
-extension Leadership {
+/// The members' reports, of which the leader writes down what is new.
+struct Reports {
+    let leader: Leadership
+
     /// Takes a report, and writes it when it says something new.
     ///
     /// - Parameters:
@@ -56,7 +59,7 @@ extension Leadership {
     /// - Returns: whether it was written; one that a later one has overtaken is not.
     /// - Throws: ``ClusterError``.
     func take(_ report: NodeReport, of name: String, number: ReportNumber? = nil) throws(ClusterError) -> Bool {
-        _ = try member(name)
+        _ = try leader.member(name)
         let json = report.document.compactJSONText
         guard json.utf8.count <= NodeReport.maximumBytes else {
             throw ClusterError(
@@ -64,7 +67,7 @@ extension Leadership {
                 "the report of '\(name)' has \(json.utf8.count) bytes, at most 65536 are taken"
             )
         }
-        let mustWrite = model.withLock { model in
+        let mustWrite = leader.model.withLock { model in
             var slot = model.slots[name] ?? ReportSlot()
             if let number {
                 if let latest = slot.number, number < latest { return false }
@@ -82,9 +85,9 @@ extension Leadership {
         guard mustWrite else { return false }
         let now = wallClockMilliseconds() / 1000
         do throws(ClusterError) {
-            let order = try write { transaction -> Int? in
+            let order = try leader.write { transaction -> Int? in
                 _ = try transaction.presentMember(name)
-                let order: Int? = self.model.withLock { model in
+                let order: Int? = leader.model.withLock { model in
                     if let number, let latest = model.slots[name]?.number, number < latest { return nil }
                     model.slots[name, default: ReportSlot()].written += 1
                     return model.slots[name]?.written
@@ -92,7 +95,7 @@ extension Leadership {
                 if order != nil { try transaction.saveReport(name, json: json, now: now) }
                 return order
             }
-            model.withLock { model in
+            leader.model.withLock { model in
                 guard var slot = model.slots[name] else { return }
                 slot.pending -= 1
                 if let order, order > slot.shown {
@@ -104,11 +107,18 @@ extension Leadership {
             }
             return order != nil
         } catch {
-            model.withLock { model in
+            leader.model.withLock { model in
                 model.slots[name]?.pending -= 1
                 model.slots[name]?.isDoubtful = true
             }
             throw error
         }
+    }
+
+    /// The answer to a report.
+    func receipt(stored: Bool) -> Document {
+        [
+            "schema": "fanmesh.receipt/v1", "generation": .number(leader.state.generation), "stored": .bool(stored),
+        ]
     }
 }

@@ -24,31 +24,9 @@ struct Candidate: Hashable, Sendable {
             "clock_ms": .number(clock),
         ]
     }
+}
 
-    init(
-        name: String,
-        secret: String,
-        nodeID: String,
-        address: SocketAddress,
-        underlayAddress: IPv4Address,
-        fingerprint: String,
-        failureDomain: String,
-        version: String,
-        schema: Int,
-        clock: Int64
-    ) {
-        self.name = name
-        self.secret = secret
-        self.nodeID = nodeID
-        self.address = address
-        self.underlayAddress = underlayAddress
-        self.fingerprint = fingerprint
-        self.failureDomain = failureDomain
-        self.version = version
-        self.schema = schema
-        self.clock = clock
-    }
-
+extension Candidate {
     /// Reads a candidate.
     ///
     /// - Parameters:
@@ -88,77 +66,12 @@ private func checkedHexadecimal(_ text: String, digits: Int) throws(DocumentErro
     return text
 }
 
-extension Leadership {
+/// Whether candidates may join: the leader judges them by their tokens and by the members that there are.
+struct Candidacy {
+    let leader: Leadership
+
     /// How many members there may be.
     static let memberLimit = 10_000
-
-    // MARK: tokens
-
-    /// Makes a token for a name; an earlier one for that name is void from now on.
-    ///
-    /// - Parameters:
-    ///   - name: for whom it is.
-    ///   - expiry: for how long, nil for what the settings say.
-    ///   - cluster: the certificate that the joiner will find, whose key nobody else has.
-    ///   - key: the request's own key. The secret follows from both, so that it can be shown again to who repeats the
-    ///     request, and the database still has nothing but its hash.
-    ///   - request: what is asked for.
-    /// - Returns: the token, and until when it is valid in seconds since 1970.
-    /// - Throws: ``ClusterError``.
-    func addToken(
-        name: String,
-        expiry: Duration?,
-        cluster: Identity,
-        key: String,
-        _ request: ChangeRequest
-    ) throws(ClusterError) -> (JoinToken, Int64) {
-        do throws(ClusterInputError) { try DNSLabel.check(name) } catch { throw ClusterError(.badRequest, "\(error)") }
-        let expiry = expiry ?? state.config.tokenExpiry
-        guard expiry >= .seconds(1), expiry <= .seconds(365 * 86_400) else {
-            throw ClusterError(.badRequest, "a token's expiry is 1 s to 365 days", remedy: "use --expiry 3h")
-        }
-        let seed = [cluster.keyPEM, key].map { sha256Hex(Array($0.utf8)) }.joined(separator: " ")
-        let secret = sha256Hex(Array("token \(seed) \(name)".utf8))
-        let hash = sha256Hex(Array(secret.utf8))
-        let now = wallClockMilliseconds() / 1000
-        let creator = self.name
-        let made = try once(request, isShared: false) { transaction in
-            try Self.refuseTaken(name, &transaction)
-            let expiresAt = now + expiry.wholeSeconds
-            try transaction.addToken(name: name, hash: hash, createdBy: creator, now: now, expiresAt: expiresAt)
-            return ["hash": .string(hash), "expires": .string("\(expiresAt)")]
-        }
-        guard made["hash"] == .string(hash), case .string(let end) = made["expires"], let expiresAt = Int64(end) else {
-            throw ClusterError(
-                .conflict,
-                "the token for '\(name)' was made before the cluster certificate was replaced, and is void",
-                remedy: "make another one: fanmesh cluster add \(name)"
-            )
-        }
-        // Members that are gone would only cost the joiner time; this leader comes first.
-        let online = statuses().filter { $0.state != .offline }
-        let addresses =
-            online.filter(\.isLeader).map(\.member.address) + online.filter { !$0.isLeader }.map(\.member.address)
-        let token = JoinToken(
-            serverName: name,
-            fingerprint: cluster.fingerprint,
-            addresses: Array(addresses.prefix(16)),
-            secret: secret,
-            expiresAt: Timestamp(secondsSince1970: expiresAt)
-        )
-        return (token, expiresAt)
-    }
-
-    /// Refuses a name that a member has.
-    private static func refuseTaken(_ name: String, _ transaction: inout Transaction) throws {
-        if let member = try transaction.member(name) {
-            throw ClusterError(
-                .conflict,
-                "'\(name)' is a member already, at \(member.address)",
-                remedy: "choose another name, or remove it first: fanmesh cluster remove \(name)"
-            )
-        }
-    }
 
     /// Checks a candidate's secret without using the token up.
     private func requireToken(
@@ -183,12 +96,10 @@ extension Leadership {
         }
     }
 
-    // MARK: joining
-
     /// Tells a candidate whether it could join, and into what; nothing is kept.
     func rehearse(_ candidate: Candidate) throws(ClusterError) -> Document {
-        try read { transaction in try self.requireToken(candidate, &transaction) }
-        let state = state
+        try leader.read { transaction in try requireToken(candidate, &transaction) }
+        let state = leader.state
         return [
             "schema": "fanmesh.rehearsal/v1",
             "name": .string(candidate.name),
@@ -210,7 +121,7 @@ extension Leadership {
             ),
             config: state.config,
             members: state.members.filter { $0.fingerprint != candidate.fingerprint },
-            judge: name
+            judge: leader.name
         )
     }
 
@@ -218,21 +129,21 @@ extension Leadership {
     ///
     /// Repeating it under the same certificate gives the same answer: the first one may have been lost on the way.
     func redeem(_ candidate: Candidate) throws(ClusterError) -> Document {
-        let state = state
+        let state = leader.state
         let known = state.members.first { $0.fingerprint == candidate.fingerprint && $0.name == candidate.name }
         if known == nil {
             // The token comes first: a stranger learns nothing about the cluster.
-            try read { transaction in try self.requireToken(candidate, &transaction) }
+            try leader.read { transaction in try requireToken(candidate, &transaction) }
             if let failure = checks(of: candidate, in: state).first(where: { $0.result == .fail }) {
                 throw ClusterError(.rehearsalFailed, failure.detail, remedy: failure.remedy)
             }
             guard state.members.count < Self.memberLimit else {
                 throw ClusterError(.conflict, "the cluster has \(Self.memberLimit) members, which is the limit")
             }
-            try change { transaction in
+            try leader.change { transaction in
                 // The same request may be on its way twice.
                 if try transaction.member(candidate.name)?.fingerprint == candidate.fingerprint { return }
-                try self.requireToken(candidate, &transaction)
+                try requireToken(candidate, &transaction)
                 let now = wallClockMilliseconds() / 1000
                 let hash = sha256Hex(Array(candidate.secret.utf8))
                 _ = try transaction.redeemToken(
@@ -258,11 +169,11 @@ extension Leadership {
                 )
             }
         }
-        let now = self.state
+        let now = leader.state
         guard let member = now.members.first(where: { $0.fingerprint == candidate.fingerprint }) else {
             throw ClusterError(.conflict, "'\(candidate.name)' was removed while it joined")
         }
-        model.withLock { $0.presence.heard(member.name, at: .now) }
+        leader.model.withLock { $0.presence.heard(member.name, at: .now) }
         return [
             "schema": "fanmesh.admission/v1",
             "id": .number(member.id),

@@ -1,7 +1,5 @@
 internal import FanCore
-internal import FanHTTP
 internal import FanSystem
-internal import FanTLS
 
 /// Who asks with certificates that this member does not know, so that they cost the leader little.
 struct Strangers {
@@ -36,35 +34,5 @@ struct Strangers {
         guard isKnown == false else { return }
         if refused.count >= 256 { refused = refused.filter { now < $0.value + Self.memory } }
         if refused.count < 256 { refused[fingerprint] = now }
-    }
-}
-
-extension ClusterNode {
-    /// Whether a certificate that this member has not heard of is another member's, as the leader knows.
-    ///
-    /// Who has just joined may call before everybody was told.
-    ///
-    /// - Throws: ``ClusterError/Code/unavailable`` when nobody can say.
-    func catchUp(on fingerprint: String, from host: String) throws(ClusterError) -> Bool {
-        guard leadership == nil else { return false }
-        switch strangers.withLock({ $0.judge(fingerprint, from: host, at: .now) }) {
-        case .refuse: return false
-        case .wait: throw .unavailable("it is catching up")
-        case .ask: break
-        }
-        var isKnown: Bool?
-        defer {
-            let result = isKnown
-            strangers.withLock { $0.settle(fingerprint, isKnown: result, at: .now) }
-        }
-        guard let leader = link.leader, leader != membership.address else {
-            throw .unavailable("it knows no leader that could say who '\(fingerprint.prefix(16))…' is")
-        }
-        do throws(ClusterError) {
-            try catchUp(with: leader)
-        } catch { throw .unavailable("the leader does not say who '\(fingerprint.prefix(16))…' is") }
-        let known = isMember(fingerprint: fingerprint)
-        isKnown = known
-        return known
     }
 }

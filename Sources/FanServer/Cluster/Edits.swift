@@ -1,0 +1,111 @@
+internal import FanCore
+internal import FanDatabase
+internal import FanSystem
+
+/// What administrators change of the settings and of members.
+struct Edits {
+    let leader: Leadership
+
+    /// Changes what the members agree on: the keys that are named, and no others.
+    func edit(_ changes: Document, _ request: ChangeRequest) throws(ClusterError) -> Document {
+        // What is wrong whatever the settings are is said before anything is asked of the database.
+        var rehearsed = leader.state.config
+        do throws(DocumentError) { try rehearsed.apply(changes) } catch { throw ClusterError(error) }
+        return try leader.once(request) { transaction in
+            var config = try transaction.clusterConfig()
+            try request.requireUnchanged(EntityTag(config), of: "the cluster's settings")
+            try config.apply(changes)
+            try config.validate()
+            let members = Set(try transaction.members().map(\.name))
+            if let stranger = config.administrators.first(where: { !members.contains($0) }) {
+                throw DocumentError(path: "administrators", problem: "names '\(stranger)', which is no member")
+            }
+            try transaction.saveConfig(config)
+            return ["schema": "fanmesh.config/v1", "config": config.document]
+        }
+    }
+
+    /// Changes a member's failure domain, or pins its role; what is not named stays as it is.
+    func edit(
+        _ name: String,
+        _ changes: Document,
+        _ request: ChangeRequest
+    ) throws(ClusterError) -> Document {
+        let domain: String?
+        let role: String?
+        do throws(DocumentError) {
+            domain = try changes.optionalParsed("failure_domain", checkedLabel)
+            role = try changes.optionalText("role")
+            if let role, role != "auto", DatabaseRole(rawValue: role) == nil {
+                throw DocumentError(path: "role", problem: "is '\(role)', not voter, standby, spare or auto")
+            }
+        } catch { throw ClusterError(error) }
+        return try leader.once(request) { transaction in
+            try request.requireUnchanged(EntityTag(transaction.presentMember(name)), of: "'\(name)'")
+            if let domain { try transaction.setFailureDomain(domain, of: name) }
+            if let role { try transaction.setPinnedRole(DatabaseRole(rawValue: role), of: name) }
+            let member = try transaction.presentMember(name)
+            return ["schema": "fanmesh.member-record/v1", "member": member.document]
+        }
+    }
+
+    /// Takes a member out of the cluster; its certificate is refused from now on.
+    ///
+    /// - Parameters:
+    ///   - name: the member.
+    ///   - request: what is asked for.
+    ///   - answer: what is answered, also to who asks a second time.
+    /// - Returns: the answer.
+    /// - Throws: ``ClusterError``.
+    func remove(_ name: String, _ request: ChangeRequest, answer: Document) throws(ClusterError) -> Document {
+        guard name != leader.name else {
+            throw ClusterError(
+                .conflict,
+                "'\(name)' leads the database",
+                remedy: "run 'fanmesh leave' on it; it hands the leadership over first"
+            )
+        }
+        let now = wallClockMilliseconds() / 1000
+        return try leader.once(request, evenIfBlocked: true) { transaction in
+            guard try transaction.remove(name, now: now) else { throw ClusterError.noMember(name) }
+            // When the last one that was named goes, all may administer again: nobody could name another.
+            if var config = try transaction.loadConfig(), config.administrators.contains(name) {
+                config.administrators.removeAll { $0 == name }
+                try transaction.saveConfig(config)
+            }
+            return answer
+        }
+    }
+}
+
+extension ClusterConfig {
+    /// The keys that may be changed after the cluster was made.
+    private static let editable = [
+        "offline_after_s", "voters", "standbys", "token_expiry_s", "mtu", "forwarder", "administrators",
+    ]
+
+    /// Changes the keys that a document names.
+    ///
+    /// - Throws: ``DocumentError`` for a key that cannot be changed, or a value that it cannot have.
+    fileprivate mutating func apply(_ changes: Document) throws(DocumentError) {
+        for field in changes.fields where !Self.editable.contains(field.key) {
+            throw DocumentError(
+                path: field.key,
+                problem: "cannot be changed; what can be is \(Self.editable.joined(separator: ", "))"
+            )
+        }
+        if let seconds: Int64 = try changes.optionalInteger(.offlineAfter) { offlineAfter = .seconds(seconds) }
+        if let seconds: Int64 = try changes.optionalInteger(.tokenExpiry) { tokenExpiry = .seconds(seconds) }
+        voterTarget = try changes.optionalInteger(.voters) ?? voterTarget
+        standbyTarget = try changes.optionalInteger(.standbys) ?? standbyTarget
+        if changes.fields.contains(where: { $0.key == "mtu" }) { mtuBytes = try changes.optionalInteger(.mtu) }
+        if let name = try changes.optionalText("forwarder") {
+            guard name == "auto" || ForwarderKind(rawValue: name) != nil else {
+                throw DocumentError(path: "forwarder", problem: "is '\(name)', not auto, ebpf or fdb")
+            }
+            forwarder = ForwarderKind(rawValue: name)
+        }
+        administrators =
+            try changes.optionalParsed("administrators", ClusterConfig.administrators(parsing:)) ?? administrators
+    }
+}
