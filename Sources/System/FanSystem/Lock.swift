@@ -46,3 +46,8 @@ public final class Lock<State: ~Copyable>: @unchecked Sendable {
         return try body(&state)
     }
 }
+
+extension Lock: CustomReflectable where State: ~Copyable {
+    /// Nothing: the value belongs to the lock, and one that cannot be copied cannot be shown.
+    public var customMirror: Mirror { Mirror(self, children: []) }
+}
