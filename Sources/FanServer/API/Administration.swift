@@ -66,7 +66,7 @@ extension Call {
 
     /// Whether a member takes itself out.
     var isLeaving: Bool {
-        request.query["leaving"].map { $0 != "0" } ?? false && member?.name == name
+        request.method == "DELETE" && request.query["leaving"].map { $0 != "0" } ?? false && member?.name == name
     }
 }
 
