@@ -32,9 +32,8 @@ public final class DatabaseNode: Sendable {
     }
 
     /// The library's node and what its callback holds.
-    // @unchecked: made, started, asked and destroyed only while `state` is locked.
+    // @unchecked: only touched under the mutex of the state that has it; the library's own threads take care of themselves.
     @safe private struct LibraryNode: @unchecked Sendable {
-        // Only touched under the mutex of the state that has it; the library's own threads take care of themselves.
         let pointer: OpaquePointer
         let dialer: Unmanaged<Dialer>
     }

@@ -258,11 +258,14 @@ extension FailureTests {
             try cluster.waitUntilReady(3)
             try lab.waitUntilWhole()
             let process = try #require(cluster.process(.server, on: 3))
-            // What is open stays writable; all else is not.
+            // What is open stays writable; all else is not. Made read-only before it covers the directory: a file
+            // that the server opens through it in between would refuse that (EBUSY).
             let inside = ["nsenter", "-t", "\(process.id)", "-m", "sh", "-c"]
-            let covered = try RunningProcess(
-                ProcessRequest(inside + ["\(bind) && mount -o remount,bind,ro \(directory)"])
-            ).wait()
+            let cover = """
+                place=$(mktemp -d) && mount --bind \(directory) $place && mount -o remount,bind,ro $place \
+                && mount --move $place \(directory) && rmdir $place
+                """
+            let covered = try RunningProcess(ProcessRequest(inside + [cover])).wait()
             try #require(covered.isSuccess, "\(covered)")
             try cluster.require(on: 1, ["cluster", "edit", "offline_after_s=3"])
             try lab.wait(for: "node3 to complain") {

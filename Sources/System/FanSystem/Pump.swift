@@ -91,6 +91,9 @@ private struct PumpPair {
         self.ended = ended
     }
 
+    /// Whether a target has not taken what there is for it.
+    var isHeldUp: Bool { (0..<2).contains { flows[$0].holds || ends[1 - $0].hasUnsent } }
+
     var isBroken: Bool {
         if endsWhole, flows.contains(where: \.discarding) { return true }
         return flows.allSatisfy(\.discarding) || flows.contains { $0.given < 0 }
@@ -195,6 +198,9 @@ private struct PumpWorker {
                 if turn == Self.turns { again = true }
             }
         }
+        if pair.endsWhole {
+            pair.deadline = pair.isHeldUp ? pair.deadline ?? fan_monotonic_nanoseconds() + Self.stall : nil
+        }
         pairs[key] = pair
         if pair.isBroken || pair.isOver {
             drop(key)
@@ -203,15 +209,6 @@ private struct PumpWorker {
         if again, !pair.isQueued {
             pairs[key]?.isQueued = true
             queue.append(key)
-        }
-        if pair.endsWhole {
-            let isHeldUp = (0..<2).contains { pair.flows[$0].holds || pair.ends[1 - $0].hasUnsent }
-            if !isHeldUp {
-                pair.deadline = nil
-            } else if pair.deadline == nil {
-                pair.deadline = fan_monotonic_nanoseconds() + Self.stall
-            }
-            pairs[key] = pair
         }
         if pair.deadline != nil { lingering.insert(key) }
         watch(key, pair)
