@@ -252,7 +252,8 @@ final class SimulatedMember: Sendable {
     /// Sends heartbeats until it is stopped or one fails; each is answered late, or when something changed.
     func sendHeartbeats(waiting interval: Duration, through gate: Monitor<Bool>) {
         while !state.withLock({ $0.isStopped }) {
-            if !gate.withLock({ $0 }) {
+            // A look wakes nobody: with a thousand waiting, that would keep the machine busy by itself.
+            if !gate.withLock(wake: .none, { $0 }) {
                 // Held back, they are only so many that nobody is taken for dead and no connection for idle.
                 let isOpen = gate.wait(timeout: interval * 2) { $0 ? true : nil } ?? false
                 guard isOpen else {
