@@ -55,7 +55,7 @@ let package = Package(
         ),
         .target(
             name: "FanDatabase",
-            dependencies: ["FanCore", "FanSystem", "CCowSQL", "CLinux"],
+            dependencies: ["FanCore", "FanSystem", "CCowSQL", "CRaftHeap", "CLinux"],
             swiftSettings: settings
         ),
         .target(
@@ -85,6 +85,7 @@ let package = Package(
         .target(name: "CLinux", path: "Sources/System/CLinux"),
         .target(name: "CConfine", path: "Sources/System/CConfine"),
         .target(name: "CBench", path: "Sources/System/CBench"),
+        .target(name: "CRaftHeap", path: "Sources/System/CRaftHeap", linkerSettings: [.linkedLibrary("raft")]),
         .systemLibrary(
             name: "CNetlinkRoute",
             path: "Sources/System/CNetlinkRoute",
@@ -142,7 +143,9 @@ let package = Package(
         ),
         .testTarget(
             name: "FanDatabaseTests",
-            dependencies: ["TestSupport", "FanCore", "FanDatabase", "FanSystem", "CLinux", "database-node"],
+            dependencies: [
+                "TestSupport", "FanCore", "FanDatabase", "FanSystem", "CLinux", "CRaftHeap", "database-node",
+            ],
             swiftSettings: settings
         ),
         // One database node in a process of its own, for tests that kill it.

@@ -1,5 +1,6 @@
 internal import CCowSQL
 internal import CLinux
+internal import CRaftHeap
 internal import FanCore
 internal import FanSystem
 internal import Glibc
@@ -140,7 +141,11 @@ public final class DatabaseNode: Sendable {
                     message: "it was started or stopped already"
                 )
             }
-            guard unsafe cowsql_node_start(node.pointer) == 0 else {
+            // What the library reads of its log now it may send and free in the wrong order later.
+            fan_blocks_keep(1)
+            let code = unsafe cowsql_node_start(node.pointer)
+            fan_blocks_keep(-1)
+            guard code == 0 else {
                 let reason = unsafe Self.message(node.pointer)
                 // The library leaves its socket open when it cannot start.
                 let socket = unsafe fan_keep_abstract_from_children(String(bindAddress.dropFirst()))
@@ -323,6 +328,7 @@ public final class DatabaseNode: Sendable {
         unsafe fan_set_environment("UV_THREADPOOL_SIZE", "8")
         // The library writes with write(2).
         fan_ignore_broken_pipes()
+        fan_blocks_serve_raft()
         return true
     }()
 

@@ -1,10 +1,8 @@
 /// How long the log of changes gets before a snapshot replaces its beginning.
 ///
 /// The whole log is in memory, with every page of 4 KiB that a change wrote, so that this is what a node's memory grows
-/// to: both numbers together, times the pages of a change, two or three of the server's. It must not be much shorter:
-/// libraft 0.22.1 frees twice what it still sends to a node that stands still when more than ``trailing`` changes are made
-/// meanwhile (its log asks only for live entries of a batch); the tunnel to such a node is given up after 2 s. A node that
-/// missed more is sent the whole database, see ``InstallGate``.
+/// to: both numbers together, times the pages of a change, two or three of the server's. A node that missed more than
+/// ``trailing`` is sent the whole database, see ``InstallGate``.
 public struct LogLength: Hashable, Sendable {
     /// After how many changes a snapshot is taken.
     public var changes: Int
