@@ -37,8 +37,11 @@ struct Roles {
                 try assign(client, id, role)
                 return "'\(name)' is now \(role.rawValue), in the place of the removed node \(orphan.id)"
             }
-            try client.remove(id: orphan.id)
-            return "node \(orphan.id) at \(orphan.address) is out of the database"
+            // The library takes the last voter out as well, and nobody can lead then.
+            if servers.contains(where: { $0.role == .voter && $0.id != orphan.id }) {
+                try client.remove(id: orphan.id)
+                return "node \(orphan.id) at \(orphan.address) is out of the database"
+            }
         }
         // A member that has been heard as such has its server running.
         let known = Set(servers.map(\.id))
