@@ -190,9 +190,9 @@ final class ChaosFaults {
     private func split(_ group: Set<Int>) throws {
         let rest = lab.numbers.filter { !group.contains($0) }
         guard !rest.isEmpty else { return }
-        try lab.cluster.lab.partition([rest, group.sorted()])
-        // Changing the plugs disturbs all for a moment.
+        // Changing the plugs takes a moment, and disturbs all.
         let index = open(nil)
+        try lab.cluster.lab.partition([rest, group.sorted()])
         repairs.append(
             Repair(name: "cables of \(group.sorted())") { [self] in
                 try lab.cluster.lab.heal()

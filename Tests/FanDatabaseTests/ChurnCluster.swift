@@ -113,11 +113,13 @@ final class ChurnCluster: Sendable {
 
     private func note(_ id: UInt64, _ status: Int32) {
         let number = fan_exit_signal(status)
-        // What the library said, or where in it the process was.
+        // What a library said, and where in it the process was.
         let lines = ((try? File.read("\(root)/\(id).log")) ?? nil)?.split(separator: "\n") ?? []
-        let words = lines.filter { line in
-            ["ssertion", "libraft", "libcowsql", " in "].contains { line.contains($0) }
-        }.prefix(8).joined(separator: "; ")
+        let said = lines.filter { line in
+            ["ssertion", "free", "corrupt", "malloc", "realloc", "atal"].contains { line.contains($0) }
+        }
+        let place = lines.drop { !$0.contains(" crashed:") }.filter { $0.contains(" in ") }
+        let words = (said.prefix(4) + place.prefix(16)).joined(separator: "; ")
         let crash = NodeCrash(
             id: id,
             ending: number != 0 ? "signal \(number)" : "exit \(fan_exit_code(status))",
@@ -154,6 +156,21 @@ final class ChurnCluster: Sendable {
 
     /// Who takes part in the log, and as what.
     func members() throws -> [DatabaseServer] { try connect(leader()).cluster() }
+
+    /// What every node says of who leads, of the members and of the term, when something did not come about.
+    func accounts() -> String {
+        ids.map { id in
+            func said<Answer>(_ body: (DatabaseClient) throws(DatabaseError) -> Answer) -> String {
+                do throws(DatabaseError) { return "\(try body(try connect(id)))" } catch { return "\(error)" }
+            }
+            let leader = said { client throws(DatabaseError) in try client.leader()?.id ?? 0 }
+            let members = said { client throws(DatabaseError) in
+                try client.cluster().map { "\($0.id) \($0.role)" }.joined(separator: ", ")
+            }
+            let term = NodeDirectory("\(root)/\(id)").term()
+            return "node \(id) (process \(pid(id) ?? 0)): leader \(leader); members \(members); term \(term)"
+        }.joined(separator: "\n")
+    }
 
     /// Asks the leader for a change until it is done.
     func change(
