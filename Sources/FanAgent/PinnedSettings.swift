@@ -1,4 +1,5 @@
 public import FanCore
+public import FanStore
 public import FanSystem
 
 /// The settings of the overlay that this host joined with: it follows no change of them without its operator's word.
@@ -18,16 +19,16 @@ public struct PinnedSettings: Hashable, Sendable {
     /// The UDP port of the overlay.
     public var port: UInt16
 
-    /// The settings that a cluster has for this host, nil when the snapshot does not say them all.
-    public init?(_ snapshot: ClusterSnapshot) {
-        guard snapshot.state != .unconfigured, let config = snapshot.config, let own = snapshot.ownMember else {
+    /// The settings that a cluster has for this host, nil when the view does not say them all.
+    public init?(_ cluster: ClusterView) {
+        guard cluster.standing != .unconfigured, let settings = cluster.settings, let own = cluster.node else {
             return nil
         }
-        network = config.network
-        mapping = config.mapping
+        network = settings.network
+        mapping = settings.mapping
         underlayAddress = own.underlayAddress
-        vni = config.vni
-        port = config.port
+        vni = settings.vni
+        port = settings.port
     }
 
     /// What is otherwise in other settings, such as `overlay 8.0.0.0/8 instead of 240.0.0.0/8`; empty when nothing is.
@@ -44,18 +45,17 @@ public struct PinnedSettings: Hashable, Sendable {
         ]
     }
 
-    /// The snapshot with these settings in the place of its own.
-    func applied(to snapshot: ClusterSnapshot) -> ClusterSnapshot {
-        var snapshot = snapshot
-        snapshot.config?.network = network
-        snapshot.config?.mapping = mapping
-        snapshot.config?.vni = vni
-        snapshot.config?.port = port
-        let name = snapshot.ownMember?.name
-        for index in snapshot.members.indices where snapshot.members[index].name == name {
-            snapshot.members[index].underlayAddress = underlayAddress
+    /// The view with these settings in the place of its own.
+    func applied(to cluster: ClusterView) -> ClusterView {
+        var cluster = cluster
+        cluster.settings?.network = network
+        cluster.settings?.mapping = mapping
+        cluster.settings?.vni = vni
+        cluster.settings?.port = port
+        for index in cluster.members.indices where cluster.members[index].name == cluster.name {
+            cluster.members[index].underlayAddress = underlayAddress
         }
-        return snapshot
+        return cluster
     }
 
     private var document: Document {

@@ -70,7 +70,7 @@ public struct ServerClient: Sendable {
         let target = Self.target(endpoint, name, query)
         let answer = try transport.exchange(method, target, headers: headers, body: body, timeout: timeout)
         guard (200..<300).contains(answer.status) else {
-            throw .refused(StoreError.Refusal(status: answer.status, answer.document))
+            throw .server(.refused(StoreError.Refusal(status: answer.status, answer.document)))
         }
         return answer
     }
@@ -94,7 +94,7 @@ public struct ServerClient: Sendable {
     ///   - timeout: how long the answer may take.
     ///   - read: reads the answer's document.
     /// - Returns: what was read.
-    /// - Throws: ``StoreError``; ``StoreError/malformed(request:problem:)`` when the answer does not fit.
+    /// - Throws: ``StoreError``; ``StoreError/Reason/malformed(request:problem:)`` when the answer does not fit.
     public func call<Value>(
         _ endpoint: Endpoint,
         of name: String = "",
@@ -106,7 +106,7 @@ public struct ServerClient: Sendable {
         let document = try call(endpoint, of: name, query: query, body: body, timeout: timeout)
         do throws(DocumentError) { return try read(document) } catch {
             let request = "\(endpoint.method) \(Self.target(endpoint, name, query))"
-            throw .malformed(request: request, problem: "\(error)")
+            throw .server(.malformed(request: request, problem: "\(error)"))
         }
     }
 
@@ -148,6 +148,23 @@ public struct ServerAnswer: Hashable, Sendable {
     }
 }
 
+extension StoreProfile {
+    /// The server of this node, which holds the embedded database.
+    public static let server = StoreProfile(
+        name: "the fanmesh server",
+        joining: "run 'fanmesh init' or 'fanmesh join'",
+        starting: "run: systemctl start fanmesh-server",
+        permission: "run it as root, or as a member of the group fanmesh",
+        log: "journalctl -u fanmesh-server",
+        version: "make sure that fanmesh and fanmesh-server are of the same version"
+    )
+}
+
+extension StoreError {
+    /// An error of this node's server, or of the way to it.
+    public static func server(_ reason: Reason) -> StoreError { StoreError(reason, of: .server) }
+}
+
 extension StoreError.Refusal {
     /// Reads the error envelope; an answer without one is named by its status.
     public init(status: Int, _ document: Document) {
@@ -156,7 +173,7 @@ extension StoreError.Refusal {
         let remedy = (try? document.optionalText("remedy")) ?? nil
         self.init(
             code: code ?? "failed",
-            message: message ?? "the fanmesh server answered with status \(status)",
+            message: message ?? "\(StoreProfile.server.name) answered with status \(status)",
             remedy: remedy.flatMap { $0.isEmpty ? nil : $0 },
             status: status
         )

@@ -6,13 +6,15 @@ import Testing
 @testable import FanAgent
 
 @Suite struct AgentTests {
-    static let lost = StoreError.notRunning(socket: "/run/fanmesh/server.sock", cause: "connection refused")
+    static let lost = StoreError.server(
+        .notRunning(attempt: "connect to '/run/fanmesh/server.sock'", cause: "connection refused")
+    )
 
     /// A bench whose node is a verified member of a cluster, with nothing left to say.
     static func member(of count: Int, _ kernel: FakeKernel? = nil) throws -> AgentBench {
         let bench = try AgentBench(kernel)
         bench.begin()
-        bench.tell(.snapshot(try AgentBench.cluster(count)))
+        bench.tell(.cluster(try AgentBench.cluster(count)))
         bench.pass(.seconds(2))
         try #require(bench.status?.isReady == true)
         _ = bench.take()
@@ -24,19 +26,19 @@ import Testing
     @Test func joinsAsText() throws {
         let bench = try AgentBench()
         bench.begin()
-        bench.tell(.snapshot(ClusterSnapshot()))
+        bench.tell(.cluster(ClusterView()))
         bench.pass(.seconds(300))
         #expect(bench.take() == "")
         #expect(bench.status?.message == "in no cluster; run 'fanmesh init' or 'fanmesh join'")
         #expect(bench.status?.verdict == nil)
-        bench.tell(.snapshot(try AgentBench.cluster(3, state: .joining)))
+        bench.tell(.cluster(try AgentBench.cluster(3, state: .joining)))
         #expect(bench.status?.isReady == true)
-        bench.tell(.snapshot(try AgentBench.cluster(3)))
+        bench.tell(.cluster(try AgentBench.cluster(3)))
         bench.pass(.seconds(70))
         let bridge = MACAddress.derived(node: AgentBench.nodeID, device: "fan0")
         let vxlan = MACAddress.derived(node: AgentBench.nodeID, device: "fan0-vx")
         let spec = ClassifierSpec(
-            mapping: try #require(AgentBench.cluster(1).config).mapping,
+            mapping: try #require(AgentBench.cluster(1).settings).mapping,
             host: IPv4Address(172, 31, 21, 5),
             vni: 15_728_640
         )
@@ -82,7 +84,7 @@ import Testing
         bench.kernel.beforeApply = { [weak bench] in
             #expect(bench?.status?.isReady == false && bench?.status?.message == "leaving the cluster")
         }
-        bench.tell(.snapshot(ClusterSnapshot()))
+        bench.tell(.cluster(ClusterView()))
         bench.kernel.beforeApply = nil
         #expect(
             bench.take() == """
@@ -100,7 +102,7 @@ import Testing
         #expect(bench.take() == "" && bench.rounds.count == rounds)
         // And again, with another overlay.
         bench.tell(
-            .snapshot(
+            .cluster(
                 try AgentBench.cluster(2) { config in
                     config.network = "fan7"
                     config.vni = 7
@@ -118,7 +120,7 @@ import Testing
         _ = try OverlayManager(kernel: bench.kernel, state: StateDirectory(path: bench.path)).up(request)
         let before = bench.kernel.text
         bench.begin()
-        bench.tell(.snapshot(ClusterSnapshot()))
+        bench.tell(.cluster(ClusterView()))
         bench.pass(.seconds(300))
         #expect(bench.kernel.text == before)
     }
@@ -126,7 +128,7 @@ import Testing
     @Test func aRemovalThatFailsIsTriedAgain() throws {
         let bench = try Self.member(of: 2)
         bench.kernel.failAt = bench.kernel.applied.count
-        bench.tell(.snapshot(ClusterSnapshot()))
+        bench.tell(.cluster(ClusterView()))
         #expect(FileManager.default.fileExists(atPath: "\(bench.path)/cluster"))
         bench.pass(.seconds(3))
         #expect(bench.kernel.facts.link(named: "fan0") == nil)
@@ -137,8 +139,8 @@ import Testing
     @Test func aMemberThatComesBackWhileItLeavesStays() throws {
         let bench = try Self.member(of: 2)
         bench.kernel.failAt = bench.kernel.applied.count
-        bench.tell(.snapshot(ClusterSnapshot()))
-        bench.tell(.snapshot(try AgentBench.cluster(2, generation: 9)))
+        bench.tell(.cluster(ClusterView()))
+        bench.tell(.cluster(try AgentBench.cluster(2, generation: 9)))
         bench.pass(.seconds(10))
         #expect(bench.kernel.facts.link(named: "fan0-vx") != nil && bench.status?.isReady == true)
         #expect(bench.status?.verifiedGeneration == 9)
@@ -149,7 +151,7 @@ import Testing
     @Test func aNewMemberIsOnlyWrittenDownByEBPF() throws {
         let bench = try Self.member(of: 2)
         let steps = bench.kernel.applied.count
-        bench.tell(.snapshot(try AgentBench.cluster(3, generation: 2)))
+        bench.tell(.cluster(try AgentBench.cluster(3, generation: 2)))
         #expect(bench.kernel.applied.count == steps)
         #expect(bench.status?.verifiedGeneration == 2)
         let record = try StateDirectory(path: bench.path).network("fan0")
@@ -167,9 +169,9 @@ import Testing
         let kernel = try FakeKernel()
         kernel.loadRefusal = "no eBPF here"
         let bench = try Self.member(of: 2, kernel)
-        bench.tell(.snapshot(try AgentBench.cluster(3, generation: 2)))
+        bench.tell(.cluster(try AgentBench.cluster(3, generation: 2)))
         #expect(bench.take().contains("2.0 kernel: add fdb 00:00:00:00:00:00 dev fan0-vx dst 172.31.16.11\n"))
-        bench.tell(.snapshot(try AgentBench.cluster(1, generation: 3)))
+        bench.tell(.cluster(try AgentBench.cluster(1, generation: 3)))
         let text = bench.take()
         #expect(text.contains("2.0 kernel: delete fdb 00:00:00:00:00:00 dev fan0-vx dst 172.31.16.10\n"))
         #expect(text.contains("2.0 kernel: delete fdb 00:00:00:00:00:00 dev fan0-vx dst 172.31.16.11\n"))
@@ -182,7 +184,7 @@ import Testing
     @Test func configurationIsFollowed() throws {
         let bench = try Self.member(of: 2)
         bench.tell(
-            .snapshot(
+            .cluster(
                 try AgentBench.cluster(2, generation: 2) { config in
                     config.mtuBytes = 1400
                     config.forwarder = .fdb
@@ -202,7 +204,7 @@ import Testing
         snapshot.members[2].underlayAddress = snapshot.members[0].underlayAddress
         let bench = try AgentBench()
         bench.begin()
-        bench.tell(.snapshot(snapshot))
+        bench.tell(.cluster(snapshot))
         bench.pass(.seconds(1))
         #expect(bench.status?.isReady == true)
         #expect(bench.reports.last?.report.reachability.peers.map(\.name) == ["node4"])
@@ -212,8 +214,8 @@ import Testing
         let bench = try Self.member(of: 2)
         var broken = try AgentBench.cluster(2, generation: 5)
         broken.members.removeFirst()
-        bench.tell(.snapshot(broken))
-        bench.tell(.snapshot(ClusterSnapshot(state: .failed, message: "no database")))
+        bench.tell(.cluster(broken))
+        bench.tell(.cluster(ClusterView(standing: .failed, message: "no database")))
         #expect(bench.take().split(separator: "\n").count == 1)
         #expect(bench.status?.isReady == true && bench.status?.verifiedGeneration == 1)
         #expect(bench.status?.message == "no database")
@@ -223,8 +225,8 @@ import Testing
 
     @Test func goesOnWithoutTheServer() throws {
         let bench = try Self.member(of: 2)
-        bench.tell(.serverLost(Self.lost))
-        bench.tell(.serverLost(Self.lost))
+        bench.tell(.storeLost(Self.lost))
+        bench.tell(.storeLost(Self.lost))
         bench.takesReports = false
         bench.kernel.delete("fan0-vx")
         bench.tell(.networkChanged)
@@ -239,7 +241,7 @@ import Testing
         // What cannot be delivered is not sent all the time.
         #expect(bench.reports.count { $0.second > 3 } <= 8)
         bench.takesReports = true
-        bench.tell(.snapshot(try AgentBench.cluster(2)))
+        bench.tell(.cluster(try AgentBench.cluster(2)))
         #expect(bench.take().contains("info server-back"))
         #expect(bench.reports.last?.second == bench.second)
     }
@@ -250,7 +252,7 @@ import Testing
         bench.kernel.delete("fan0")
         bench.begin()
         #expect(bench.status?.isReady == true && bench.status?.verifiedGeneration == 1)
-        bench.tell(.serverLost(Self.lost))
+        bench.tell(.storeLost(Self.lost))
         bench.pass(.seconds(15))
         #expect(bench.kernel.facts.link(named: "fan0-vx")?.isUp == true)
         #expect(bench.rounds.last?.peers == ["node2", "node3"])
@@ -260,7 +262,7 @@ import Testing
     @Test func whatLeftWhileTheAgentWasAwayIsRemoved() throws {
         let bench = try Self.member(of: 2)
         bench.begin()
-        bench.tell(.snapshot(ClusterSnapshot()))
+        bench.tell(.cluster(ClusterView()))
         #expect(bench.kernel.facts.link(named: "fan0") == nil)
         #expect(!FileManager.default.fileExists(atPath: "\(bench.path)/cluster"))
     }
@@ -271,7 +273,7 @@ import Testing
         try text.write(toFile: "\(bench.path)/cluster", atomically: true, encoding: .utf8)
         bench.begin()
         #expect(bench.take().contains("warning memory-unreadable: '\(bench.path)/cluster' cannot be read"))
-        bench.tell(.snapshot(try AgentBench.cluster(2)))
+        bench.tell(.cluster(try AgentBench.cluster(2)))
         #expect(try ClusterMemory(stateDirectory: bench.path).load() == (try AgentBench.cluster(2)))
     }
 
@@ -279,12 +281,12 @@ import Testing
         let bench = try Self.member(of: 2)
         try FileManager.default.removeItem(atPath: "\(bench.path)/cluster")
         var snapshot = try AgentBench.cluster(2)
-        snapshot.hasQuorum = false
-        snapshot.leader = "node2"
-        bench.tell(.snapshot(snapshot))
+        snapshot.message = "the database has no quorum"
+        snapshot.version = "another"
+        bench.tell(.cluster(snapshot))
         #expect(!FileManager.default.fileExists(atPath: "\(bench.path)/cluster"))
         snapshot.generation = 2
-        bench.tell(.snapshot(snapshot))
+        bench.tell(.cluster(snapshot))
         #expect(try ClusterMemory(stateDirectory: bench.path).load()?.generation == 2)
         let attributes = try FileManager.default.attributesOfItem(atPath: "\(bench.path)/cluster")
         #expect(attributes[.posixPermissions] as? Int == 0o600)
@@ -323,7 +325,7 @@ import Testing
             return [bench.kernel.looks - looks, bench.kernel.observations - observations]
         }
         let cluster = try AgentBench.cluster(2)
-        #expect(reads { bench.tell(.snapshot(cluster)) } == [2, 2])
+        #expect(reads { bench.tell(.cluster(cluster)) } == [2, 2])
         #expect(bench.status?.isReady == true)
         // The first answers of the peers make it look once more.
         #expect(reads { bench.pass(.seconds(2)) } == [1, 1])
@@ -429,7 +431,7 @@ import Testing
         let bench = try AgentBench()
         bench.kernel.ignoring = { if case .attachClassifiers = $0 { true } else { false } }
         bench.begin()
-        bench.tell(.snapshot(try AgentBench.cluster(2)))
+        bench.tell(.cluster(try AgentBench.cluster(2)))
         for _ in 0..<600 {
             bench.tell(.networkChanged)
             bench.pass(.milliseconds(100))

@@ -1,4 +1,5 @@
 public import FanCore
+internal import FanStore
 internal import FanHTTP
 internal import Glibc
 
@@ -142,5 +143,5 @@ struct AgentState: Hashable, Sendable {
     /// What an operator should know; none in no cluster.
     var warnings: [Warning]
     /// The cluster as this node sees it, with the settings that this host is pinned to; nil in no cluster.
-    var cluster: ClusterSnapshot?
+    var cluster: ClusterView?
 }

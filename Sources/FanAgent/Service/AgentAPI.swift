@@ -1,6 +1,7 @@
 internal import FanCore
 internal import FanHTTP
 internal import FanProbe
+internal import FanStore
 internal import FanSystem
 
 /// The agent's API: HTTP/1.1 with JSON on `agent.sock` in the runtime directory, for root and one group.
@@ -16,8 +17,8 @@ internal import FanSystem
 ///   version is another one, at most `wait=SECONDS` (0 to 60, 0 when absent); then it is the unchanged status.
 /// - `GET /1.0/warnings` → 200 `fanmesh.agent-warnings/v1`: `{warnings: [{code, severity, message, remedy}]}`, none in no
 ///   cluster.
-/// - `GET /1.0/cluster` → 200 `fanmesh.local/v1`: ``ClusterSnapshot`` as this node follows it, which is with the settings
-///   that it is pinned to, and the last known one while the server does not answer; unconfigured in no cluster.
+/// - `GET /1.0/cluster` → 200 `fanmesh.cluster-view/v1`: ``ClusterView`` as this node follows it, which is with the settings
+///   that it is pinned to, and the last known one while the store does not answer; unconfigured in no cluster.
 /// - `GET /1.0/plan` → 200 `fanmesh.agent-plan/v1`: `{changes: [{action, object, text}]}`, what the agent would change now;
 ///   empty when all is right, and in no cluster. 409 `failed`: there is no plan, for a cause that the message names;
 ///   503 `busy`: another plan is being made.
@@ -145,7 +146,7 @@ final class AgentAPI: Sendable {
                 responder.respond(HTTPResponse(status: 200, document: document))
             case ("GET", "/1.0/cluster"):
                 try expect(request)
-                let cluster = state.withLock { $0.published.cluster } ?? ClusterSnapshot()
+                let cluster = state.withLock { $0.published.cluster } ?? ClusterView()
                 responder.respond(HTTPResponse(status: 200, document: cluster.document))
             case ("GET", "/1.0/plan"):
                 try expect(request)

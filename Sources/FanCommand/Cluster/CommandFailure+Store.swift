@@ -11,7 +11,7 @@ extension CommandFailure {
     }
 
     private static func exitCode(of error: StoreError) -> ExitCode {
-        switch error {
+        switch error.reason {
         case .notRunning: .agentNotRunning
         case .permissionDenied: .problem
         // What was asked for may have been done all the same.

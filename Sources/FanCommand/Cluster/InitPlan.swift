@@ -19,13 +19,6 @@ struct InitPlan {
         var preseed: Preseed
 
         var underlayAddress: IPv4Address { underlay.address }
-
-        /// The body of `POST /1.0/init`: the preseed with the underlay that was found.
-        var request: Document {
-            var body = preseed.withoutSecrets.document
-            body.set("underlay_address", .text(underlay.address))
-            return body
-        }
     }
 
     /// Collects what the command line and its preseed say; options go before the preseed.

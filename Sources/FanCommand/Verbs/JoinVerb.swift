@@ -72,7 +72,7 @@ enum JoinVerb {
 
     /// Joins and says how it went; `init` does the same with the token it was given.
     static func run(_ invocation: Invocation, _ wish: JoinRun.Wish) throws(CommandFailure) -> ExitCode {
-        let outcome = try JoinRun(invocation: invocation, wish: wish).run()
+        let outcome = try JoinRun(invocation, wish).run()
         invocation.show(
             .member(
                 outcome,

@@ -1,4 +1,5 @@
 internal import FanCore
+internal import FanStore
 
 /// `fanmesh cluster list`: the members, how they stand, and how many may fail.
 enum ClusterListVerb {
@@ -29,9 +30,7 @@ enum ClusterListVerb {
     )
 
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
-        var listing = try invocation.server.call(.listMembers) { document throws(DocumentError) in
-            try MemberList(document)
-        }
+        var listing = try invocation.ask { store throws(StoreError) in try store.listing() }
         listing.members.sort { NaturalOrder.precedes($0.name, $1.name) }
         if invocation.isQuiet {
             listing.members.forEach { invocation.output.print($0.name) }
