@@ -1,3 +1,4 @@
+import CLinux
 import FanCore
 import FanLab
 import Foundation

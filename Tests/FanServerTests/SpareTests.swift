@@ -51,29 +51,36 @@ import Testing
         try withSpare { _, nodes in
             let voters = nodes[..<3]
             func terms() -> [UInt64] { voters.map { $0.server.local.member?.database.term ?? 0 } }
-            let before = terms()
-            #expect(before[0] > 0 && Set(before).count == 1)
-            let leadership = try #require(nodes[0].server.local.member?.leadership).term
-            let high = before[0] + 1000
-            for target in voters {
-                // What it may say: answers, with a term that there was.
-                let quiet = try tunnel(from: nodes[3], to: target)
-                try quiet.send(message(2, version: 2, [before[0], 0, 1, 0]))
-                #expect(!quiet.isCut(within: 300))
-                for lie in [
-                    message(1, [high, 1, 1, 1, 0, 0]), message(1, [before[0], 1, 1, 1, 0, 0]),
-                    message(2, version: 2, [high, 0, 1, 0]), message(2, version: 2, [UInt64(Int64.max), 0, 1, 0]),
-                    // It asks for a vote even of those who have a leader.
-                    message(3, version: 2, [high, 4, 1 << 40, high, 1]), message(4, version: 1, [high, 1, 0]),
-                    message(5, [high, 1, 1, 1, 8, 9, 0, 0]), message(6, [high, 1 << 40, high]),
-                ] {
-                    let socket = try tunnel(from: nodes[3], to: target)
-                    try socket.send(lie)
-                    #expect(socket.isCut(), "message \(lie[0]) to \(target.name)")
+            // Whether all lies were told in one term: a slow machine may elect by itself, a lie would always do it.
+            func isUnmoved() throws -> Bool {
+                func isLed() -> Bool { voters.contains { $0.server.local.member?.leadership != nil } }
+                #expect(soon { isLed() && Set(terms()).count == 1 })
+                let before = terms()
+                #expect(before[0] > 0)
+                let high = before[0] + 1000
+                for target in voters {
+                    // What it may say: answers, with a term that there was.
+                    let quiet = try tunnel(from: nodes[3], to: target)
+                    try quiet.send(message(2, version: 2, [before[0], 0, 1, 0]))
+                    #expect(!quiet.isCut(within: 300))
+                    for lie in [
+                        message(1, [high, 1, 1, 1, 0, 0]), message(1, [before[0], 1, 1, 1, 0, 0]),
+                        message(2, version: 2, [high, 0, 1, 0]), message(2, version: 2, [UInt64(Int64.max), 0, 1, 0]),
+                        // It asks for a vote even of those who have a leader.
+                        message(3, version: 2, [high, 4, 1 << 40, high, 1]), message(4, version: 1, [high, 1, 0]),
+                        message(5, [high, 1, 1, 1, 8, 9, 0, 0]), message(6, [high, 1 << 40, high]),
+                    ] {
+                        let socket = try tunnel(from: nodes[3], to: target)
+                        try socket.send(lie)
+                        #expect(socket.isCut(), "message \(lie[0]) to \(target.name)")
+                    }
                 }
+                #expect(terms().allSatisfy { $0 < high })
+                return isLed() && terms() == before
             }
-            #expect(terms() == before)
-            #expect(nodes[0].server.local.member?.leadership?.term == leadership)
+            let isOneUnmoved = try (1...3).contains { _ in try isUnmoved() }
+            #expect(isOneUnmoved)
+            let before = terms()
             #expect(try nodes[1].call("PATCH", "/1.0/cluster", ["token_expiry_s": 600]).status == 200)
             // Ahead by a little it is believed, since that may be; but not time and again.
             for number in 1...40 {
@@ -82,7 +89,7 @@ import Testing
                 usleep(100_000)
             }
             #expect(soon { Set(terms()).count == 1 })
-            #expect(terms()[0] <= before[0] + 12)
+            #expect(terms()[0] <= (before.max() ?? 0) + 12)
             #expect(soon { try roles(nodes[1]) == ["voter", "voter", "voter", "spare"] })
             // It is not lost by that: made a voter, it votes.
             #expect(try nodes[1].call("PATCH", "/1.0/members/node3", ["role": "spare"]).status == 200)

@@ -126,7 +126,8 @@ public struct AgentStatus: Hashable, Sendable {
     ) throws -> (status: AgentStatus, version: String) {
         let connection = try HTTPConnection.unix(path: socket(in: runtimeDirectory), timeout: .seconds(2))
         defer { connection.close() }
-        let seconds = min(max(wait, .zero), longestWait).components.seconds
+        // What is not compared with anything is answered at once.
+        let seconds = version == nil ? 0 : min(max(wait, .zero), longestWait).components.seconds
         let query = version.map { "?after=\(HTTPTarget.escape($0))&wait=\(seconds)" } ?? ""
         let response = try connection.request("GET", "/1.0/status\(query)", timeout: .seconds(seconds + 5))
         guard response.status == 200 else {

@@ -174,7 +174,10 @@ struct JoinRun {
             return failure
         }
         invocation.progress("taking the join back")
-        let undone = LeaveVerb.undo(cluster, asksCluster: true, runtime: invocation.runtimeDirectory)
+        let undone = LeaveVerb.undo(cluster, asksCluster: true)
+        // Asked for at once: an agent that hangs is soon taken for none, and the server asks for nobody without one.
+        let isRedeemed = isRedeemed(request)
+        _ = LeaveVerb.overlayIsDown(invocation.runtimeDirectory)
         var failure = cause
         failure.message += "; \(undone.text)"
         let member = rehearsal.members.first.map { "\($0.name) (\($0.address.address))" } ?? "a member"
@@ -182,7 +185,7 @@ struct JoinRun {
         var steps = failure.remedy.map { [$0] } ?? []
         if case .done = undone {} else { steps.append("run 'fanmesh cluster remove \(name) --force' on \(member)") }
         let renewal = "run 'fanmesh cluster add \(name)' on \(member) and join with the new token"
-        switch isRedeemed(request) {
+        switch isRedeemed {
         case false?: steps.append("run the same command again: the token was not redeemed")
         case true?:
             failure.message += "; the token was redeemed"

@@ -150,7 +150,8 @@ enum InitVerb {
         _ invocation: Invocation
     ) -> CommandFailure {
         var failure = cause
-        failure.message += "; \(LeaveVerb.undo(cluster, asksCluster: false, runtime: invocation.runtimeDirectory).text)"
+        failure.message += "; \(LeaveVerb.undo(cluster, asksCluster: false).text)"
+        _ = LeaveVerb.overlayIsDown(invocation.runtimeDirectory)
         failure.remedy = failure.remedy ?? "see 'journalctl -u fanmesh-agent'; then run the same command again"
         return failure
     }

@@ -104,11 +104,10 @@ enum LeaveVerb {
         }
     }
 
-    /// Takes back what `init` or `join` did.
+    /// Takes back what `init` or `join` did; the agent may still be taking the overlay down then.
     ///
     /// With `asksCluster` it tries to leave in order first, so that the others forget this node too.
-    static func undo(_ cluster: any ClusterAdministration, asksCluster: Bool, runtime: String) -> Undo {
-        defer { _ = overlayIsDown(runtime) }
+    static func undo(_ cluster: any ClusterAdministration, asksCluster: Bool) -> Undo {
         if asksCluster, (try? cluster.leave(byForce: false)) != nil { return .done }
         do throws(StoreError) {
             _ = try cluster.leave(byForce: true)

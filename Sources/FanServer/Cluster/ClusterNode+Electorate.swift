@@ -23,9 +23,15 @@ extension ClusterNode {
 
     /// Lets only voters lead, or ask for votes; the others answer, and unseat no leader with a higher term.
     func judge(_ kind: RaftMessage, term: UInt64, of member: Member) throws(PeerStream.Refusal) {
-        if !mayLead(member.address), !kind.isAnswer, let servers = inquiry.servers(of: database) {
-            // It may have become a voter a moment ago.
-            electorate.withLock { $0.learn(configured: servers.voters) }
+        if !mayLead(member.address), !kind.isAnswer {
+            // It may have become a voter a moment ago. Who leads knows, since it made it one: the database may be too busy
+            // to say so, and a successor that is not heard does not take over.
+            if let made = leadership?.model.withLock({ $0.servers }), !made.isEmpty {
+                electorate.withLock { $0.learn(configured: made.voters) }
+            }
+            if !mayLead(member.address), let servers = inquiry.servers(of: database) {
+                electorate.withLock { $0.learn(configured: servers.voters) }
+            }
         }
         if mayLead(member.address) { return try database.installGate.admit(kind) }
         guard kind.isAnswer else { throw PeerStream.Refusal("it sent \(kind) and is no voter") }
