@@ -120,13 +120,12 @@ public struct ClusterOverview: Hashable, Sendable {
     /// Stands for these settings, to change no later ones.
     public var tag: String?
 
-    init(_ document: Document, tag: String?) throws(DocumentError) {
-        guard let config = try document.optionalObject("config") else {
+    init(_ answer: ServerAnswer) throws(DocumentError) {
+        guard let config = try answer.document.optionalObject("config") else {
             throw DocumentError(path: "config", problem: "is missing")
         }
-        self.config = config
-        fingerprint = try document.text("fingerprint")
-        self.tag = tag
+        (self.config, tag) = (config, answer.tag)
+        fingerprint = try answer.document.text("fingerprint")
     }
 }
 

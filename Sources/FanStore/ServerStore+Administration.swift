@@ -32,15 +32,12 @@ extension ServerStore: ClusterAdministration {
 
     /// What the members agree on.
     public func cluster() throws(StoreError) -> ClusterOverview {
-        let answer = try asking.exchange(.showCluster)
-        do throws(DocumentError) { return try ClusterOverview(answer.document, tag: answer.tag) } catch {
-            throw .server(.malformed(request: "GET /1.0/cluster", problem: "\(error)"))
-        }
+        try asking.exchange(.showCluster) { answer throws(DocumentError) in try ClusterOverview(answer) }
     }
 
     /// Changes settings.
     public func edit(_ changes: [Document.Field], ifTagged tag: String?) throws(StoreError) {
-        _ = try asking.exchange(.editCluster, body: .object(changes), ifMatch: tag)
+        try asking.exchange(.editCluster, body: .object(changes), ifMatch: tag) { _ in }
     }
 
     /// Replaces the certificate that the members share.

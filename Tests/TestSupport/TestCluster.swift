@@ -126,7 +126,6 @@ private struct TestStore<Cluster: TestCluster>: ClusterStore {
             let refusal = StoreError.Refusal(
                 code: "not_configured",
                 message: "this node is in no cluster",
-                remedy: Cluster.profile.joining,
                 status: 409
             )
             throw StoreError(.refused(refusal), of: profile)

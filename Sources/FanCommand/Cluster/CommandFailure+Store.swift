@@ -1,11 +1,11 @@
 internal import FanStore
 
 extension CommandFailure {
-    /// Explains an error of the local server, or of the way to it.
+    /// Explains an error of the store, or of the way to it.
     init(_ error: StoreError) {
         self.init(
             "\(error)",
-            remedy: error.remedy ?? Self.remedy(for: error.refusal),
+            remedy: error.remedy ?? (error.store == .server ? Self.remedy(for: error.refusal) : nil),
             exitCode: Self.exitCode(of: error)
         )
     }
@@ -27,7 +27,7 @@ extension CommandFailure {
         }
     }
 
-    /// What to do about the server's common errors where it does not say so itself.
+    /// What to do about the errors of this node's server where it does not say so itself.
     private static func remedy(for refusal: StoreError.Refusal?) -> String? {
         switch refusal?.code {
         case "not_configured": "run 'fanmesh init' on the cluster's first node, or 'fanmesh join TOKEN'"
