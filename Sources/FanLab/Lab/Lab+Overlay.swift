@@ -77,7 +77,11 @@ extension Lab {
         let nodes = nodes
         let jobs = nodes.map { node in
             ProcessBatch.Job(
-                ProcessRequest(node.upCommand(start, peers: nodes), timeout: start.timeout),
+                ProcessRequest(
+                    node.upCommand(start, peers: nodes),
+                    environment: LabDaemon.mark("up", on: node),
+                    timeout: start.timeout
+                ),
                 in: node.namespace
             )
         }

@@ -20,8 +20,13 @@ public final class LabDaemon: Sendable {
     private let descriptor: Descriptor
     private let ending = Mutex<String?>(nil)
 
-    /// The variable that marks the daemons of labs.
+    /// The variable that marks what labs start: when a lab is removed it is killed, also when who made the lab is not
+    /// there any more to wait for it.
     static let mark = "FANMESH_LAB_DAEMON"
+
+    static func mark(_ name: String, on node: LabNode) -> [String: String] {
+        [mark: "\(node.plan.name)/\(node.name)/\(name)"]
+    }
 
     /// Starts a program on a node.
     ///
@@ -45,8 +50,7 @@ public final class LabDaemon: Sendable {
             "open",
             logPath
         )
-        let mark = [Self.mark: "\(node.plan.name)/\(node.name)/\(name)"]
-        let variables = Environment.merged(with: environment.merging(mark) { $1 })
+        let variables = Environment.merged(with: environment.merging(Self.mark(name, on: node)) { $1 })
         let (output, namespace) = (log.number, node.namespace)
         let pid = try onDedicatedThread { () -> Result<Int32, LabError> in
             Result { () throws(LabError) in
