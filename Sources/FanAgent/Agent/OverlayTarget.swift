@@ -12,14 +12,6 @@ struct OverlayTarget: Hashable {
         guard snapshot.state != .unconfigured, let config = snapshot.config, let own = snapshot.ownMember else {
             return nil
         }
-        request = UpRequest(overlay: config.mapping.overlay)
-        request.network = config.network
-        request.underlay = .prefix(config.mapping.underlay)
-        request.host = own.underlayAddress
-        request.forwarder = config.forwarder
-        request.port = config.port
-        request.mtuBytes = config.mtuBytes
-        request.vni = config.vni
         peers = snapshot.members.filter { $0.name != own.name }.compactMap { member in
             // One that the mapping has no slice for is none of this overlay, and must not keep it from coming up.
             guard member.underlayAddress != own.underlayAddress,
@@ -31,7 +23,11 @@ struct OverlayTarget: Hashable {
                 overlayAddress: slice.bridgeAddress.address
             )
         }
-        request.peers = Set(peers.map(\.underlayAddress)).sorted()
+        request = UpRequest(
+            OverlayChoices(config),
+            host: own.underlayAddress,
+            peers: Set(peers.map(\.underlayAddress)).sorted()
+        )
     }
 }
 

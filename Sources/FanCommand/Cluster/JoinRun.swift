@@ -210,19 +210,15 @@ struct JoinRun {
 }
 
 /// The answer to `POST /1.0/rehearse`: what would become of a join, with nothing kept.
-struct RehearsalAnswer {
+struct RehearsalAnswer: DocumentShape {
     var config: ClusterConfig
     var members: [Member]
     var checks: [HostCheck]
 
-    /// Reads the answer.
-    init(_ document: Document) throws(DocumentError) {
-        guard let config = try document.optionalObject("config") else {
-            throw DocumentError(path: "config", problem: "is missing")
-        }
-        self.config = try ClusterConfig(config)
-        members = try document.list("members").map { member throws(DocumentError) in try Member(member) }
-        checks = try document.list("checks").map { check throws(DocumentError) in try HostCheck(check) }
+    init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        config = try table.value("config", \.config)
+        members = try table.list("members", \.members)
+        checks = try table.list("checks", \.checks)
     }
 
     /// The members in a few words.
@@ -254,9 +250,4 @@ extension HostFacts {
                 + (own.isEmpty ? "it has none" : "it has \(own.map(\.description).joined(separator: ", "))")
         )
     }
-}
-
-extension IPv4Prefix {
-    /// The overlay unless another is chosen.
-    static let defaultOverlay = IPv4Prefix(containing: IPv4Address(240, 0, 0, 0), prefixBits: 8)
 }

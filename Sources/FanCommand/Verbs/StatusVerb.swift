@@ -126,16 +126,9 @@ enum StatusVerb {
 
     private static func document(_ status: NetworkStatus) -> Document {
         let spec = status.spec
-        let counters: Document =
-            status.counters.map { counters in
-                [
-                    "forwarded": .number(counters.forwarded),
-                    "spoofed": .number(counters.spoofed),
-                    "outside": .number(counters.outside),
-                    "unsupported": .number(counters.unsupported),
-                    "fenced": .number(counters.fenced),
-                ]
-            } ?? .null
+        let counters = status.counters.map { counters -> Document in
+            .object(counters.document.fields + [Document.Field(key: "fenced", value: .number(counters.fenced))])
+        }
         return [
             "name": .string(spec.name),
             "underlay": .text(spec.mapping.underlay),
@@ -149,7 +142,7 @@ enum StatusVerb {
             "vni": .number(spec.vni),
             "port": .number(spec.port),
             "mtu": .number(spec.mtuBytes),
-            "counters": counters,
+            "counters": counters ?? .null,
         ]
     }
 

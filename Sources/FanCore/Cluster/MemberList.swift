@@ -31,30 +31,18 @@ public struct MemberList: Hashable, Sendable {
 
     /// The member of a name.
     public subscript(name: String) -> MemberRow? { members.first { $0.name == name } }
+}
 
-    /// The list as an object.
-    public var document: Document {
-        [
-            "schema": "fanmesh.members/v1",
-            "members": .array(members.map(\.document)),
-            "leader": .text(leader),
-            "quorum": .bool(hasQuorum),
-            "stale": .bool(isStale),
-            "tolerance": .string(tolerance),
-            "warnings": .array(warnings.map(\.document)),
-        ]
-    }
-
-    /// Reads a list; what newer servers add is passed over.
-    ///
-    /// - Throws: ``DocumentError`` naming the key.
-    public init(_ document: Document) throws(DocumentError) {
-        members = try document.list("members").map { member throws(DocumentError) in try MemberRow(member) }
-        leader = try document.optionalText("leader")
-        hasQuorum = try document.flag("quorum")
-        isStale = try document.optionalFlag("stale") ?? false
-        tolerance = try document.optionalText("tolerance") ?? ""
-        warnings = try document.list("warnings").map { warning throws(DocumentError) in try Warning(warning) }
+extension MemberList: DocumentShape {
+    /// Goes through the fields.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        table.describes("Members", schema: "members")
+        members = try table.list("members", \.members)
+        leader = try table.optional("leader", \.leader)
+        hasQuorum = try table.value("quorum", \.hasQuorum)
+        isStale = try table.value("stale", \.isStale, default: false)
+        tolerance = try table.value("tolerance", \.tolerance, default: "")
+        warnings = try table.list("warnings", \.warnings)
     }
 }
 

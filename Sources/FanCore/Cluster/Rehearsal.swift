@@ -153,46 +153,24 @@ public enum Rehearsal {
     }
 }
 
-extension HostCheck {
-    /// The check as an object.
-    public var document: Document {
-        [
-            "check": .string(check), "result": .string(result.rawValue), "detail": .string(detail),
-            "remedy": .string(remedy),
-        ]
-    }
-
-    /// Reads a check.
-    ///
-    /// - Throws: ``DocumentError`` naming the key.
-    public init(_ document: Document) throws(DocumentError) {
-        self.init(
-            check: try document.text("check"),
-            result: try document.choice("result"),
-            detail: try document.text("detail"),
-            remedy: try document.optionalText("remedy") ?? ""
-        )
+extension HostCheck: DocumentShape {
+    /// Goes through the fields.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        table.describes("Check")
+        check = try table.value("check", \.check)
+        result = try table.value("result", \.result)
+        detail = try table.value("detail", \.detail)
+        remedy = try table.value("remedy", \.remedy, default: "")
     }
 }
 
-extension Warning {
-    /// The warning as an object.
-    public var document: Document {
-        [
-            "code": .string(code), "severity": .string(severity.rawValue), "message": .string(message),
-            "remedy": .string(remedy),
-        ]
-    }
-
-    /// Reads a warning.
-    ///
-    /// - Throws: ``DocumentError`` naming the key.
-    public init(_ document: Document) throws(DocumentError) {
-        self.init(
-            code: try document.text("code"),
-            severity: try document.choice("severity"),
-            message: try document.text("message"),
-            remedy: try document.text("remedy")
-        )
+extension Warning: DocumentShape {
+    /// Goes through the fields.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        table.describes("Warning")
+        code = try table.value("code", \.code)
+        severity = try table.value("severity", \.severity)
+        message = try table.value("message", \.message)
+        remedy = try table.value("remedy", \.remedy)
     }
 }

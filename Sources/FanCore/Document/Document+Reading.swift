@@ -16,6 +16,11 @@ public struct DocumentError: Error, Equatable, Sendable, CustomStringConvertible
 }
 
 extension Document {
+    /// What an object has of some keys, in their order; null where it has none.
+    public func picking(_ keys: String...) -> [Field] {
+        keys.map { key in Field(key: key, value: fields.first { $0.key == key }?.value ?? .null) }
+    }
+
     /// The value of a key; null counts as absent.
     func present(_ key: String) -> Document? {
         guard let value = fields.last(where: { $0.key == key })?.value, value != .null else { return nil }
@@ -81,24 +86,8 @@ extension Document {
         try Self.required(optionalParsed(key, parse), key)
     }
 
-    /// One of an enumeration's values, nil when absent.
-    public func optionalChoice<Value: RawRepresentable & CaseIterable>(
-        _ key: String,
-        as type: Value.Type = Value.self
-    ) throws(DocumentError) -> Value? where Value.RawValue == String {
-        guard let text = try optionalText(key) else { return nil }
-        guard let value = Value(rawValue: text) else {
-            let choices = Value.allCases.map(\.rawValue).joined(separator: ", ")
-            throw DocumentError(path: key, problem: "is '\(text.prefix(64))', not one of \(choices)")
-        }
-        return value
-    }
-
-    /// One of an enumeration's values.
-    public func choice<Value: RawRepresentable & CaseIterable>(
-        _ key: String,
-        as type: Value.Type = Value.self
-    ) throws(DocumentError) -> Value where Value.RawValue == String {
-        try Self.required(optionalChoice(key), key)
+    /// One of some words.
+    public func choice<Value: WordValue>(_ key: String) throws(DocumentError) -> Value {
+        try Value(Self.required(present(key), key), at: key)
     }
 }

@@ -5,7 +5,7 @@ internal import FanSystem
 internal import FanTLS
 
 /// The three steps in which all members change to another cluster certificate without an interruption.
-enum RotationStep: String, CaseIterable {
+enum RotationStep: String, WordValue {
     /// Trust the next certificate beside the present one.
     case accept
     /// Present the next one, and go on trusting the former.

@@ -128,6 +128,17 @@ import Testing
         }
     }
 
+    /// What is described is what is written, key by key in the same order.
+    @Test(arguments: Kind.allCases)
+    func writesWhatIsDescribed(kind: Kind) throws {
+        let schema = OpenAPI.document["components.schemas.\(kind.rawValue)"]
+        let keys = schema["properties"].fields.map(\.key)
+        for sample in try kind.samples() {
+            #expect(sample.fields.map(\.key) == keys)
+        }
+        #expect(schema["required"] == .array(keys.map { .string($0) }))
+    }
+
     @Test(arguments: Kind.allCases)
     func roundTrips(kind: Kind) throws {
         for sample in try kind.samples() {
@@ -194,7 +205,7 @@ import Testing
         (.report, "counters", ["forwarded": -1, "spoofed": 0, "outside": 0, "unsupported": 0], "forwarded"),
         (.report, "counters", [:], "forwarded"), (.report, "peers", [["name": "a"]], "reachable"),
         (.report, "peers", [7], "name"), (.report, "warnings", [["code": "a"]], "severity"),
-        (.snapshot, "state", "gone", "state"), (.snapshot, "config", [:], "overlay"),
+        (.snapshot, "state", "gone", "state"), (.snapshot, "config", ["cluster_id": "c"], "overlay"),
         (.snapshot, "members", [[:]], "id"), (.check, "result", "good", "result"),
         (.warning, "severity", "bad", "severity"),
     ]
