@@ -86,13 +86,13 @@ extension PinnedSettings: DocumentShape {
     }
 }
 
-extension Warning {
+extension Finding {
     /// The cluster's database has other settings than this host joined with.
     ///
     /// - Parameter changes: what is otherwise there, of ``PinnedSettings/changes(to:)``.
     /// - Returns: the finding.
-    public static func settingsPinned(_ changes: String) -> Warning {
-        Warning(
+    public static func settingsPinned(_ changes: String) -> Finding {
+        Finding(
             code: "settings-pinned",
             severity: .error,
             message: "the cluster's database says \(changes); this host stays with what it joined with",

@@ -363,7 +363,7 @@ import Testing
             Issue.record("no check: \(bench.answers)")
             return
         }
-        #expect(checks.contains { $0.check == "devices" && $0.result == .ok })
+        #expect(checks.contains { $0.finding.subject == "devices" && $0.result == .ok })
         #expect(peers.map(\.name) == ["node3"])
         bench.tell(.asked(.check(peers: ["node9"])))
         guard case .refused(.check, let status, let message)? = bench.answers.last else {

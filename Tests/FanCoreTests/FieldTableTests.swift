@@ -13,7 +13,7 @@ import Testing
         var mtuBytes: Int? = 1400
         var voters = 3
         var length: Duration? = .milliseconds(15)
-        var warning: Warning?
+        var warning: Finding?
         var checks: [HostCheck] = []
         var words = ["x", "y"]
 

@@ -122,7 +122,7 @@ extension AgentStatus.Peers: DocumentShape {
 struct AgentState: Hashable, Sendable {
     var status: AgentStatus
     /// What an operator should know; none in no cluster.
-    var warnings: [Warning]
+    var warnings: [Finding]
     /// The cluster as this node sees it, with the settings that this host is pinned to; nil in no cluster.
     var cluster: ClusterSnapshot?
 }

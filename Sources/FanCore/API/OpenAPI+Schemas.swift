@@ -94,7 +94,7 @@ extension OpenAPI {
     }
 
     private static let things: [Component] = [
-        shape(ClusterConfig.self), shape(Member.self), shape(MemberRow.self), shape(Warning.self),
+        shape(ClusterConfig.self), shape(Member.self), shape(MemberRow.self), shape(Finding.self),
         shape(HostCheck.self), shape(NodeReport.self),
         answer(
             "State",

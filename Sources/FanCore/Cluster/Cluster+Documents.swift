@@ -25,20 +25,17 @@ extension MemberStatus {
     ///
     /// - Throws: ``DocumentError`` naming the key.
     public init(_ document: Document) throws(DocumentError) {
-        guard let member = try document.optionalObject("member") else {
-            throw DocumentError(path: "member", problem: "is missing")
-        }
         let row = try MemberRow(document)
         self.init(
-            member: try Member(member),
+            member: try document.value("member"),
             role: row.role,
             isLeader: row.isLeader,
             state: row.state,
             message: row.message,
             lastSeen: row.lastSeen,
-            clockOffset: row.clockOffset
+            clockOffset: row.clockOffset,
+            report: try document.optional("report")
         )
-        report = try document.optionalObject("report").map { report throws(DocumentError) in try NodeReport(report) }
     }
 }
 

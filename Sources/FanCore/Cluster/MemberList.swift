@@ -11,7 +11,7 @@ public struct MemberList: Hashable, Sendable {
     /// How many may fail, in words.
     public var tolerance: String
     /// What should be looked at.
-    public var warnings: [Warning]
+    public var warnings: [Finding]
 
     /// Puts a list together.
     public init(
@@ -19,7 +19,7 @@ public struct MemberList: Hashable, Sendable {
         leader: String?,
         isStale: Bool = false,
         tolerance: String,
-        warnings: [Warning]
+        warnings: [Finding]
     ) {
         self.members = members
         self.leader = leader
@@ -58,11 +58,11 @@ extension MemberList: CustomStringConvertible {
     }
 }
 
-extension [Warning] {
+extension [Finding] {
     /// The first so many, and in the place of the others one that counts them.
     ///
     /// What is wrong with every member would make a list as long as the members' reports.
-    public func bounded(to limit: Int) -> [Warning] {
+    public func bounded(to limit: Int) -> [Finding] {
         guard count > limit else { return self }
         // Errors are not hidden behind warnings.
         let sorted = filter { $0.severity == .error } + filter { $0.severity != .error }
@@ -70,7 +70,7 @@ extension [Warning] {
         let kinds = Dictionary(others.map { ($0.code, 1) }, uniquingKeysWith: +).sorted { $0.key < $1.key }
         let counts = kinds.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
         return sorted.prefix(limit - 1) + [
-            Warning(
+            Finding(
                 code: "more-warnings",
                 severity: others.map(\.severity).max() ?? .warning,
                 message: "\(others.count) more are not listed: \(counts)",

@@ -119,7 +119,7 @@ public struct MemberRow: Hashable, Sendable {
 
 extension MemberRow.Warnings {
     /// Counts warnings, and names the kinds.
-    init(_ warnings: [Warning]) {
+    init(_ warnings: [Finding]) {
         total = warnings.count
         codes = []
         var left = MemberRow.codesBytes

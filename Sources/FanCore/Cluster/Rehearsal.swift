@@ -152,25 +152,3 @@ public enum Rehearsal {
         )
     }
 }
-
-extension HostCheck: DocumentShape {
-    /// Goes through the fields.
-    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
-        table.describes("Check")
-        check = try table.value("check", \.check)
-        result = try table.value("result", \.result)
-        detail = try table.value("detail", \.detail)
-        remedy = try table.value("remedy", \.remedy, default: "")
-    }
-}
-
-extension Warning: DocumentShape {
-    /// Goes through the fields.
-    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
-        table.describes("Warning")
-        code = try table.value("code", \.code)
-        severity = try table.value("severity", \.severity)
-        message = try table.value("message", \.message)
-        remedy = try table.value("remedy", \.remedy)
-    }
-}

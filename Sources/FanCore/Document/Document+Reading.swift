@@ -27,49 +27,39 @@ extension Document {
         return value
     }
 
-    private func value<Value>(
+    /// The value of a key, nil when absent.
+    public func optional<Value: DocumentValue>(
         _ key: String,
-        _ kind: String,
-        _ read: (Document) -> Value?
+        as type: Value.Type = Value.self
     ) throws(DocumentError) -> Value? {
-        guard let found = present(key) else { return nil }
-        guard let value = read(found) else { throw DocumentError(path: key, problem: "is not \(kind)") }
-        return value
+        try present(key).map { found throws(DocumentError) in try Value(found, at: key) }
     }
 
-    private static func required<Value>(_ value: Value?, _ key: String) throws(DocumentError) -> Value {
-        guard let value else { throw DocumentError(path: key, problem: "is missing") }
+    /// The value of a key.
+    public func value<Value: DocumentValue>(
+        _ key: String,
+        as type: Value.Type = Value.self
+    ) throws(DocumentError) -> Value {
+        guard let value: Value = try optional(key) else { throw DocumentError(path: key, problem: "is missing") }
         return value
     }
 
     /// The text of a key, nil when absent.
-    public func optionalText(_ key: String) throws(DocumentError) -> String? {
-        try value(key, "a text") { if case .string(let text) = $0 { text } else { nil } }
-    }
+    public func optionalText(_ key: String) throws(DocumentError) -> String? { try optional(key) }
 
     /// The text of a key.
-    public func text(_ key: String) throws(DocumentError) -> String {
-        try Self.required(optionalText(key), key)
-    }
-
-    /// The truth value of a key, nil when absent.
-    public func optionalFlag(_ key: String) throws(DocumentError) -> Bool? {
-        try value(key, "true or false") { if case .bool(let flag) = $0 { flag } else { nil } }
-    }
+    public func text(_ key: String) throws(DocumentError) -> String { try value(key) }
 
     /// The truth value of a key.
-    public func flag(_ key: String) throws(DocumentError) -> Bool {
-        try Self.required(optionalFlag(key), key)
-    }
+    public func flag(_ key: String) throws(DocumentError) -> Bool { try value(key) }
 
     /// The values of a key, empty when absent.
     public func list(_ key: String) throws(DocumentError) -> [Document] {
-        try value(key, "a list") { if case .array(let values) = $0 { values } else { nil } } ?? []
-    }
-
-    /// The object of a key, nil when absent.
-    public func optionalObject(_ key: String) throws(DocumentError) -> Document? {
-        try value(key, "an object") { if case .object = $0 { $0 } else { nil } }
+        switch present(key) {
+        case nil: []
+        case .array(let values): values
+        default: throw DocumentError(path: key, problem: "is not a list")
+        }
     }
 
     /// A value that is read from a key's text, nil when absent.
@@ -83,11 +73,7 @@ extension Document {
 
     /// A value that is read from a key's text.
     public func parsed<Value>(_ key: String, _ parse: (String) throws -> Value) throws(DocumentError) -> Value {
-        try Self.required(optionalParsed(key, parse), key)
-    }
-
-    /// One of some words.
-    public func choice<Value: WordValue>(_ key: String) throws(DocumentError) -> Value {
-        try Value(Self.required(present(key), key), at: key)
+        guard let value = try optionalParsed(key, parse) else { throw DocumentError(path: key, problem: "is missing") }
+        return value
     }
 }

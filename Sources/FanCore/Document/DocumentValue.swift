@@ -18,21 +18,6 @@ public protocol DocumentValue {
     static var example: Self { get }
 }
 
-extension String: DocumentValue {
-    /// A text.
-    public var asDocument: Document { .string(self) }
-    /// Any text.
-    public static var apiSchema: Document { OpenAPI.text }
-    /// No text.
-    public static var example: String { "" }
-
-    /// Takes a text.
-    public init(_ value: Document, at key: String) throws(DocumentError) {
-        guard case .string(let text) = value else { throw DocumentError(path: key, problem: "is not a text") }
-        self = text
-    }
-}
-
 extension Bool: DocumentValue {
     /// A truth value.
     public var asDocument: Document { .bool(self) }
@@ -65,9 +50,17 @@ extension TextValue {
 
     /// Takes a text that says such a value.
     public init(_ value: Document, at key: String) throws(DocumentError) {
-        let text = try String(value, at: key)
+        guard case .string(let text) = value else { throw DocumentError(path: key, problem: "is not a text") }
         do { self = try Self(parsing: text) } catch { throw DocumentError(path: key, problem: "is wrong: \(error)") }
     }
+}
+
+extension String: TextValue {
+    /// No text.
+    public static var example: String { "" }
+
+    /// Takes any text.
+    public init(parsing text: String) { self = text }
 }
 
 extension IPv4Address: TextValue {

@@ -83,8 +83,9 @@ public struct FieldTable<Root> {
         check: (Value) throws -> Void = { _ in }
     ) throws(DocumentError) -> Value {
         try field(key, Value.apiSchema, Value.example, get, \.asDocument) { document throws(DocumentError) in
-            let value = try document.present(key).map { found throws(DocumentError) in try Value(found, at: key) }
-            guard let value = value ?? fallback else { throw DocumentError(path: key, problem: "is missing") }
+            guard let value = try document.optional(key) ?? fallback else {
+                throw DocumentError(path: key, problem: "is missing")
+            }
             try Self.require(key) { try check(value) }
             return value
         }
@@ -98,8 +99,7 @@ public struct FieldTable<Root> {
     ) throws(DocumentError) -> Value? {
         try field(key, isOptional: true, Value.apiSchema, nil, get, { $0?.asDocument ?? .null }) {
             document throws(DocumentError) in
-            guard let found = document.present(key) else { return nil }
-            let value = try Value(found, at: key)
+            guard let value: Value = try document.optional(key) else { return nil }
             try Self.require(key) { try check(value) }
             return value
         }

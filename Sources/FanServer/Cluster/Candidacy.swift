@@ -126,8 +126,8 @@ struct Candidacy {
         if known == nil {
             // The token comes first: a stranger learns nothing about the cluster.
             try leader.read { transaction in try requireToken(candidate, &transaction) }
-            if let failure = checks(of: candidate, in: state).first(where: { $0.result == .fail }) {
-                throw ClusterError(.rehearsalFailed, failure.detail, remedy: failure.remedy)
+            if let failure = checks(of: candidate, in: state).first(where: { $0.result == .fail })?.finding {
+                throw ClusterError(.rehearsalFailed, failure.message, remedy: failure.remedy)
             }
             guard state.members.count < Self.memberLimit else {
                 throw ClusterError(.conflict, "the cluster has \(Self.memberLimit) members, which is the limit")

@@ -103,7 +103,7 @@ struct Rotation {
                 throw ClusterError(.wrongCluster, "another cluster is meant")
             }
             let next = try Identity(certificatePEM: order.text("certificate"), keyPEM: order.text("key"))
-            let step: RotationStep = try order.choice("step")
+            let step: RotationStep = try order.value("step")
             try take(step, next)
             return ["schema": "fanmesh.rotation/v1", "fingerprint": .string(next.fingerprint)]
         } catch { throw ClusterError(any: error) }

@@ -46,7 +46,7 @@ import Testing
                 return [full.document(config.mapping), bare.document(nil)]
             case .row: return rows.map(\.document)
             case .list:
-                let warning = Warning(code: "a-b", severity: .error, message: "m", remedy: "r")
+                let warning = Finding(code: "a-b", severity: .error, message: "m", remedy: "r")
                 return [
                     MemberList(members: rows, leader: "node2", tolerance: "1 of 3 may fail", warnings: [warning])
                         .document,
@@ -61,7 +61,7 @@ import Testing
                     HostCheck(check: "name", result: .ok, detail: "free").document,
                 ]
             case .warning:
-                return [Warning(code: "a-b", severity: .error, message: "m", remedy: "r").document]
+                return [Finding(code: "a-b", severity: .error, message: "m", remedy: "r").document]
             }
         }
 
@@ -76,7 +76,7 @@ import Testing
             case .report: try NodeReport(document).document
             case .snapshot: try ClusterSnapshot(document).document
             case .check: try HostCheck(document).document
-            case .warning: try Warning(document).document
+            case .warning: try Finding(document).document
             }
         }
 
