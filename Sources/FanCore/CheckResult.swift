@@ -92,6 +92,11 @@ public struct PeerResult: Hashable, Sendable {
         self.remedy = remedy
     }
 
+    /// The diagnosis, how bad it is and what to do about it.
+    public var finding: Finding {
+        Finding(severity: verdict, subject: target.name, message: diagnosis, remedy: remedy ?? "")
+    }
+
     /// Whether the check found out anything about the peer: false when this host itself stood in the way.
     public var isDetermined: Bool {
         layers.underlay == .ok || layers.underlay == .fail || layers.vxlan == .ok || layers.vxlan == .fail

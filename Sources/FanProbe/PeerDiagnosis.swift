@@ -7,10 +7,10 @@ struct PeerDiagnosis {
     var underlay: EchoOutcome
     var overlay: PathMTUOutcome
 
-    private typealias Finding = (verdict: Verdict, diagnosis: String, remedy: String?)
+    private typealias Judgement = (verdict: Verdict, diagnosis: String, remedy: String?)
 
     var result: PeerResult {
-        let finding = self.finding
+        let judgement = self.judgement
         return PeerResult(
             target: target,
             layers: PeerLayers(
@@ -18,11 +18,11 @@ struct PeerDiagnosis {
                 vxlan: overlay.echo.layer,
                 mtu: mtuLayer
             ),
-            verdict: finding.verdict,
+            verdict: judgement.verdict,
             roundTrip: overlay.echo.roundTrip ?? underlay.roundTrip,
             pathMTUBytes: overlay.pathMTUBytes,
-            diagnosis: finding.diagnosis,
-            remedy: finding.remedy
+            diagnosis: judgement.diagnosis,
+            remedy: judgement.remedy
         )
     }
 
@@ -33,7 +33,7 @@ struct PeerDiagnosis {
         return overlay.isExact ? .fail : .unknown
     }
 
-    private var finding: Finding {
+    private var judgement: Judgement {
         switch (underlay, overlay.echo) {
         case (_, .answered):
             reachable
@@ -51,7 +51,7 @@ struct PeerDiagnosis {
     }
 
     /// The overlay works; what remains are its MTU and the underlay's silence.
-    private var reachable: Finding {
+    private var reachable: Judgement {
         let bytes = overlay.pathMTUBytes ?? 0
         switch mtuLayer {
         case .fail:
@@ -93,7 +93,7 @@ struct PeerDiagnosis {
         }
     }
 
-    private func overlayNotSent(_ error: SystemError) -> Finding {
+    private func overlayNotSent(_ error: SystemError) -> Judgement {
         let remedy: String
         if error.isMissingAddress || error.isNoRoute {
             let what =
@@ -107,7 +107,7 @@ struct PeerDiagnosis {
         return (.error, "this host could not send to \(target.overlayAddress): \(error)", remedy)
     }
 
-    private func underlayNotSent(_ error: SystemError) -> Finding {
+    private func underlayNotSent(_ error: SystemError) -> Judgement {
         let what =
             error.isMissingAddress
             ? "this host no longer has its underlay address \(check.underlayAddress)"
@@ -125,7 +125,7 @@ struct PeerDiagnosis {
         }
     }
 
-    private func overlayBroken(_ failure: EchoFailure) -> Finding {
+    private func overlayBroken(_ failure: EchoFailure) -> Judgement {
         let from = check.underlay.map { "from \($0) " } ?? ""
         let remedy =
             "allow UDP \(check.port) \(from)in both directions; on \(target.name) run: fanmesh status"
@@ -140,7 +140,7 @@ struct PeerDiagnosis {
         )
     }
 
-    private func hostSilent(_ failure: EchoFailure) -> Finding {
+    private func hostSilent(_ failure: EchoFailure) -> Judgement {
         let address = target.underlayAddress
         guard case .rejected(let rejection) = failure else {
             return (

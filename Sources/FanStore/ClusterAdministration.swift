@@ -93,7 +93,7 @@ public struct JoinRequest: Hashable, Sendable {
 }
 
 /// What would become of a join.
-public struct RehearsalAnswer: Hashable, Sendable {
+public struct RehearsalAnswer: DocumentShape, Hashable, Sendable {
     /// What the members agree on.
     public var config: ClusterConfig
     /// The members.
@@ -101,13 +101,11 @@ public struct RehearsalAnswer: Hashable, Sendable {
     /// One result for each check; the join may go on when none is `fail`.
     public var checks: [HostCheck]
 
-    init(_ document: Document) throws(DocumentError) {
-        guard let config = try document.optionalObject("config") else {
-            throw DocumentError(path: "config", problem: "is missing")
-        }
-        self.config = try ClusterConfig(config)
-        members = try document.list("members").map { member throws(DocumentError) in try Member(member) }
-        checks = try document.list("checks").map { check throws(DocumentError) in try HostCheck(check) }
+    /// Goes through the fields.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        config = try table.value("config", \.config)
+        members = try table.list("members", \.members)
+        checks = try table.list("checks", \.checks)
     }
 }
 
@@ -121,10 +119,7 @@ public struct ClusterOverview: Hashable, Sendable {
     public var tag: String?
 
     init(_ answer: ServerAnswer) throws(DocumentError) {
-        guard let config = try answer.document.optionalObject("config") else {
-            throw DocumentError(path: "config", problem: "is missing")
-        }
-        (self.config, tag) = (config, answer.tag)
+        (config, tag) = (try answer.document.value("config"), answer.tag)
         fingerprint = try answer.document.text("fingerprint")
     }
 }

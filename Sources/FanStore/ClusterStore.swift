@@ -105,47 +105,28 @@ public struct ClusterView: Hashable, Sendable {
 
     /// This node, nil when it is not among the members.
     public var node: Node? { members.first { $0.name == name } }
+}
 
-    /// The view as an object, `fanmesh.cluster-view/v1`.
-    public var document: Document {
-        [
-            "schema": "fanmesh.cluster-view/v1",
-            "version": .string(version),
-            "generation": .number(generation),
-            "state": .string(standing.rawValue),
-            "message": .string(message),
-            "name": .text(name),
-            "config": settings?.document ?? .null,
-            "members": .array(
-                members.map {
-                    [
-                        "name": .string($0.name), "node_id": .string($0.nodeID),
-                        "underlay_address": .text($0.underlayAddress),
-                    ]
-                }
-            ),
-        ]
+// `fanmesh.cluster-view/v1`; the snapshot that earlier agents kept has no version of its own.
+extension ClusterView: DocumentShape {
+    /// Goes through the fields.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        table.describes("ClusterView", schema: "cluster-view")
+        generation = try table.number(.generation, \.generation)
+        version = try table.value("version", \.version, default: "\(generation)")
+        standing = try table.value("state", \.standing)
+        message = try table.value("message", \.message)
+        name = try table.optional("name", \.name)
+        settings = try table.optional("config", \.settings)
+        members = try table.list("members", \.members)
     }
+}
 
-    /// Reads a view, or the snapshot that earlier agents kept.
-    ///
-    /// - Throws: ``DocumentError`` naming the key.
-    public init(_ document: Document) throws(DocumentError) {
-        let generation: Int = try document.integer(.generation)
-        self.generation = generation
-        version = try document.optionalText("version") ?? "\(generation)"
-        standing = try document.choice("state")
-        message = try document.text("message")
-        name = try document.optionalText("name")
-        settings = try document.optionalObject("config").map { config throws(DocumentError) in
-            try ClusterConfig(config)
-        }
-        members = try document.list("members").map { member throws(DocumentError) in
-            Node(
-                name: try member.text("name"),
-                nodeID: try member.text("node_id"),
-                underlayAddress: try member.parsed("underlay_address") { try IPv4Address(parsing: $0) }
-            )
-        }
+extension ClusterView.Node: DocumentShape {
+    /// Goes through the fields.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        name = try table.value("name", \.name)
+        nodeID = try table.value("node_id", \.nodeID)
+        underlayAddress = try table.value("underlay_address", \.underlayAddress)
     }
 }

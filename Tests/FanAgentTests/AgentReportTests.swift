@@ -92,7 +92,7 @@ import Testing
             )
         }
         report.warnings = (0..<100).map { number in
-            Warning(
+            Finding(
                 code: "w\(number)",
                 severity: number == 99 ? .error : .warning,
                 message: String(repeating: "x", count: 5000),

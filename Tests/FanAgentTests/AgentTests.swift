@@ -43,11 +43,9 @@ import Testing
             vni: 15_728_640
         )
         let network = NetworkSpec(
-            name: "fan0",
-            mapping: spec.mapping,
+            OverlaySettings(spec.mapping, vni: spec.vni),
             host: spec.host,
             forwarder: .ebpf,
-            vni: spec.vni,
             mtuBytes: 1450
         )
         let fence = Fence(network, slice: try spec.mapping.slice(of: spec.host), underlayDevice: "eth0")
@@ -115,7 +113,8 @@ import Testing
 
     @Test func anUnconfiguredNodeKeepsTheOverlayOfItsOperator() throws {
         let bench = try AgentBench()
-        var request = UpRequest(overlay: try IPv4Prefix(parsing: "240.0.0.0/8"))
+        var request = UpRequest()
+        request.overlay.overlay = try IPv4Prefix(parsing: "240.0.0.0/8")
         request.peers = [IPv4Address(172, 31, 16, 10)]
         _ = try OverlayManager(kernel: bench.kernel, state: StateDirectory(path: bench.path)).up(request)
         let before = bench.kernel.text
@@ -366,7 +365,7 @@ import Testing
             Issue.record("no check: \(bench.answers)")
             return
         }
-        #expect(checks.contains { $0.check == "devices" && $0.result == .ok })
+        #expect(checks.contains { $0.finding.subject == "devices" && $0.result == .ok })
         #expect(peers.map(\.name) == ["node3"])
         bench.tell(.asked(.check(peers: ["node9"])))
         guard case .refused(.check, let status, let message)? = bench.answers.last else {

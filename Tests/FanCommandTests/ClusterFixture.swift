@@ -67,7 +67,7 @@ enum Cluster {
     static func members(
         _ statuses: [MemberStatus],
         isStale: Bool = false,
-        warnings: [Warning] = []
+        warnings: [Finding] = []
     ) -> FakeServer.Answer {
         FakeServer.Answer(
             document: MemberList(

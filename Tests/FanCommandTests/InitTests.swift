@@ -351,7 +351,7 @@ import Testing
     @Test func takesBackWhatDoesNotComeUp() throws {
         var status = Cluster.status(1, state: .joining, verdict: .error)
         status.report?.warnings = [
-            Warning(code: "x", severity: .error, message: "the port is taken", remedy: "stop the other one")
+            Finding(code: "x", severity: .error, message: "the port is taken", remedy: "stop the other one")
         ]
         let server = try server()
         server.replace("GET /1.0/members/node1", [Cluster.show(status)])

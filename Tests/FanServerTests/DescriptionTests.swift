@@ -1,7 +1,7 @@
-import FanCore
 import OpenAPIValidator
 import Testing
 
+@testable import FanCore
 @testable import FanServer
 
 @Suite struct DescriptionTests {
@@ -15,6 +15,10 @@ import Testing
         let targets = Endpoint.allCases.map { "\($0.method) \($0.description.path)" }
         #expect(Set(targets).count == targets.count)
         #expect(Set(targets) == Set(OpenAPIValidator().operations))
+    }
+
+    @Test func theStateIsAsDescribed() {
+        #expect(OpenAPI.document["components.schemas.State"] == ClusterState.component.schema)
     }
 
     @Test func aHeartbeatIsAsDescribed() throws {

@@ -215,8 +215,8 @@ final class Agent {
         if changes.isEmpty {
             journal.settle("settings-differ")
         } else {
-            let warning = Warning.settingsPinned(changes.joined(separator: ", "))
-            journal.complain(.error, "settings-differ", "\(warning.message); \(warning.remedy)")
+            let warning = Finding.settingsPinned(changes.joined(separator: ", "))
+            journal.complain(.error, "settings-differ", "\(warning)")
         }
         return pinned.applied(to: claimed)
     }

@@ -28,7 +28,7 @@ struct AgentView {
     var probeFailure: String?
 
     /// What an operator should know, the worst thing first that explains others.
-    var warnings: [Warning] {
+    var warnings: [Finding] {
         var warnings = overlay.status?.warnings.map(\.inCluster) ?? []
         if let settingsChanges { warnings.insert(.settingsPinned(settingsChanges), at: 0) }
         // A lost address is its own explanation.
@@ -37,34 +37,28 @@ struct AgentView {
         }
         if overlay.isContested {
             let name = overlay.target?.request.network ?? "the overlay"
-            warnings.append(
-                Warning(
-                    code: "overlay-contested",
-                    severity: .warning,
-                    message: "\(name) had to be mended more than \(RepairGuard.freeRepairs) times within a minute: "
-                        + "another program changes it",
-                    remedy: "find it with 'ip monitor all' and keep it off \(name) and \(name)-vx"
-                )
+            warnings.add(
+                code: "overlay-contested",
+                severity: .warning,
+                message: "\(name) had to be mended more than \(RepairGuard.freeRepairs) times within a minute: "
+                    + "another program changes it",
+                remedy: "find it with 'ip monitor all' and keep it off \(name) and \(name)-vx"
             )
         }
         if let probeFailure {
-            warnings.append(
-                Warning(
-                    code: "probes-failed",
-                    severity: .warning,
-                    message: "this host cannot probe its peers: \(probeFailure)",
-                    remedy: "see the agent's log: journalctl -u fanmesh-agent"
-                )
+            warnings.add(
+                code: "probes-failed",
+                severity: .warning,
+                message: "this host cannot probe its peers: \(probeFailure)",
+                remedy: "see the agent's log: journalctl -u fanmesh-agent"
             )
         }
         if let unreachable {
-            warnings.append(
-                Warning(
-                    code: "peers-unreachable",
-                    severity: .warning,
-                    message: unreachable,
-                    remedy: "run: fanmesh check"
-                )
+            warnings.add(
+                code: "peers-unreachable",
+                severity: .warning,
+                message: unreachable,
+                remedy: "run: fanmesh check"
             )
         }
         return warnings
@@ -135,7 +129,7 @@ struct AgentView {
         status.peers.unreachable = peers.lazy.filter { !$0.isReachable }.prefix(20).map(\.name)
         status.settings = settingsChanges
         var parts = [
-            settingsChanges.map { Warning.settingsPinned($0).message }, overlay.failure?.message ?? unreachable,
+            settingsChanges.map { Finding.settingsPinned($0).message }, overlay.failure?.message ?? unreachable,
         ]
         if overlay.failure == nil, let pending = overlay.status?.pending, !pending.isEmpty {
             parts.append("\(pending.count) step\(pending.count == 1 ? "" : "s") missing")

@@ -13,14 +13,6 @@ struct OverlayTarget: Hashable {
         guard cluster.standing != .unconfigured, let settings = cluster.settings, let own = cluster.node else {
             return nil
         }
-        request = UpRequest(overlay: settings.mapping.overlay)
-        request.network = settings.network
-        request.underlay = .prefix(settings.mapping.underlay)
-        request.host = own.underlayAddress
-        request.forwarder = settings.forwarder
-        request.port = settings.port
-        request.mtuBytes = settings.mtuBytes
-        request.vni = settings.vni
         peers = cluster.members.filter { $0.name != own.name }.compactMap { member in
             // One that the mapping has no slice for is none of this overlay, and must not keep it from coming up.
             guard member.underlayAddress != own.underlayAddress,
@@ -32,7 +24,11 @@ struct OverlayTarget: Hashable {
                 overlayAddress: slice.bridgeAddress.address
             )
         }
-        request.peers = Set(peers.map(\.underlayAddress)).sorted()
+        request = UpRequest(
+            OverlayChoices(settings),
+            host: own.underlayAddress,
+            peers: Set(peers.map(\.underlayAddress)).sorted()
+        )
     }
 }
 

@@ -15,7 +15,7 @@ public struct CheckOutcome: Sendable {
 
     /// The worst of all.
     public var verdict: Verdict {
-        max(checks.map(\.verdict).max() ?? .healthy, peers.map(\.verdict).max() ?? .healthy)
+        max(checks.map(\.finding.severity).max() ?? .healthy, peers.map(\.verdict).max() ?? .healthy)
     }
 
     /// The outcome as an object.
@@ -46,17 +46,6 @@ public struct CheckOutcome: Sendable {
             "diagnosis": .string(result.diagnosis),
             "remedy": .string(result.remedy ?? ""),
         ]
-    }
-}
-
-extension HostCheck {
-    /// How bad the result is.
-    var verdict: Verdict {
-        switch result {
-        case .ok, .skipped: .healthy
-        case .warning, .unknown: .warning
-        case .fail: .error
-        }
     }
 }
 

@@ -218,9 +218,9 @@ extension RehearsalAnswer {
 
     /// Refuses to go on when a check failed; each is named with the host it is about.
     func refuseFailures(joiner: String, at address: SocketAddress) throws(CommandFailure) {
-        let failed = checks.filter { $0.result == .fail }
+        let failed = checks.filter { $0.result == .fail }.map(\.finding)
         guard !failed.isEmpty else { return }
-        let details = failed.map { "\($0.check): \($0.detail)" }.joined(separator: "; ")
+        let details = failed.map { "\($0.subject): \($0.message)" }.joined(separator: "; ")
         let remedies = failed.map(\.remedy).filter { !$0.isEmpty }
         throw CommandFailure(
             "\(joiner) (\(address)) cannot join \(who): \(details); nothing was changed, the token is still valid",
@@ -239,9 +239,4 @@ extension HostFacts {
                 + (own.isEmpty ? "it has none" : "it has \(own.map(\.description).joined(separator: ", "))")
         )
     }
-}
-
-extension IPv4Prefix {
-    /// The overlay unless another is chosen.
-    static let defaultOverlay = IPv4Prefix(containing: IPv4Address(240, 0, 0, 0), prefixBits: 8)
 }

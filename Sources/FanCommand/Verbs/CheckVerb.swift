@@ -176,10 +176,7 @@ enum CheckVerb {
             .table(hostTable),
         ]
         if !results.isEmpty { sections.append(.table(table)) }
-        var fixes = checks.filter { !$0.remedy.isEmpty }.map { Report.Line("fix \($0.check): \($0.remedy)") }
-        fixes += results.compactMap { result in
-            result.remedy.map { Report.Line("fix \(result.target.name): \($0)") }
-        }
+        var fixes = Report.Line.fixes(checks.map(\.finding) + results.map(\.finding))
         if results.isEmpty {
             fixes.append(Report.Line("no peer was checked: name one, or 'fanmesh up --peer ADDRESS'"))
         }

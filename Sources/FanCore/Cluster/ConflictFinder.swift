@@ -11,8 +11,8 @@ public enum ConflictFinder {
         config: ClusterConfig,
         members: [Member],
         reports: [String: NodeReport]
-    ) -> [Warning] {
-        var warnings: [Warning] = []
+    ) -> [Finding] {
+        var warnings: [Finding] = []
         var ownerOfAddress: [IPv4Address: String] = [:]
         var ownerOfSlice: [IPv4Prefix: String] = [:]
         for member in members {
@@ -44,8 +44,8 @@ public enum ConflictFinder {
         return warnings + settings(config, members, reports)
     }
 
-    private static func sameAddress(_ address: IPv4Address, _ first: String, _ second: String) -> Warning {
-        Warning(
+    private static func sameAddress(_ address: IPv4Address, _ first: String, _ second: String) -> Finding {
+        Finding(
             code: "address-conflict",
             severity: .error,
             message: "\(first) and \(second) both have underlay address \(address)",
@@ -53,8 +53,8 @@ public enum ConflictFinder {
         )
     }
 
-    private static func sameSlice(_ slice: IPv4Prefix, _ first: String, _ second: String) -> Warning {
-        Warning(
+    private static func sameSlice(_ slice: IPv4Prefix, _ first: String, _ second: String) -> Finding {
+        Finding(
             code: "slice-conflict",
             severity: .error,
             message: "\(first) and \(second) both use slice \(slice)",
@@ -64,8 +64,8 @@ public enum ConflictFinder {
         )
     }
 
-    private static func movedAddress(_ member: Member, _ address: IPv4Address) -> Warning {
-        Warning(
+    private static func movedAddress(_ member: Member, _ address: IPv4Address) -> Finding {
+        Finding(
             code: "address-changed",
             severity: .error,
             message: "\(member.name) uses underlay address \(address), but it joined with \(member.underlayAddress), "
@@ -94,8 +94,8 @@ public enum ConflictFinder {
         _ config: ClusterConfig,
         _ members: [Member],
         _ reports: [String: NodeReport]
-    ) -> [Warning] {
-        var warnings: [Warning] = []
+    ) -> [Finding] {
+        var warnings: [Finding] = []
         for setting in settings {
             let wanted = setting.wanted(config)
             let found = members.compactMap { member in
@@ -105,15 +105,13 @@ public enum ConflictFinder {
             for wrong in found where wrong.value != wanted {
                 let other = right ?? found.first { $0.name != wrong.name }
                 let compared = other.map { ", \($0.name) \($0.value)" } ?? ""
-                warnings.append(
-                    Warning(
-                        code: setting.code,
-                        severity: .error,
-                        message: "\(wrong.name) uses \(setting.name) \(wrong.value)\(compared); "
-                            + "the cluster's is \(wanted)",
-                        remedy: "restart fanmesh agent on \(wrong.name), which takes the cluster's settings; "
-                            + "until then its packets are not understood"
-                    )
+                warnings.add(
+                    code: setting.code,
+                    severity: .error,
+                    message: "\(wrong.name) uses \(setting.name) \(wrong.value)\(compared); "
+                        + "the cluster's is \(wanted)",
+                    remedy: "restart fanmesh agent on \(wrong.name), which takes the cluster's settings; "
+                        + "until then its packets are not understood"
                 )
             }
         }

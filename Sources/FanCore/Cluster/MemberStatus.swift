@@ -118,7 +118,7 @@ public struct NodeReport: Hashable, Sendable {
     /// Times alone never make a report a changed one.
     public var reachability: Reachability
     /// What should be looked at.
-    public var warnings: [Warning]
+    public var warnings: [Finding]
     /// The agent's version.
     public var version: String
     /// The kernel's release.

@@ -155,7 +155,7 @@ extension Router {
     }
 
     private func leave(_ call: Call) throws(ClusterError) -> Document {
-        let isForced = try call.body { body throws(DocumentError) in try body.optionalFlag("force") ?? false }
+        let isForced = try call.body { body throws(DocumentError) in try body.optional("force") ?? false }
         let changes = try Leaving(local: call.local).run(isForced: isForced)
         return ["schema": "fanmesh.leave/v1", "changes": .array(changes.map { .string($0) })]
     }

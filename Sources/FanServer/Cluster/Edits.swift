@@ -79,11 +79,6 @@ struct Edits {
 }
 
 extension ClusterConfig {
-    /// The keys that may be changed after the cluster was made.
-    private static let editable = [
-        "offline_after_s", "voters", "standbys", "token_expiry_s", "mtu", "forwarder", "administrators",
-    ]
-
     /// Changes the keys that a document names.
     ///
     /// - Throws: ``DocumentError`` for a key that cannot be changed, or a value that it cannot have.

@@ -22,7 +22,7 @@ struct Listing {
     private static let warningLimit = 100
 
     /// What should be looked at.
-    func warnings() -> [Warning] {
+    func warnings() -> [Finding] {
         let (config, members, reports, presence) = leader.model.withLock {
             ($0.state.config, $0.state.members, $0.reports, $0.presence)
         }
@@ -105,7 +105,7 @@ extension MemberList {
             leader: nil,
             isStale: true,
             tolerance: "no change is possible now: the database has no quorum",
-            warnings: [Warning(code: "no-quorum", severity: .error, message: error.message, remedy: error.remedy)]
+            warnings: [Finding(code: "no-quorum", severity: .error, message: error.message, remedy: error.remedy)]
         )
     }
 }

@@ -135,10 +135,7 @@ struct Joining {
     /// Keeps the membership and begins to work; the token is used up by now.
     private func settle(_ application: Application, _ admission: Document) throws(ClusterError) {
         do {
-            guard let object = try admission.optionalObject("state") else {
-                throw DocumentError(path: "state", problem: "is missing")
-            }
-            let known = try ClusterState(object)
+            let known: ClusterState = try admission.value("state")
             let cluster = try Identity(
                 certificatePEM: admission.text("cluster_certificate"),
                 keyPEM: admission.text("cluster_key")

@@ -45,8 +45,8 @@ enum ClusterFixture {
             NodeReport.Reachability.Peer(name: "node9", isReachable: false, diagnosis: "UDP 8472 is blocked"),
         ]
         report.warnings = [
-            Warning(code: "mtu", severity: .warning, message: "the MTU is small", remedy: "raise it"),
-            Warning(code: "peer", severity: .error, message: "node9 is lost", remedy: "look at it"),
+            Finding(code: "mtu", severity: .warning, message: "the MTU is small", remedy: "raise it"),
+            Finding(code: "peer", severity: .error, message: "node9 is lost", remedy: "look at it"),
         ]
         report.generation = 3
         return report

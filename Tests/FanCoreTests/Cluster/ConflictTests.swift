@@ -6,7 +6,7 @@ import Testing
     private func conflicts(
         _ members: [Member] = (1...3).map { ClusterFixture.member($0) },
         _ change: (inout [String: NodeReport]) throws -> Void = { _ in }
-    ) throws -> [Warning] {
+    ) throws -> [Finding] {
         var reports = Dictionary(
             try members.map { ($0.name, try ClusterFixture.report(of: $0)) },
             uniquingKeysWith: { first, _ in first }
@@ -125,9 +125,9 @@ import Testing
 
     @Test func passes() throws {
         let checks = try Self.checks()
-        #expect(checks.map(\.check) == ["name", "underlay", "slice", "address", "clock", "version"])
-        #expect(checks.allSatisfy { $0.result == .ok && $0.remedy.isEmpty })
-        #expect(checks[1].detail == "172.31.16.4 is in 172.31.16.0/20 and owns 240.0.64.0/20")
+        #expect(checks.map(\.finding.subject) == ["name", "underlay", "slice", "address", "clock", "version"])
+        #expect(checks.allSatisfy { $0.result == .ok && $0.finding.remedy.isEmpty })
+        #expect(checks[1].finding.message == "172.31.16.4 is in 172.31.16.0/20 and owns 240.0.64.0/20")
         #expect(try Self.checks(members: []).allSatisfy { $0.result == .ok })
     }
 
@@ -182,10 +182,10 @@ import Testing
     @Test(arguments: failures)
     func refuses(failure: Case) throws {
         let failed = try Self.checks(failure.change).filter { $0.result != .ok && $0.result != .skipped }
-        #expect(failed.map(\.check) == [failure.check])
-        let text = failed.map { "\($0.detail); \($0.remedy)" }.joined()
+        #expect(failed.map(\.finding.subject) == [failure.check])
+        let text = failed.map(\.finding.description).joined()
         for part in failure.parts { #expect(text.contains(part), "\(text)") }
-        #expect(failed.allSatisfy { $0.result == .fail && !$0.remedy.isEmpty })
+        #expect(failed.allSatisfy { $0.result == .fail && !$0.finding.remedy.isEmpty })
     }
 
     @Test(arguments: [-60, 60, 0, 5])
@@ -194,7 +194,9 @@ import Testing
     }
 
     @Test func anAddressOutsideHasNoSlice() throws {
-        let slice = try Self.checks { $0.underlayAddress = IPv4Address(10, 0, 0, 1) }.first { $0.check == "slice" }
+        let slice = try Self.checks { $0.underlayAddress = IPv4Address(10, 0, 0, 1) }.first {
+            $0.finding.subject == "slice"
+        }
         #expect(slice?.result == .skipped)
     }
 }

@@ -94,19 +94,19 @@ extension MemberRow {
 
     /// The member as JSON shows it.
     func document(now: Timestamp) -> Document {
-        [
-            "name": .string(name),
-            "address": .text(address),
-            "underlay_address": .text(underlayAddress),
-            "slice": .text(slice),
-            "role": .string(role.rawValue),
-            "state": .string(state.rawValue),
-            "message": .string(message),
-            "overlay": .text(overlay?.rawValue),
-            "version": .string(version),
-            "last_seen": .text(
-                lastSeen.map { Timestamp(secondsSince1970: now.secondsSince1970 - $0.components.seconds) }
-            ),
-        ]
+        let seen = lastSeen.map { Timestamp(secondsSince1970: now.secondsSince1970 - $0.components.seconds) }
+        return .object(
+            document.picking(
+                "name",
+                "address",
+                "underlay_address",
+                "slice",
+                "role",
+                "state",
+                "message",
+                "overlay",
+                "version"
+            ) + [Document.Field(key: "last_seen", value: .text(seen))]
+        )
     }
 }

@@ -74,25 +74,21 @@ enum ClusterShowVerb {
     }
 
     private static func overlay(_ report: NodeReport) -> Document {
-        [
-            "verdict": .string(report.verdict.rawValue),
-            "network": .text(report.network),
-            "overlay": .text(report.mapping?.overlay),
-            "underlay": .text(report.mapping?.underlay),
-            "underlay_address": .text(report.underlayAddress),
-            "slice": .text(report.slice),
-            "forwarder": .text(report.forwarder?.rawValue),
-            "mtu": .number(report.mtuBytes),
-            "vni": .number(report.vni),
-            "port": .number(report.port),
-            "counters": report.counters.map {
-                [
-                    "forwarded": .number($0.forwarded), "spoofed": .number($0.spoofed),
-                    "outside": .number($0.outside), "unsupported": .number($0.unsupported),
-                ]
-            } ?? .null,
-            "kernel": .string(report.kernel),
-            "agent_version": .string(report.version),
-        ]
+        .object(
+            report.document.picking(
+                "verdict",
+                "network",
+                "overlay",
+                "underlay",
+                "underlay_address",
+                "slice",
+                "forwarder",
+                "mtu",
+                "vni",
+                "port",
+                "counters",
+                "kernel"
+            ) + [Document.Field(key: "agent_version", value: .string(report.version))]
+        )
     }
 }
