@@ -119,7 +119,10 @@ public struct ClusterOverview: Hashable, Sendable {
     public var tag: String?
 
     init(_ answer: ServerAnswer) throws(DocumentError) {
-        (config, tag) = (try answer.document.value("config"), answer.tag)
+        guard case .object = answer.document["config"] else {
+            throw DocumentError(path: "config", problem: "is missing")
+        }
+        (config, tag) = (answer.document["config"], answer.tag)
         fingerprint = try answer.document.text("fingerprint")
     }
 }
