@@ -19,6 +19,5 @@ struct LockTests {
         dump(holder, to: &text)
         #expect(text.contains("holder") && !text.contains("number"))
         #expect(holder.lock.withLock { $0.number } == 1)
-        withKnownIssue { #expect(holder === Holder()) }
     }
 }

@@ -174,11 +174,12 @@ enum ClusterEditVerb {
 
     /// A new directory that nobody else can write to, under /tmp since it lives only as long as the editor.
     private static func temporaryDirectory() throws(FileError) -> String {
-        var template = Array("/tmp/fanmesh-XXXXXX".utf8CString)
+        let pattern = "/tmp/fanmesh-XXXXXX"
+        var template = Array(pattern.utf8CString)
         let isMade = unsafe template.withUnsafeMutableBufferPointer { buffer in
             unsafe buffer.baseAddress.map { unsafe mkdtemp($0) != nil } ?? false
         }
-        guard isMade else { throw FileError(operation: "make directory", path: "/tmp/fanmesh-XXXXXX", code: errno) }
+        guard isMade else { throw FileError(operation: "make directory", path: pattern, code: errno) }
         return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
