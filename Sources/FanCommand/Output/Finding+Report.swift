@@ -24,16 +24,3 @@ extension Output {
         if let remedy = failure.remedy { note("Fix: \(remedy.escapingControls())") }
     }
 }
-
-extension Document {
-    /// Sets the value of a key of an object, or adds the key.
-    mutating func set(_ key: String, _ value: Document) {
-        guard case .object(var fields) = self else { return }
-        if let index = fields.firstIndex(where: { $0.key == key }) {
-            fields[index].value = value
-        } else {
-            fields.append(Field(key: key, value: value))
-        }
-        self = .object(fields)
-    }
-}
