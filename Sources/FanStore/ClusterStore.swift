@@ -80,8 +80,8 @@ public struct ClusterView: Hashable, Sendable {
     public var message: String
     /// This node's name, nil in no cluster.
     public var name: String?
-    /// What the members agree on, nil in no cluster.
-    public var settings: ClusterConfig?
+    /// The overlay, nil in no cluster.
+    public var settings: OverlayConfig?
     /// All members, this node too.
     public var members: [Node]
 
@@ -97,7 +97,7 @@ public struct ClusterView: Hashable, Sendable {
         self.init(standing: snapshot.state, message: snapshot.message, version: "\(snapshot.generation)")
         generation = snapshot.generation
         name = snapshot.name
-        settings = snapshot.config
+        settings = snapshot.config?.overlay
         members = snapshot.members.map {
             Node(name: $0.name, nodeID: $0.nodeID, underlayAddress: $0.underlayAddress)
         }

@@ -9,7 +9,7 @@ import Testing
 @Suite struct StoreAgentTests {
     private static let own = IPv4Address(172, 31, 21, 5)
 
-    private func settings() throws -> ClusterConfig {
+    private func settings() throws -> OverlayConfig {
         try #require(AgentBench.cluster(1).settings)
     }
 

@@ -12,7 +12,7 @@ import Testing
     /// A cluster of two, of which the first has reported.
     private func cluster(_ kind: TestClusterKind) throws -> any TestCluster {
         let cluster = try kind.make()
-        try cluster.change { $0.settings = Cluster.config }
+        try cluster.change { $0.settings = Cluster.config.overlay }
         for (number, nodeID) in [(1, Self.nodeID), (2, "second")] {
             try cluster.add("node\(number)", nodeID, at: Cluster.member(number).underlayAddress)
         }

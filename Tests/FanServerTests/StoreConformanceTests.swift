@@ -61,7 +61,7 @@ import Testing
         func form() throws {
             switch place {
             case .cluster(let cluster):
-                let settings = ClusterConfig(clusterID: "c", mapping: try Self.mapping())
+                let settings = OverlayConfig(OverlaySettings(try Self.mapping()))
                 try cluster.change { $0.settings = settings }
                 try cluster.add("node1", nodeIDs[0], at: addresses[0])
             case .servers(let servers):

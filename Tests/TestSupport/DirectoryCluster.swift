@@ -42,7 +42,7 @@ public final class DirectoryCluster: TestCluster {
                 throw FileError(operation: "open", path: path, code: ENOENT)
             }
             var contents = TestClusterContents()
-            contents.settings = try read("settings").map { try ClusterConfig($0) }
+            contents.settings = try read("settings").map { try OverlayConfig($0) }
             for (_, document) in try readAll("members") {
                 contents.members.append(
                     ClusterView.Node(

@@ -23,8 +23,8 @@ public protocol TestCluster: Sendable {
 public struct TestClusterContents: Hashable, Sendable {
     /// Another one after each change of settings or members.
     public var version = "0"
-    /// What the members agree on, nil while there is no cluster.
-    public var settings: ClusterConfig?
+    /// The overlay, nil while there is no cluster.
+    public var settings: OverlayConfig?
     /// All members.
     public var members: [ClusterView.Node] = []
     /// What members last reported, by name.

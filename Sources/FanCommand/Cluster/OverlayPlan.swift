@@ -13,7 +13,7 @@ enum OverlayPlan {
         peers: [Member] = []
     ) throws(CommandFailure) {
         let others = peers.map(\.underlayAddress).filter { $0 != host }
-        let request = UpRequest(OverlayChoices(config), host: host, peers: others)
+        let request = UpRequest(OverlayChoices(config.overlay), host: host, peers: others)
         do { _ = try invocation.overlayManager().up(request, dryRun: true) } catch {
             var failure = CommandFailure(operation: error)
             failure.message = "this host cannot carry the overlay: \(failure.message); nothing was changed"

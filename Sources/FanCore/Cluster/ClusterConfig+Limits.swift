@@ -20,7 +20,7 @@ extension ClusterConfig {
     ///
     /// - Throws: ``DocumentError`` naming the key, as it is in the document, and what is allowed.
     public func validate() throws(DocumentError) {
-        do throws(NetworkSpecError) { try NetworkSpec.check(name: settings.network) } catch {
+        do throws(NetworkSpecError) { try NetworkSpec.check(name: overlay.settings.network) } catch {
             throw DocumentError(path: "network", problem: "is wrong: \(error)")
         }
         do throws(ClusterInputError) { try Self.check(voterTarget: voterTarget) } catch {

@@ -1,13 +1,10 @@
 /// What all members of a cluster agree on: the overlay, and how the cluster is run.
-public struct ClusterConfig: Hashable, Sendable, HasOverlaySettings {
+@dynamicMemberLookup
+public struct ClusterConfig: Hashable, Sendable {
     /// The cluster's identity: 32 hexadecimal digits, made by `init`, changed by `cluster recover`.
     public var clusterID: String
-    /// The overlay.
-    public var settings: OverlaySettings
-    /// The overlay's MTU in bytes; nil for each host's underlay MTU less the encapsulation.
-    public var mtuBytes: Int?
-    /// The forwarder; nil for `auto`.
-    public var forwarder: ForwarderKind?
+    /// The overlay, whose parts are shown as its own.
+    public var overlay: OverlayConfig
     /// A member that was not heard for this long is OFFLINE.
     public var offlineAfter: Duration = .seconds(20)
     /// How many voters the database should have.
@@ -29,12 +26,18 @@ public struct ClusterConfig: Hashable, Sendable, HasOverlaySettings {
     /// The defaults of a new cluster.
     public init(clusterID: String, _ settings: OverlaySettings) {
         self.clusterID = clusterID
-        self.settings = settings
+        overlay = OverlayConfig(settings)
     }
 
     /// The defaults of a new cluster with those of an overlay.
     public init(clusterID: String, mapping: FanMapping) {
         self.init(clusterID: clusterID, OverlaySettings(mapping))
+    }
+
+    /// A part of the overlay's.
+    public subscript<Value>(dynamicMember path: WritableKeyPath<OverlayConfig, Value>) -> Value {
+        get { overlay[keyPath: path] }
+        set { overlay[keyPath: path] = newValue }
     }
 }
 
@@ -43,9 +46,7 @@ extension ClusterConfig: DocumentShape {
     public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
         table.describes("Config")
         clusterID = try table.value("cluster_id", \.clusterID)
-        settings = try table.part(\.settings)
-        mtuBytes = try table.optionalNumber(.mtu, \.mtuBytes)
-        forwarder = try table.value("forwarder", { ForwarderChoice($0.forwarder) }, default: .auto).kind
+        overlay = try table.part(\.overlay)
         offlineAfter = .seconds(try table.number(.offlineAfter, \.offlineAfter.wholeSeconds, default: 20))
         voterTarget = try table.number(.voters, \.voterTarget, default: voterTarget)
         standbyTarget = try table.number(.standbys, \.standbyTarget, default: standbyTarget)

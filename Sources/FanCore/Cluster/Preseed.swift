@@ -74,7 +74,7 @@ public struct Preseed: Hashable, Sendable {
     public init(config: ClusterConfig, member: Member) {
         name = member.name
         address = member.address
-        overlay = OverlayChoices(config)
+        overlay = OverlayChoices(config.overlay)
         failureDomain = member.failureDomain
         offlineAfter = config.offlineAfter
         voterTarget = config.voterTarget

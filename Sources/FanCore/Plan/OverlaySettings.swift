@@ -68,6 +68,31 @@ extension HasOverlaySettings {
     }
 }
 
+/// What the members of a cluster agree on for their overlay: what all must have the same of, and what each makes of it
+/// within the limits of its host.
+public struct OverlayConfig: Hashable, Sendable, HasOverlaySettings {
+    /// What all must have the same of.
+    public var settings: OverlaySettings
+    /// The overlay's MTU in bytes; nil for each host's underlay MTU less the encapsulation.
+    public var mtuBytes: Int?
+    /// The forwarder; nil for `auto`.
+    public var forwarder: ForwarderKind?
+
+    /// Leaves the MTU and the forwarder to each host.
+    public init(_ settings: OverlaySettings) {
+        self.settings = settings
+    }
+}
+
+extension OverlayConfig: DocumentShape {
+    /// Goes through the fields.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        settings = try table.part(\.settings)
+        mtuBytes = try table.optionalNumber(.mtu, \.mtuBytes)
+        forwarder = try table.value("forwarder", { ForwarderChoice($0.forwarder) }, default: .auto).kind
+    }
+}
+
 /// What was chosen of an overlay: nil is left to the default, or to each host.
 public struct OverlayChoices: Hashable, Sendable {
     /// How the underlay is found.
@@ -89,7 +114,7 @@ public struct OverlayChoices: Hashable, Sendable {
     public init() {}
 
     /// The choices that were made for a cluster.
-    public init(_ config: ClusterConfig) {
+    public init(_ config: OverlayConfig) {
         underlay = .prefix(config.mapping.underlay)
         overlay = config.mapping.overlay
         network = config.network
