@@ -42,6 +42,9 @@ extension Finding: DocumentShape {
 }
 
 extension [Finding] {
+    /// How bad the worst is; where nothing was found, all is healthy.
+    public var verdict: Verdict { lazy.map(\.severity).max() ?? .healthy }
+
     /// Adds a finding.
     public mutating func add(code: String, severity: Verdict, message: String, remedy: String) {
         append(Finding(code: code, severity: severity, message: message, remedy: remedy))

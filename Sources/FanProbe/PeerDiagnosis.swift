@@ -7,7 +7,7 @@ struct PeerDiagnosis {
     var underlay: EchoOutcome
     var overlay: PathMTUOutcome
 
-    private typealias Judgement = (verdict: Verdict, diagnosis: String, remedy: String?)
+    private typealias Judgement = (verdict: Verdict, diagnosis: String, remedy: String)
 
     var result: PeerResult {
         let judgement = self.judgement
@@ -18,11 +18,14 @@ struct PeerDiagnosis {
                 vxlan: overlay.echo.layer,
                 mtu: mtuLayer
             ),
-            verdict: judgement.verdict,
             roundTrip: overlay.echo.roundTrip ?? underlay.roundTrip,
             pathMTUBytes: overlay.pathMTUBytes,
-            diagnosis: judgement.diagnosis,
-            remedy: judgement.remedy
+            finding: Finding(
+                severity: judgement.verdict,
+                subject: target.name,
+                message: judgement.diagnosis,
+                remedy: judgement.remedy
+            )
         )
     }
 
@@ -72,12 +75,12 @@ struct PeerDiagnosis {
         }
         switch underlay {
         case .answered(_, let attempt) where attempt > 1:
-            return (.warning, "reachable, but \(attempt - 1) of \(attempt) underlay pings were lost", nil)
+            return (.warning, "reachable, but \(attempt - 1) of \(attempt) underlay pings were lost", "")
         case .answered:
             if case .answered(_, let attempt) = overlay.echo, attempt > 1 {
-                return (.warning, "reachable, but \(attempt - 1) of \(attempt) overlay pings were lost", nil)
+                return (.warning, "reachable, but \(attempt - 1) of \(attempt) overlay pings were lost", "")
             }
-            return (.healthy, "reachable, full-size packets pass", nil)
+            return (.healthy, "reachable, full-size packets pass", "")
         case .failed(.local(let error)):
             return (
                 .warning,
@@ -94,16 +97,14 @@ struct PeerDiagnosis {
     }
 
     private func overlayNotSent(_ error: SystemError) -> Judgement {
-        let remedy: String
         if error.isMissingAddress || error.isNoRoute {
             let what =
                 error.isMissingAddress
                 ? "this host does not have its overlay address \(check.overlayAddress)"
                 : "this host has no route to \(target.overlayAddress)"
             return (.error, "\(what): the overlay is not up here", "run: fanmesh up")
-        } else {
-            remedy = localRemedy(error, destination: target.overlayAddress)
         }
+        let remedy = localRemedy(error, destination: target.overlayAddress)
         return (.error, "this host could not send to \(target.overlayAddress): \(error)", remedy)
     }
 

@@ -77,7 +77,8 @@ public struct ServerClient: Sendable {
         let target = endpoint.target(HTTPTarget.escape(name), query: query.map { ($0, HTTPTarget.escape($1)) })
         let answer = try transport.exchange(method, target, headers: headers, body: body, timeout: timeout)
         guard (200..<300).contains(answer.status) else {
-            throw .server(.refused(StoreError.Refusal(status: answer.status, answer.document)))
+            let problem = "\(StoreProfile.server.name) answered with status \(answer.status)"
+            throw .server(.refused(APIError(status: answer.status, answer.document, or: problem)))
         }
         do throws(DocumentError) { return try read(answer) } catch {
             throw .server(.malformed(request: "\(method) \(target)", problem: "\(error)"))
@@ -138,19 +139,4 @@ extension StoreProfile {
 extension StoreError {
     /// An error of this node's server, or of the way to it.
     public static func server(_ reason: Reason) -> StoreError { StoreError(reason, of: .server) }
-}
-
-extension StoreError.Refusal {
-    /// Reads the error envelope; an answer without one is named by its status.
-    public init(status: Int, _ document: Document) {
-        let code = (try? document.optionalText("code")) ?? nil
-        let message = (try? document.optionalText("message")) ?? nil
-        let remedy = (try? document.optionalText("remedy")) ?? nil
-        self.init(
-            code: code ?? "failed",
-            message: message ?? "\(StoreProfile.server.name) answered with status \(status)",
-            remedy: remedy.flatMap { $0.isEmpty ? nil : $0 },
-            status: status
-        )
-    }
 }

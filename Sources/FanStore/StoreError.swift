@@ -1,3 +1,5 @@
+public import FanCore
+
 /// Why a store did not do what it was asked.
 public struct StoreError: Error, Hashable, Sendable {
     /// What happened.
@@ -7,33 +9,13 @@ public struct StoreError: Error, Hashable, Sendable {
         /// This user may not talk to the store.
         case permissionDenied(socket: String)
         /// The store answered with an error.
-        case refused(Refusal)
+        case refused(APIError)
         /// No answer in time; what was asked for may have been done all the same.
         case timeout(request: String, after: Duration)
         /// The connection broke before the answer; what was asked for may have been done all the same.
         case disconnected(request: String, cause: String)
         /// The answer cannot be understood.
         case malformed(request: String, problem: String)
-    }
-
-    /// The store's own error.
-    public struct Refusal: Error, Hashable, Sendable {
-        /// The stable code, such as `no_quorum`.
-        public var code: String
-        /// What happened.
-        public var message: String
-        /// What to do next, nil when the message says it already.
-        public var remedy: String?
-        /// The HTTP status.
-        public var status: Int
-
-        /// Describes an error of the store.
-        public init(code: String, message: String, remedy: String? = nil, status: Int) {
-            self.code = code
-            self.message = message
-            self.remedy = remedy
-            self.status = status
-        }
     }
 
     /// What happened.
@@ -52,7 +34,7 @@ public struct StoreError: Error, Hashable, Sendable {
     }
 
     /// The store's own error, nil when it did not answer with one.
-    public var refusal: Refusal? {
+    public var refusal: APIError? {
         if case .refused(let refusal) = reason { refusal } else { nil }
     }
 
@@ -61,7 +43,7 @@ public struct StoreError: Error, Hashable, Sendable {
         switch reason {
         case .notRunning: store.starting
         case .permissionDenied: store.permission
-        case .refused(let refusal): refusal.remedy
+        case .refused(let refusal): refusal.remedy.isEmpty ? nil : refusal.remedy
         case .timeout: "see what became of it with: fanmesh cluster list; then run the command again"
         case .disconnected: "see why it stopped with: \(store.log); then run the command again"
         case .malformed: store.version

@@ -153,9 +153,11 @@ final class AgentBench {
         PeerResult(
             target: target,
             layers: PeerLayers(underlay: .ok, vxlan: answers ? .ok : .fail, mtu: answers ? .ok : .skipped),
-            verdict: answers ? .healthy : .error,
             roundTrip: .microseconds(300),
-            diagnosis: answers ? "reachable, full-size packets pass" : "UDP 8472 is probably blocked"
+            finding: Finding(
+                severity: answers ? .healthy : .error,
+                message: answers ? "reachable, full-size packets pass" : "UDP 8472 is probably blocked"
+            )
         )
     }
 

@@ -37,12 +37,7 @@ import Testing
             503,
             ["schema": "fanmesh.error/v1", "code": "no_quorum", "message": "2 of 3 are away", "remedy": "start them"]
         )
-        let refusal = StoreError.Refusal(
-            code: "no_quorum",
-            message: "2 of 3 are away",
-            remedy: "start them",
-            status: 503
-        )
+        let refusal = APIError(status: 503, code: "no_quorum", "2 of 3 are away", remedy: "start them")
         #expect(throws: StoreError.server(.refused(refusal))) {
             try ServerClient(transport: transport).call(.showCluster)
         }
@@ -52,11 +47,7 @@ import Testing
 
     @Test(arguments: [[:], [], "text", ["code": 5, "message": []], ["remedy": ""]] as [Document])
     func anErrorWithoutAnEnvelopeIsNamedByItsStatus(answer: Document) throws {
-        let refusal = StoreError.Refusal(
-            code: "failed",
-            message: "the fanmesh server answered with status 500",
-            status: 500
-        )
+        let refusal = APIError(status: 500, code: "failed", "the fanmesh server answered with status 500")
         #expect(throws: StoreError.server(.refused(refusal))) {
             try ServerClient(transport: Answering(500, answer)).call(.greet)
         }

@@ -24,13 +24,7 @@ final class FakeServer: Sendable {
         var document: Document
 
         static func refusal(_ status: Int, _ code: String, _ message: String, remedy: String = "") -> Answer {
-            Answer(
-                status: status,
-                document: [
-                    "schema": "fanmesh.error/v1", "code": .string(code), "message": .string(message),
-                    "remedy": .string(remedy),
-                ]
-            )
+            Answer(status: status, document: APIError(status: status, code: code, message, remedy: remedy).document)
         }
     }
 

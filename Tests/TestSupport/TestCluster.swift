@@ -123,11 +123,7 @@ private struct TestStore<Cluster: TestCluster>: ClusterStore {
     /// This node's name.
     private func requireMember(_ contents: TestClusterContents) throws(StoreError) -> String {
         guard contents.settings != nil, let own = contents.members.first(where: { $0.nodeID == nodeID }) else {
-            let refusal = StoreError.Refusal(
-                code: "not_configured",
-                message: "this node is in no cluster",
-                status: 409
-            )
+            let refusal = APIError(status: 409, code: "not_configured", "this node is in no cluster")
             throw StoreError(.refused(refusal), of: profile)
         }
         return own.name

@@ -89,7 +89,7 @@ struct AgentView {
             report.vni = spec.vni
             report.port = spec.port
             report.counters = status.counters
-            report.verdict = report.warnings.map(\.severity).max() ?? .healthy
+            report.verdict = report.warnings.verdict
         }
         report.reachability.peers = probes.peers
         report.generation = cluster.generation
@@ -118,7 +118,7 @@ struct AgentView {
             status.message = "leaving the cluster"
             return status
         }
-        status.verdict = warnings.map(\.severity).max() ?? (overlay.status == nil ? .error : .healthy)
+        status.verdict = warnings.isEmpty && overlay.status == nil ? .error : warnings.verdict
         status.network = overlay.target?.request.network
         status.isReady = overlay.isReady
         status.verifiedGeneration = status.isReady ? cluster.generation : nil

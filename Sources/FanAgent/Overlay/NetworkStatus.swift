@@ -15,7 +15,7 @@ public struct NetworkStatus: Sendable {
     public var warnings: [Finding]
 
     /// The worst of the warnings.
-    public var verdict: Verdict { warnings.map(\.severity).max() ?? .healthy }
+    public var verdict: Verdict { warnings.verdict }
 }
 
 extension OverlayManager {

@@ -1,3 +1,4 @@
+internal import FanCore
 internal import FanStore
 
 extension CommandFailure {
@@ -28,7 +29,7 @@ extension CommandFailure {
     }
 
     /// What to do about the errors of this node's server where it does not say so itself.
-    private static func remedy(for refusal: StoreError.Refusal?) -> String? {
+    private static func remedy(for refusal: APIError?) -> String? {
         switch refusal?.code {
         case "not_configured": "run 'fanmesh init' on the cluster's first node, or 'fanmesh join TOKEN'"
         case "already_configured": "run 'fanmesh leave' first"

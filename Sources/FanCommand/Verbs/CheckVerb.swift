@@ -159,7 +159,7 @@ enum CheckVerb {
     // MARK: - Rendering
 
     private static func report(_ outcome: CheckOutcome) -> Report {
-        let (checks, results, document) = (outcome.checks, outcome.peers, outcome.document)
+        let (results, document) = (outcome.peers, outcome.document)
         func rows(_ key: String) -> [Document] { if case .array(let rows) = document[key] { rows } else { [] } }
         let verdict = outcome.verdict.rawValue
         let columns = ["name", "layers.underlay", "layers.vxlan", "layers.mtu", "rtt_ms", "path_mtu", "diagnosis"]
@@ -176,7 +176,7 @@ enum CheckVerb {
             .table(hostTable),
         ]
         if !results.isEmpty { sections.append(.table(table)) }
-        var fixes = Report.Line.fixes(checks.map(\.finding) + results.map(\.finding))
+        var fixes = Report.Line.fixes(outcome.findings)
         if results.isEmpty {
             fixes.append(Report.Line("no peer was checked: name one, or 'fanmesh up --peer ADDRESS'"))
         }

@@ -39,7 +39,7 @@ enum StatusVerb {
                 remedy: "run: fanmesh up"
             )
         }
-        let verdict = warnings.map(\.severity).max() ?? .healthy
+        let verdict = warnings.verdict
         invocation.show(report(verdict, statuses, cluster, warnings))
         return verdict == .error ? .problem : .success
     }
