@@ -35,9 +35,8 @@ public protocol ClusterAdministration: Sendable {
     func edit(_ changes: [Document.Field], ifTagged tag: String?) throws(StoreError)
     /// Replaces the certificate that the members share; gives the new one's fingerprint, and who has taken it.
     func rotate() throws(StoreError) -> (fingerprint: String, members: [String])
-    /// Who administered the cluster, the newest last, at most so many: objects of texts, which are `at`, `member`,
-    /// `caller`, `action`, `subject`, `detail` and `outcome`.
-    func audit(limit: Int) throws(StoreError) -> [Document]
+    /// Who administered the cluster, the newest last, at most so many.
+    func audit(limit: Int) throws(StoreError) -> [AuditEntry]
 
     // MARK: Members
 
@@ -52,9 +51,8 @@ public protocol ClusterAdministration: Sendable {
 
     /// Makes a join token, which voids an earlier one for the name; nil takes the cluster's time of validity.
     func addToken(for name: String, lifetime: Duration?) throws(StoreError) -> (token: String, expiresAt: Timestamp)
-    /// The join tokens without their secrets: objects of texts, which are `name`, `state`, `expires_at`, `created_by` and
-    /// `created_at`.
-    func tokens() throws(StoreError) -> [Document]
+    /// The join tokens without their secrets.
+    func tokens() throws(StoreError) -> [TokenRow]
     /// Makes the token for a name void.
     func revokeToken(for name: String) throws(StoreError)
 }
@@ -62,51 +60,6 @@ public protocol ClusterAdministration: Sendable {
 extension ClusterAdministration {
     /// This node as its server knows it now.
     public func node() throws(StoreError) -> ClusterSnapshot { try node(after: nil, wait: .zero) }
-}
-
-/// How a node asks to join.
-public struct JoinRequest: Hashable, Sendable {
-    /// The token.
-    public var token: String
-    /// The name that the token is for.
-    public var name: String
-    /// Where this node's server shall listen.
-    public var address: SocketAddress
-    /// This node's address in the underlay.
-    public var underlayAddress: IPv4Address
-    /// What may fail together with this node, nil for what most nodes say.
-    public var failureDomain: String?
-
-    /// Describes a join.
-    public init(token: String, name: String, address: SocketAddress, underlayAddress: IPv4Address) {
-        (self.token, self.name, self.address, self.underlayAddress) = (token, name, address, underlayAddress)
-    }
-
-    var document: Document {
-        let domain = failureDomain.map { [Document.Field(key: "failure_domain", value: .string($0))] } ?? []
-        let body: Document = [
-            "token": .string(token), "name": .string(name), "address": .text(address),
-            "underlay_address": .text(underlayAddress),
-        ]
-        return .object(body.fields + domain)
-    }
-}
-
-/// What would become of a join.
-public struct RehearsalAnswer: DocumentShape, Hashable, Sendable {
-    /// What the members agree on.
-    public var config: ClusterConfig
-    /// The members.
-    public var members: [Member]
-    /// One result for each check; the join may go on when none is `fail`.
-    public var checks: [HostCheck]
-
-    /// Goes through the fields.
-    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
-        config = try table.value("config", \.config)
-        members = try table.list("members", \.members)
-        checks = try table.list("checks", \.checks)
-    }
 }
 
 /// The cluster as a whole.

@@ -51,10 +51,9 @@ extension ServerStore: ClusterAdministration {
     }
 
     /// Who administered the cluster.
-    public func audit(limit: Int) throws(StoreError) -> [Document] {
+    public func audit(limit: Int) throws(StoreError) -> [AuditEntry] {
         try asking.call(.listAudit, query: [(.limit, "\(limit)")]) { document throws(DocumentError) in
-            let texts = ["at", "member", "caller", "action", "subject", "detail", "outcome"]
-            return try Self.rows(document, "entries", of: texts)
+            try document.list("entries").map { entry throws(DocumentError) in try AuditEntry(entry) }
         }
     }
 
@@ -112,30 +111,14 @@ extension ServerStore: ClusterAdministration {
     }
 
     /// The join tokens.
-    public func tokens() throws(StoreError) -> [Document] {
+    public func tokens() throws(StoreError) -> [TokenRow] {
         try asking.call(.listTokens) { document throws(DocumentError) in
-            let texts = ["name", "state", "expires_at", "created_by", "created_at"]
-            return try Self.rows(document, "tokens", of: texts)
+            try document.list("tokens").map { token throws(DocumentError) in try TokenRow(token) }
         }
     }
 
     /// Makes a token void.
     public func revokeToken(for name: String) throws(StoreError) {
         try asking.call(.revokeToken, of: name)
-    }
-
-    /// The objects of a list, with these texts and no others.
-    private static func rows(
-        _ document: Document,
-        _ list: String,
-        of texts: [String]
-    ) throws(DocumentError) -> [Document] {
-        try document.list(list).map { row throws(DocumentError) in
-            .object(
-                try texts.map { key throws(DocumentError) in
-                    Document.Field(key: key, value: .string(try row.text(key)))
-                }
-            )
-        }
     }
 }

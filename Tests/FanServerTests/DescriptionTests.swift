@@ -17,10 +17,6 @@ import Testing
         #expect(Set(targets) == Set(OpenAPIValidator().operations))
     }
 
-    @Test func theStateIsAsDescribed() {
-        #expect(OpenAPI.document["components.schemas.State"] == ClusterState.component.schema)
-    }
-
     @Test func aHeartbeatIsAsDescribed() throws {
         let heartbeat = Heartbeat(
             name: "node1",

@@ -95,15 +95,7 @@ extension OpenAPI {
 
     private static let things: [Component] = [
         shape(ClusterConfig.self), shape(Member.self), shape(MemberRow.self), shape(Finding.self),
-        shape(HostCheck.self), shape(NodeReport.self),
-        answer(
-            "State",
-            "state",
-            [
-                "generation": number(.generation), "config": reference("Config"),
-                "members": list(reference("Member")),
-            ]
-        ),
+        shape(HostCheck.self), shape(NodeReport.self), shape(ClusterState.self),
     ]
 
     private static let answers: [Component] = [
@@ -119,14 +111,7 @@ extension OpenAPI {
         ("Description", ["type": "object", "required": ["openapi", "info", "paths", "components"]]),
         shape(ClusterSnapshot.self),
         answer("Receipt", "receipt", ["generation": number(.generation), "stored": flag]),
-        answer(
-            "Rehearsal",
-            "rehearsal",
-            [
-                "name": text, "config": reference("Config"), "members": list(reference("Member")),
-                "checks": list(reference("Check")),
-            ]
-        ),
+        shape(RehearsalAnswer.self),
         answer("Left", "leave", ["changes": list(text)]),
         answer(
             "Cluster",
@@ -153,30 +138,8 @@ extension OpenAPI {
         answer("MemberRecord", "member-record", ["member": reference("Member")]),
         answer("Removal", "removal", ["name": text, "message": text, "remedy": text]),
         answer("IssuedToken", "token", ["name": text, "token": text, "expires_at": text, "command": text]),
-        answer(
-            "Tokens",
-            "tokens",
-            [
-                "tokens": list(
-                    object([
-                        "name": text, "created_by": text, "created_at": text, "expires_at": text,
-                        "state": choice(["valid", "expired", "used", "revoked"]),
-                    ])
-                )
-            ]
-        ),
-        answer(
-            "Audit",
-            "audit",
-            [
-                "entries": list(
-                    object([
-                        "at": text, "member": text, "caller": text, "action": text, "subject": text, "detail": text,
-                        "outcome": text,
-                    ])
-                )
-            ]
-        ),
+        answer("Tokens", "tokens", ["tokens": list(TokenRow.apiSchema)]),
+        answer("Audit", "audit", ["entries": list(AuditEntry.apiSchema)]),
         answer("Revocation", "revocation", ["name": text]),
         answer(
             "Rotation",
@@ -197,14 +160,7 @@ extension OpenAPI {
             ),
             required: ["name", "address", "underlay", "overlay"]
         ),
-        request(
-            "Join",
-            [
-                "token": text, "name": orNull(text), "address": text, "underlay_address": orNull(text),
-                "failure_domain": orNull(text),
-            ],
-            required: ["token", "address"]
-        ),
+        shape(JoinRequest.self),
         request("Leave", ["force": flag]),
         request("ConfigChange", .object(some(ClusterConfig.editable, of: ClusterConfig.self))),
         request(

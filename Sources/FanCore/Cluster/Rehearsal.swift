@@ -152,3 +152,29 @@ public enum Rehearsal {
         )
     }
 }
+
+/// What would become of a join.
+public struct RehearsalAnswer: DocumentShape, Hashable, Sendable {
+    /// Who asked.
+    public var name: String
+    /// What the members agree on.
+    public var config: ClusterConfig
+    /// The members.
+    public var members: [Member]
+    /// One result for each check; the join may go on when none is `fail`.
+    public var checks: [HostCheck]
+
+    /// What is answered to a candidate.
+    public init(name: String, config: ClusterConfig, members: [Member], checks: [HostCheck]) {
+        (self.name, self.config, self.members, self.checks) = (name, config, members, checks)
+    }
+
+    /// Goes through the fields.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        table.describes("Rehearsal", schema: "rehearsal")
+        name = try table.value("name", \.name, default: "")
+        config = try table.value("config", \.config)
+        members = try table.list("members", \.members)
+        checks = try table.list("checks", \.checks)
+    }
+}

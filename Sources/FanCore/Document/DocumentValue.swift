@@ -75,6 +75,11 @@ extension IPv4Prefix: TextValue {
     public static var example: IPv4Prefix { defaultOverlay }
 }
 
+extension Timestamp: TextValue {
+    /// Any moment.
+    public static var example: Timestamp { .never }
+}
+
 extension SocketAddress: TextValue {
     /// Any address.
     public static var example: SocketAddress { SocketAddress(.example) }
@@ -113,4 +118,5 @@ extension ForwarderChoice: WordValue {}
 extension ForwarderKind: WordValue {}
 extension HostCheck.Result: WordValue {}
 extension MemberState: WordValue {}
+extension TokenRow.State: WordValue {}
 extension Verdict: WordValue {}

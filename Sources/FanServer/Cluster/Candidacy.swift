@@ -92,13 +92,9 @@ struct Candidacy {
     func rehearse(_ candidate: Candidate) throws(ClusterError) -> Document {
         try leader.read { transaction in try requireToken(candidate, &transaction) }
         let state = leader.state
-        return [
-            "schema": "fanmesh.rehearsal/v1",
-            "name": .string(candidate.name),
-            "config": state.config.document,
-            "members": .array(state.members.map(\.document)),
-            "checks": .array(checks(of: candidate, in: state).map(\.document)),
-        ]
+        let checks = checks(of: candidate, in: state)
+        return RehearsalAnswer(name: candidate.name, config: state.config, members: state.members, checks: checks)
+            .document
     }
 
     private func checks(of candidate: Candidate, in state: ClusterState) -> [HostCheck] {

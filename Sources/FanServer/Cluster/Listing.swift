@@ -65,19 +65,7 @@ struct Listing {
     /// Who administered the cluster, the newest last.
     func audit(limit: Int) throws(ClusterError) -> Document {
         let entries = try leader.read { transaction in try transaction.audit(limit: limit) }
-        return [
-            "schema": "fanmesh.audit/v1",
-            "entries": .array(
-                entries.map { entry in
-                    [
-                        "at": .string(Timestamp(secondsSince1970: entry.at).description),
-                        "member": .string(entry.member), "caller": .string(entry.caller),
-                        "action": .string(entry.action), "subject": .string(entry.subject),
-                        "detail": .string(entry.detail), "outcome": .string(entry.outcome),
-                    ]
-                }
-            ),
-        ]
+        return ["schema": "fanmesh.audit/v1", "entries": .array(entries.map(\.document))]
     }
 }
 

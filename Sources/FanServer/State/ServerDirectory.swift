@@ -193,26 +193,3 @@ struct Membership: Hashable, Sendable, DocumentShape {
         isJoining = try table.value("joining", \.isJoining)
     }
 }
-
-/// What all members know of their cluster.
-struct ClusterState: Hashable, Sendable, DocumentShape {
-    /// Grows with every change.
-    var generation: Int
-    /// What they agree on.
-    var config: ClusterConfig
-    /// Who they are.
-    var members: [Member]
-
-    init(generation: Int, config: ClusterConfig, members: [Member]) {
-        self.generation = generation
-        self.config = config
-        self.members = members
-    }
-
-    init(fields table: inout FieldTable<Self>) throws(DocumentError) {
-        table.describes("State", schema: "state")
-        generation = try table.number(.generation, \.generation)
-        config = try table.value("config", \.config)
-        members = try table.list("members", \.members)
-    }
-}

@@ -29,6 +29,7 @@ enum ClusterAuditVerb {
             throw .badInput("--limit cannot be '\(number)': it is a number from 1 to 1000")
         }
         let entries = try invocation.administer { cluster throws(StoreError) in try cluster.audit(limit: count) }
+            .map(\.document)
         let document: Document = ["schema": "fanmesh.audit/v1", "entries": .array(entries)]
         let table = Table(
             columns.map { Table.Column($0, title: $0 == "at" ? "TIME" : $0 == "caller" ? "USER" : nil) },

@@ -14,7 +14,7 @@ enum ClusterTokensVerb {
 
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
         let tokens = try invocation.administer { cluster throws(StoreError) in try cluster.tokens() }
-            .sortedNaturally(by: "name")
+            .map(\.document).sortedNaturally(by: "name")
         let document: Document = ["schema": "fanmesh.tokens/v1", "tokens": .array(tokens)]
         let table = Table(["name", "state", "expires_at", "created_by", "created_at"].map { Table.Column($0) }, tokens)
         let none = Report.Section.lines([Report.Line("no join tokens; make one with: fanmesh cluster add NAME")])
