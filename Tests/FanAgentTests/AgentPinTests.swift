@@ -62,7 +62,7 @@ struct AgentPinTests {
         let report = try #require(bench.reports.last?.report)
         #expect(report.verdict == .error)
         #expect(report.warnings.first?.code == "settings-pinned")
-        #expect(report.mapping?.overlay.description == "240.0.0.0/8")
+        #expect(report.settings?.mapping.overlay.description == "240.0.0.0/8")
 
         // Nor does a restart, with the server there or not.
         bench.begin()

@@ -74,11 +74,11 @@ import Testing
         let bench = try AgentTests.member(of: 2)
         let report = try #require(bench.reports.last?.report)
         #expect(report.nodeID == AgentBench.nodeID && report.version == "9.9" && report.kernel == "6.18")
-        #expect(report.network == "fan0" && report.slice?.description == "240.80.80.0/20")
-        #expect(report.mapping == (try AgentBench.cluster(1).settings?.mapping))
+        #expect(report.settings?.network == "fan0" && report.slice?.description == "240.80.80.0/20")
+        #expect(report.settings?.mapping == (try AgentBench.cluster(1).settings?.mapping))
         #expect(report.underlayAddress == IPv4Address(172, 31, 21, 5))
         #expect(report.forwarder == .ebpf && report.mtuBytes == 1450)
-        #expect(report.vni == 15_728_640 && report.port == 8472)
+        #expect(report.settings?.vni == 15_728_640 && report.settings?.port == 8472)
         #expect(try NodeReport(report.document).lasting == report.lasting)
     }
 

@@ -138,13 +138,13 @@ extension InitTests {
         #expect(OverlayWait.problem(snapshot, Cluster.status(1, verdict: nil)) != nil)
         #expect(OverlayWait.problem(snapshot, Cluster.status(1, verdict: .error)) != nil)
         var other = good
-        other.report?.mapping = nil
+        other.report?.settings = nil
         #expect(OverlayWait.problem(snapshot, other) != nil)
         other = good
-        other.report?.vni = 7
+        other.report?.settings?.vni = 7
         #expect(OverlayWait.problem(snapshot, other) != nil)
         other = good
-        other.report?.port = 8473
+        other.report?.settings?.port = 8473
         #expect(OverlayWait.problem(snapshot, other) != nil)
         other = good
         other.report?.underlayAddress = IPv4Address(172, 31, 16, 9)

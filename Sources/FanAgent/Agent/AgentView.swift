@@ -80,14 +80,11 @@ struct AgentView {
         report.warnings = warnings
         if let status = overlay.status {
             let spec = status.spec
-            report.network = spec.name
-            report.mapping = spec.mapping
+            report.settings = spec.settings
             report.underlayAddress = spec.host
             report.slice = status.slice.prefix
             report.forwarder = spec.forwarder
             report.mtuBytes = spec.mtuBytes
-            report.vni = spec.vni
-            report.port = spec.port
             report.counters = status.counters
             report.verdict = report.warnings.verdict
         }

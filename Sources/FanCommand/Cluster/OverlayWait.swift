@@ -54,8 +54,7 @@ struct OverlayWait {
             return warnings.isEmpty ? "the agent reports an error" : warnings.joined(separator: "; ")
         }
         guard
-            let config = snapshot.config, report.mapping == config.mapping, report.network == config.network,
-            report.vni == config.vni, report.port == config.port,
+            let config = snapshot.config, report.settings == config.overlay.settings,
             report.underlayAddress == status.member.underlayAddress
         else { return "the agent still has another overlay" }
         return snapshot.state == .member ? nil : "the server has not taken the agent's report over"

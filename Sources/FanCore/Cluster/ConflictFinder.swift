@@ -78,17 +78,14 @@ public enum ConflictFinder {
     private struct Setting: Sendable {
         let code: String
         let name: String
-        let wanted: @Sendable (ClusterConfig) -> String
-        let found: @Sendable (NodeReport) -> String?
+        let value: @Sendable (OverlaySettings) -> String
     }
 
     private static let settings = [
-        Setting(code: "map-conflict", name: "map", wanted: { text($0.mapping) }, found: { $0.mapping.map(text) }),
-        Setting(code: "vni-conflict", name: "VNI", wanted: { "\($0.vni)" }, found: { $0.vni.map { "\($0)" } }),
-        Setting(code: "port-conflict", name: "UDP port", wanted: { "\($0.port)" }, found: { $0.port.map { "\($0)" } }),
+        Setting(code: "map-conflict", name: "map") { "\($0.mapping.overlay) on \($0.mapping.underlay)" },
+        Setting(code: "vni-conflict", name: "VNI") { "\($0.vni)" },
+        Setting(code: "port-conflict", name: "UDP port") { "\($0.port)" },
     ]
-
-    private static func text(_ mapping: FanMapping) -> String { "\(mapping.overlay) on \(mapping.underlay)" }
 
     private static func settings(
         _ config: ClusterConfig,
@@ -97,9 +94,9 @@ public enum ConflictFinder {
     ) -> [Finding] {
         var warnings: [Finding] = []
         for setting in settings {
-            let wanted = setting.wanted(config)
+            let wanted = setting.value(config.overlay.settings)
             let found = members.compactMap { member in
-                reports[member.name].flatMap(setting.found).map { (name: member.name, value: $0) }
+                reports[member.name]?.settings.map(setting.value).map { (name: member.name, value: $0) }
             }
             let right = found.first { $0.value == wanted }
             for wrong in found where wrong.value != wanted {

@@ -146,7 +146,7 @@ extension Router {
         let receipt = try node.atLeader(request) { leader throws(ClusterError) in
             leader.reports.receipt(stored: try leader.reports.take(report, of: name, number: number))
         }.document(isChange: true)
-        if report.verdict != .error, report.mapping == node.state.config.mapping {
+        if report.verdict != .error, report.settings?.mapping == node.state.config.mapping {
             do {
                 if try node.finishJoining() { call.local.announce() }
             } catch { throw ClusterError(any: error) }

@@ -31,14 +31,11 @@ enum ClusterFixture {
         let config = try config()
         var report = NodeReport(nodeID: member.nodeID, version: member.version, kernel: "6.18.0")
         report.verdict = .healthy
-        report.network = config.network
-        report.mapping = config.mapping
+        report.settings = config.overlay.settings
         report.underlayAddress = member.underlayAddress
         report.slice = try config.mapping.slice(of: member.underlayAddress).prefix
         report.forwarder = .ebpf
         report.mtuBytes = 1450
-        report.vni = config.vni
-        report.port = config.port
         report.counters = ForwardingCounters(forwarded: 7, spoofed: 1, outside: 0, unsupported: UInt64(Int64.max))
         report.reachability.peers = [
             NodeReport.Reachability.Peer(name: "node8", isReachable: true, roundTrip: .microseconds(1500)),

@@ -66,9 +66,9 @@ import Testing
             underlay: IPv4Prefix(parsing: "172.31.0.0/16")
         )
         let found = try conflicts {
-            $0["node2"]?.mapping = other
-            $0["node3"]?.vni = 7
-            $0["node1"]?.port = 4789
+            $0["node2"]?.settings?.mapping = other
+            $0["node3"]?.settings?.vni = 7
+            $0["node1"]?.settings?.port = 4789
         }
         #expect(found.map(\.code) == ["map-conflict", "vni-conflict", "port-conflict"])
         #expect(
@@ -83,8 +83,8 @@ import Testing
 
     @Test func namesAnotherNodeEvenWhenAllAreWrong() throws {
         let found = try conflicts(Array((1...2).map { ClusterFixture.member($0) })) {
-            $0["node1"]?.vni = 7
-            $0["node2"]?.vni = 8
+            $0["node1"]?.settings?.vni = 7
+            $0["node2"]?.settings?.vni = 8
         }
         #expect(
             found.map(\.message) == [
@@ -92,7 +92,7 @@ import Testing
                 "node2 uses VNI 8, node1 7; the cluster's is 15728640",
             ]
         )
-        let alone = try conflicts([ClusterFixture.member(1)]) { $0["node1"]?.vni = 7 }
+        let alone = try conflicts([ClusterFixture.member(1)]) { $0["node1"]?.settings?.vni = 7 }
         #expect(alone.map(\.message) == ["node1 uses VNI 7; the cluster's is 15728640"])
     }
 }
