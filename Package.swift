@@ -132,7 +132,7 @@ let package = Package(
         // What several of the test targets below need.
         .target(
             name: "TestSupport",
-            dependencies: ["FanCore", "FanHTTP", "FanSystem", "CLinux"],
+            dependencies: ["FanCore", "FanHTTP", "FanStore", "FanSystem", "CLinux"],
             path: "Tests/TestSupport",
             swiftSettings: settings
         ),
@@ -214,7 +214,7 @@ let package = Package(
         ),
         .testTarget(
             name: "FanCommandTests",
-            dependencies: ["TestSupport", "FanCore", "FanCommand", "FanHTTP", "FanSystem", "CLinux"],
+            dependencies: ["TestSupport", "FanCore", "FanCommand", "FanHTTP", "FanStore", "FanSystem", "CLinux"],
             swiftSettings: settings
         ),
     ]

@@ -1,7 +1,8 @@
 public import FanCore
+public import FanStore
 internal import FanSystem
 
-/// What this node last knew about its cluster, on disk: what it works from while its server is away.
+/// What this node last knew about its cluster, on disk: what it works from while its store is away.
 public struct ClusterMemory: Sendable {
     /// The file, in the state directory.
     public let path: String
@@ -21,9 +22,9 @@ public struct ClusterMemory: Sendable {
     /// What was last known, nil in no cluster.
     ///
     /// - Throws: ``FileError``, ``ClusterMemoryError``.
-    public func load() throws -> ClusterSnapshot? {
+    public func load() throws -> ClusterView? {
         guard let text = try File.read(path, limit: Self.maximumBytes) else { return nil }
-        do throws(DocumentError) { return try ClusterSnapshot(Document(json: text.utf8)) } catch {
+        do throws(DocumentError) { return try ClusterView(Document(json: text.utf8)) } catch {
             throw ClusterMemoryError(path: path, cause: error)
         }
     }
@@ -31,8 +32,8 @@ public struct ClusterMemory: Sendable {
     /// Keeps what is known, atomically.
     ///
     /// - Throws: ``FileError``.
-    func save(_ snapshot: ClusterSnapshot) throws(FileError) {
-        try File.replace(path, with: snapshot.document.compactJSONText + "\n")
+    func save(_ cluster: ClusterView) throws(FileError) {
+        try File.replace(path, with: cluster.document.compactJSONText + "\n")
     }
 
     /// Forgets the cluster.
@@ -52,6 +53,6 @@ public struct ClusterMemoryError: Error, Equatable, Sendable, CustomStringConver
 
     /// What is wrong and what to do about it, in one line.
     public var description: String {
-        "'\(path)' cannot be read: \(cause); the agent writes it again once the fanmesh server answers"
+        "'\(path)' cannot be read: \(cause); the agent writes it again once it learns of its cluster"
     }
 }

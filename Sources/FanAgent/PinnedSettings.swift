@@ -1,4 +1,5 @@
 public import FanCore
+public import FanStore
 public import FanSystem
 
 /// The settings of the overlay that this host joined with: it follows no change of them without its operator's word.
@@ -7,27 +8,18 @@ public import FanSystem
 /// the members' servers, which face the network; whoever breaks into one of those that vote can write what they like
 /// into it, and must not be able to change other hosts' kernels with that.
 public struct PinnedSettings: Hashable, Sendable {
-    /// The network's name.
-    public var network: String
-    /// The overlay and the underlay.
-    public var mapping: FanMapping
+    /// The overlay.
+    public var settings: OverlaySettings
     /// This host's address in the underlay.
     public var underlayAddress: IPv4Address
-    /// The VXLAN network identifier.
-    public var vni: UInt32
-    /// The UDP port of the overlay.
-    public var port: UInt16
 
-    /// The settings that a cluster has for this host, nil when the snapshot does not say them all.
-    public init?(_ snapshot: ClusterSnapshot) {
-        guard snapshot.state != .unconfigured, let config = snapshot.config, let own = snapshot.ownMember else {
+    /// The settings that a cluster has for this host, nil when the view does not say them all.
+    public init?(_ cluster: ClusterView) {
+        guard cluster.standing != .unconfigured, let settings = cluster.settings, let own = cluster.node else {
             return nil
         }
-        network = config.network
-        mapping = config.mapping
+        self.settings = settings.settings
         underlayAddress = own.underlayAddress
-        vni = config.vni
-        port = config.port
     }
 
     /// What is otherwise in other settings, such as `overlay 8.0.0.0/8 instead of 240.0.0.0/8`; empty when nothing is.
@@ -39,43 +31,20 @@ public struct PinnedSettings: Hashable, Sendable {
 
     private var fields: [(name: String, value: String)] {
         [
-            ("overlay", "\(mapping.overlay)"), ("underlay", "\(mapping.underlay)"), ("network", network),
-            ("VNI", "\(vni)"), ("port", "\(port)"), ("underlay address", "\(underlayAddress)"),
+            ("overlay", "\(settings.mapping.overlay)"), ("underlay", "\(settings.mapping.underlay)"),
+            ("network", settings.network), ("VNI", "\(settings.vni)"), ("port", "\(settings.port)"),
+            ("underlay address", "\(underlayAddress)"),
         ]
     }
 
-    /// The snapshot with these settings in the place of its own.
-    func applied(to snapshot: ClusterSnapshot) -> ClusterSnapshot {
-        var snapshot = snapshot
-        snapshot.config?.network = network
-        snapshot.config?.mapping = mapping
-        snapshot.config?.vni = vni
-        snapshot.config?.port = port
-        let name = snapshot.ownMember?.name
-        for index in snapshot.members.indices where snapshot.members[index].name == name {
-            snapshot.members[index].underlayAddress = underlayAddress
+    /// The view with these settings in the place of its own.
+    func applied(to cluster: ClusterView) -> ClusterView {
+        var cluster = cluster
+        cluster.settings?.settings = settings
+        for index in cluster.members.indices where cluster.members[index].name == cluster.name {
+            cluster.members[index].underlayAddress = underlayAddress
         }
-        return snapshot
-    }
-
-    private var document: Document {
-        [
-            "schema": "fanmesh.pinned/v1", "network": .string(network), "overlay": .text(mapping.overlay),
-            "underlay": .text(mapping.underlay), "underlay_address": .text(underlayAddress), "vni": .number(vni),
-            "port": .number(port),
-        ]
-    }
-
-    private init(_ document: Document) throws(DocumentError) {
-        network = try document.text("network")
-        let overlay = try document.parsed("overlay") { try IPv4Prefix(parsing: $0) }
-        let underlay = try document.parsed("underlay") { try IPv4Prefix(parsing: $0) }
-        do throws(FanMappingError) { mapping = try FanMapping(overlay: overlay, underlay: underlay) } catch {
-            throw DocumentError(path: "overlay", problem: "does not fit: \(error)")
-        }
-        underlayAddress = try document.parsed("underlay_address") { try IPv4Address(parsing: $0) }
-        vni = try document.integer(.vni)
-        port = try document.integer(.port)
+        return cluster
     }
 
     // MARK: - On disk
@@ -88,7 +57,7 @@ public struct PinnedSettings: Hashable, Sendable {
     public static func load(stateDirectory: String) throws -> PinnedSettings? {
         let path = path(stateDirectory)
         guard let text = try File.read(path) else { return nil }
-        do throws(DocumentError) { return try PinnedSettings(Document(json: text.utf8)) } catch {
+        do throws(DocumentError) { return try PinnedSettings(complete: Document(json: text.utf8)) } catch {
             throw ClusterMemoryError(path: path, cause: error)
         }
     }
@@ -108,13 +77,22 @@ public struct PinnedSettings: Hashable, Sendable {
     }
 }
 
-extension Warning {
+extension PinnedSettings: DocumentShape {
+    /// Goes through the fields.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        table.describes(schema: "pinned")
+        settings = try table.part(\.settings)
+        underlayAddress = try table.value("underlay_address", \.underlayAddress)
+    }
+}
+
+extension Finding {
     /// The cluster's database has other settings than this host joined with.
     ///
     /// - Parameter changes: what is otherwise there, of ``PinnedSettings/changes(to:)``.
     /// - Returns: the finding.
-    public static func settingsPinned(_ changes: String) -> Warning {
-        Warning(
+    public static func settingsPinned(_ changes: String) -> Finding {
+        Finding(
             code: "settings-pinned",
             severity: .error,
             message: "the cluster's database says \(changes); this host stays with what it joined with",

@@ -1,6 +1,7 @@
 internal import CLinux
 internal import FanCore
 internal import FanLink
+internal import FanStore
 internal import FanSystem
 internal import Glibc
 
@@ -12,6 +13,9 @@ struct CommandEnvironment: Sendable {
     var variable: @Sendable (String) -> String?
     /// Opens the kernel of the calling thread's network namespace.
     var kernel: @Sendable () throws -> any OverlayKernel
+    /// The store of the cluster of the node with a runtime directory; the second is the identity of the agent that asks,
+    /// nil for commands.
+    var store: @Sendable (String, String?) -> any ClusterStore = { ServerStore(runtimeDirectory: $0, agent: $1) }
     /// Where answers, tokens and files given as `-` are read.
     var input: any InputSource = StandardInput()
     /// Whether a person watches standard error, and progress is worth showing.

@@ -62,43 +62,30 @@ public struct PeerResult: Hashable, Sendable {
     public var target: PeerTarget
     /// The result of each layer.
     public var layers: PeerLayers
-    /// How bad it is.
-    public var verdict: Verdict
     /// The round-trip time, over the overlay where that answered, else over the underlay.
     public var roundTrip: Duration?
     /// The largest IP packet, in bytes, that is known to pass over the overlay unfragmented.
     public var pathMTUBytes: Int?
-    /// What is so, in one sentence.
-    public var diagnosis: String
-    /// What to do about it, nil when nothing is to be done.
-    public var remedy: String?
+    /// What is so, in one sentence, how bad it is and what to do about it; its subject is the peer.
+    public var finding: Finding
 
     /// Collects what a check found out.
     public init(
         target: PeerTarget,
         layers: PeerLayers,
-        verdict: Verdict,
         roundTrip: Duration? = nil,
         pathMTUBytes: Int? = nil,
-        diagnosis: String,
-        remedy: String? = nil
+        finding: Finding
     ) {
         self.target = target
         self.layers = layers
-        self.verdict = verdict
         self.roundTrip = roundTrip
         self.pathMTUBytes = pathMTUBytes
-        self.diagnosis = diagnosis
-        self.remedy = remedy
+        self.finding = finding
     }
 
     /// Whether the check found out anything about the peer: false when this host itself stood in the way.
     public var isDetermined: Bool {
         layers.underlay == .ok || layers.underlay == .fail || layers.vxlan == .ok || layers.vxlan == .fail
     }
-}
-
-extension Sequence<PeerResult> {
-    /// The worst verdict among the peers; no peers are healthy.
-    public var verdict: Verdict { lazy.map(\.verdict).max() ?? .healthy }
 }

@@ -14,20 +14,38 @@ public struct HostCheck: Hashable, Sendable {
         case unknown
     }
 
-    /// What was checked, a stable short name.
-    public var check: String
     /// What came out.
     public var result: Result
-    /// What was found.
-    public var detail: String
-    /// What to do about it, empty when nothing is.
-    public var remedy: String
+    /// What was found; its subject is what was checked, a stable short name.
+    public var finding: Finding
 
     /// Describes one check.
     public init(check: String, result: Result, detail: String, remedy: String = "") {
-        self.check = check
         self.result = result
-        self.detail = detail
-        self.remedy = remedy
+        finding = Finding(severity: result.severity, subject: check, message: detail, remedy: remedy)
+    }
+}
+
+extension HostCheck.Result {
+    /// How bad it is.
+    fileprivate var severity: Verdict {
+        switch self {
+        case .ok, .skipped: .healthy
+        case .warning, .unknown: .warning
+        case .fail: .error
+        }
+    }
+}
+
+extension HostCheck: DocumentShape {
+    /// Goes through the fields.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        table.describes("Check")
+        self.init(
+            check: try table.value("check", \.finding.subject),
+            result: try table.value("result", \.result),
+            detail: try table.value("detail", \.finding.message),
+            remedy: try table.value("remedy", \.finding.remedy, default: "")
+        )
     }
 }

@@ -1,41 +1,4 @@
-internal import FanCore
-
-/// What somebody did to the cluster, or was refused.
-public struct AuditEntry: Hashable, Sendable {
-    /// When, in seconds since 1970.
-    public var at: Int64
-    /// The member that it came from.
-    public var member: String
-    /// The user there, such as `root (0)`.
-    public var caller: String
-    /// What was done, such as `remove`.
-    public var action: String
-    /// To what, such as a member's name.
-    public var subject: String
-    /// How, without any secret.
-    public var detail: String
-    /// `done`, or why not.
-    public var outcome: String
-
-    /// Describes what was done.
-    public init(
-        at: Int64,
-        member: String,
-        caller: String,
-        action: String,
-        subject: String,
-        detail: String,
-        outcome: String
-    ) {
-        self.at = at
-        self.member = member
-        self.caller = caller
-        self.action = action
-        self.subject = subject
-        self.detail = detail
-        self.outcome = outcome
-    }
-}
+public import FanCore
 
 extension Transaction {
     /// How far back the journal has what somebody did, in entries of any kind: 10,000 changes at least.

@@ -21,14 +21,13 @@ extension Transaction {
         return try Member(row: row)
     }
 
-    /// Adds a member; its certificate is trusted from now on, even if it was removed before.
+    /// Adds a member; its certificate is trusted from now on.
     ///
     /// - Parameter member: the member; the same once more is fine.
     /// - Throws: ``DatabaseError``, ``DatabaseError/Reason/conflict(member:field:)`` when another member has its number,
     ///   name, identity, address, underlay address or certificate.
     public mutating func insert(_ member: Member) throws(DatabaseError) {
         let similar = try like(member)
-        try execute(.forgetRemoved, .text(member.fingerprint))
         if similar == [member] { return }
         if let other = similar.first { throw Self.conflict(member, other, operation: "add member '\(member.name)'") }
         try execute(
@@ -89,18 +88,13 @@ extension Transaction {
     ///
     /// One that is not there is fine.
     ///
-    /// - Parameters:
-    ///   - name: the member.
-    ///   - now: in seconds since 1970.
+    /// - Parameter name: the member.
     /// - Returns: whether it was there.
     /// - Throws: ``DatabaseError``.
     @discardableResult
-    public mutating func remove(_ name: String, now: Int64) throws(DatabaseError) -> Bool {
-        guard let row = try query(.memberFingerprint, .text(name)).first else { return false }
-        var reader = RowReader(row, "members")
-        try execute(.saveRemoved, .text(try reader.text()), .text(name), .integer(now))
+    public mutating func remove(_ name: String) throws(DatabaseError) -> Bool {
+        guard try execute(.removeMember, .text(name)) > 0 else { return false }
         try execute(.removeReport, .text(name))
-        try execute(.removeMember, .text(name))
         return true
     }
 

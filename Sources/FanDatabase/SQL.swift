@@ -111,6 +111,7 @@ public enum SQL: String, CaseIterable, Sendable {
         """
     case dropAudit = "DROP TABLE audit"
     case dropRequests = "DROP TABLE requests"
+    case dropRemoved = "DROP TABLE removed"
 
     // MARK: config
 
@@ -154,12 +155,6 @@ public enum SQL: String, CaseIterable, Sendable {
         """
     case setIncarnation = "UPDATE members SET incarnation = ? WHERE name = ? AND incarnation <> ?"
     case removeMember = "DELETE FROM members WHERE name = ?"
-    case memberFingerprint = "SELECT fingerprint FROM members WHERE name = ?"
-    case saveRemoved = """
-        INSERT INTO removed (fingerprint, name, removed_at) VALUES (?, ?, ?)
-        ON CONFLICT (fingerprint) DO UPDATE SET name = excluded.name, removed_at = excluded.removed_at
-        """
-    case forgetRemoved = "DELETE FROM removed WHERE fingerprint = ?"
 
     // MARK: reports
 

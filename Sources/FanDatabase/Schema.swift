@@ -26,6 +26,8 @@ public enum Schema {
         Migration(.createAudit, .createRequests),
         // What each change adds is one page of one table.
         Migration(.createJournal, .moveAudit, .moveGeneration, .dropAudit, .dropRequests),
+        // A certificate is trusted while it is a member's; nobody asked whose it had been.
+        Migration(.dropRemoved),
     ]
 
     /// Brings the schema up to date, one transaction a version.

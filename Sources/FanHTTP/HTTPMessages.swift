@@ -83,21 +83,8 @@ extension HTTPResponse {
         }
     }
 
-    /// An error as the API words it.
-    ///
-    /// - Parameters:
-    ///   - status: the HTTP status.
-    ///   - code: the word for programs.
-    ///   - message: what happened, for people.
-    ///   - remedy: what to do about it.
-    /// - Returns: the answer.
-    public static func error(status: Int, code: String, message: String, remedy: String) -> HTTPResponse {
-        HTTPResponse(
-            status: status,
-            document: [
-                "schema": "fanmesh.error/v1", "code": .string(code), "message": .string(message),
-                "remedy": .string(remedy),
-            ]
-        )
+    /// The answer to a request that is refused or failed.
+    public init(_ error: APIError) {
+        self.init(status: error.status, document: error.document)
     }
 }

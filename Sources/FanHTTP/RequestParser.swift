@@ -1,18 +1,7 @@
+public import FanCore
+
 /// Reads requests out of bytes that come in pieces, one after the other.
 struct RequestParser {
-    /// Why a request is refused, which ends the connection.
-    struct Refusal: Error, Equatable {
-        var status: Int
-        /// In words, for the answer and the log.
-        var cause: String
-        var remedy: String
-
-        /// The answer.
-        var response: HTTPResponse {
-            .error(status: status, code: status == 400 ? "bad_request" : "too_large", message: cause, remedy: remedy)
-        }
-    }
-
     private let limits: HTTPLimits
     private var lexer: MessageLexer
     private var method = ""
@@ -40,10 +29,10 @@ struct RequestParser {
     ///
     /// - Parameter peer: who sends it.
     /// - Returns: the request, whether it is one of HTTP/1.0, and whether the connection may stay open after it.
-    /// - Throws: ``Refusal``.
+    /// - Throws: why a request is refused, which ends the connection.
     mutating func next(
         from peer: HTTPPeer
-    ) throws(Refusal) -> (request: HTTPRequest, isOld: Bool, keepsAlive: Bool)? {
+    ) throws(APIError) -> (request: HTTPRequest, isOld: Bool, keepsAlive: Bool)? {
         do throws(MessageLexer.Failure) {
             while let token = try lexer.next() {
                 switch token {
@@ -68,13 +57,12 @@ struct RequestParser {
         } catch {
             switch error {
             case .malformed(let what):
-                throw Refusal(status: 400, cause: "malformed \(what)", remedy: "send a request as RFC 9112 has it")
+                throw .malformed(what)
             case .tooLarge where lexer.isInHead:
-                let most = limits.maximumHeaderBytes
-                throw Refusal(status: 431, cause: "head too large", remedy: "send a head of at most \(most) bytes")
+                let remedy = "send a head of at most \(limits.maximumHeaderBytes) bytes"
+                throw APIError(status: 431, code: "too_large", "head too large", remedy: remedy)
             case .tooLarge:
-                let most = limits.maximumBodyBytes
-                throw Refusal(status: 413, cause: "body too large", remedy: "send at most \(most) bytes")
+                throw .tooLarge(limits)
             }
         }
     }
@@ -103,5 +91,18 @@ struct RequestParser {
         let framing = try lexer.announcedFraming() ?? .length(0)
         expectsInterim = framing != .length(0) && !isOld && headers.contains("100-continue", in: "Expect")
         try lexer.expect(framing)
+    }
+}
+
+extension APIError {
+    /// What came is no request.
+    public static func malformed(_ what: String) -> APIError {
+        .badRequest("malformed \(what)", remedy: "send a request as RFC 9112 has it")
+    }
+
+    /// The body is longer than the limit.
+    public static func tooLarge(_ limits: HTTPLimits) -> APIError {
+        let remedy = "send at most \(limits.maximumBodyBytes) bytes"
+        return APIError(status: 413, code: "too_large", "body too large", remedy: remedy)
     }
 }

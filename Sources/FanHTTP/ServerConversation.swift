@@ -1,3 +1,5 @@
+internal import FanCore
+
 /// One connection as an HTTP/1.1 server sees it, without its socket and without a clock: bytes in, requests and bytes out.
 ///
 /// One request is answered before the next one is looked at, so that what waits is bounded by one request, one answer
@@ -63,7 +65,7 @@ struct ServerConversation {
     /// What has to be done with what came.
     mutating func next() -> Step {
         guard wantsInput else { return .wait }
-        do throws(RequestParser.Refusal) {
+        do throws(APIError) {
             if let (request, isOld, keepsAlive) = try parser.next(from: peer) {
                 isHandling = true
                 isHead = request.method == "HEAD"
@@ -79,8 +81,8 @@ struct ServerConversation {
         } catch {
             keepsAlive = false
             isAnswering = true
-            write(error.response)
-            return .refused(cause: error.cause)
+            write(HTTPResponse(error))
+            return .refused(cause: error.message)
         }
     }
 

@@ -7,10 +7,10 @@ struct PeerDiagnosis {
     var underlay: EchoOutcome
     var overlay: PathMTUOutcome
 
-    private typealias Finding = (verdict: Verdict, diagnosis: String, remedy: String?)
+    private typealias Judgement = (verdict: Verdict, diagnosis: String, remedy: String)
 
     var result: PeerResult {
-        let finding = self.finding
+        let judgement = self.judgement
         return PeerResult(
             target: target,
             layers: PeerLayers(
@@ -18,11 +18,14 @@ struct PeerDiagnosis {
                 vxlan: overlay.echo.layer,
                 mtu: mtuLayer
             ),
-            verdict: finding.verdict,
             roundTrip: overlay.echo.roundTrip ?? underlay.roundTrip,
             pathMTUBytes: overlay.pathMTUBytes,
-            diagnosis: finding.diagnosis,
-            remedy: finding.remedy
+            finding: Finding(
+                severity: judgement.verdict,
+                subject: target.name,
+                message: judgement.diagnosis,
+                remedy: judgement.remedy
+            )
         )
     }
 
@@ -33,7 +36,7 @@ struct PeerDiagnosis {
         return overlay.isExact ? .fail : .unknown
     }
 
-    private var finding: Finding {
+    private var judgement: Judgement {
         switch (underlay, overlay.echo) {
         case (_, .answered):
             reachable
@@ -51,7 +54,7 @@ struct PeerDiagnosis {
     }
 
     /// The overlay works; what remains are its MTU and the underlay's silence.
-    private var reachable: Finding {
+    private var reachable: Judgement {
         let bytes = overlay.pathMTUBytes ?? 0
         switch mtuLayer {
         case .fail:
@@ -72,12 +75,12 @@ struct PeerDiagnosis {
         }
         switch underlay {
         case .answered(_, let attempt) where attempt > 1:
-            return (.warning, "reachable, but \(attempt - 1) of \(attempt) underlay pings were lost", nil)
+            return (.warning, "reachable, but \(attempt - 1) of \(attempt) underlay pings were lost", "")
         case .answered:
             if case .answered(_, let attempt) = overlay.echo, attempt > 1 {
-                return (.warning, "reachable, but \(attempt - 1) of \(attempt) overlay pings were lost", nil)
+                return (.warning, "reachable, but \(attempt - 1) of \(attempt) overlay pings were lost", "")
             }
-            return (.healthy, "reachable, full-size packets pass", nil)
+            return (.healthy, "reachable, full-size packets pass", "")
         case .failed(.local(let error)):
             return (
                 .warning,
@@ -93,21 +96,19 @@ struct PeerDiagnosis {
         }
     }
 
-    private func overlayNotSent(_ error: SystemError) -> Finding {
-        let remedy: String
+    private func overlayNotSent(_ error: SystemError) -> Judgement {
         if error.isMissingAddress || error.isNoRoute {
             let what =
                 error.isMissingAddress
                 ? "this host does not have its overlay address \(check.overlayAddress)"
                 : "this host has no route to \(target.overlayAddress)"
             return (.error, "\(what): the overlay is not up here", "run: fanmesh up")
-        } else {
-            remedy = localRemedy(error, destination: target.overlayAddress)
         }
+        let remedy = localRemedy(error, destination: target.overlayAddress)
         return (.error, "this host could not send to \(target.overlayAddress): \(error)", remedy)
     }
 
-    private func underlayNotSent(_ error: SystemError) -> Finding {
+    private func underlayNotSent(_ error: SystemError) -> Judgement {
         let what =
             error.isMissingAddress
             ? "this host no longer has its underlay address \(check.underlayAddress)"
@@ -125,7 +126,7 @@ struct PeerDiagnosis {
         }
     }
 
-    private func overlayBroken(_ failure: EchoFailure) -> Finding {
+    private func overlayBroken(_ failure: EchoFailure) -> Judgement {
         let from = check.underlay.map { "from \($0) " } ?? ""
         let remedy =
             "allow UDP \(check.port) \(from)in both directions; on \(target.name) run: fanmesh status"
@@ -140,7 +141,7 @@ struct PeerDiagnosis {
         )
     }
 
-    private func hostSilent(_ failure: EchoFailure) -> Finding {
+    private func hostSilent(_ failure: EchoFailure) -> Judgement {
         let address = target.underlayAddress
         guard case .rejected(let rejection) = failure else {
             return (

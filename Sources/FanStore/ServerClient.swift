@@ -20,16 +20,7 @@ public struct ServerClient: Sendable {
         self.transport = transport
     }
 
-    /// Asks the server for something and waits for its answer.
-    ///
-    /// - Parameters:
-    ///   - endpoint: what is asked for.
-    ///   - name: the member or the token that is meant, where the endpoint has one.
-    ///   - query: what is in the query.
-    ///   - body: what is sent.
-    ///   - timeout: how long the answer may take.
-    /// - Returns: the answer's document.
-    /// - Throws: ``StoreError``.
+    /// Asks the server for something and gives the answer's document; throws ``StoreError``.
     @discardableResult
     public func call(
         _ endpoint: Endpoint,
@@ -38,50 +29,7 @@ public struct ServerClient: Sendable {
         body: Document? = nil,
         timeout: Duration = Self.defaultTimeout
     ) throws(StoreError) -> Document {
-        try exchange(endpoint, of: name, query: query, body: body, timeout: timeout).document
-    }
-
-    /// Asks the server for something, and gets the answer with the tag of the document that it shows.
-    ///
-    /// Every request to change something has a key of its own, by which the cluster does it once however often it
-    /// arrives.
-    ///
-    /// - Parameters:
-    ///   - endpoint: what is asked for.
-    ///   - name: the member or the token that is meant, where the endpoint has one.
-    ///   - query: what is in the query.
-    ///   - body: what is sent.
-    ///   - tag: refuse the change when the document is not the one that came with this tag.
-    ///   - timeout: how long the answer may take.
-    /// - Returns: the answer.
-    /// - Throws: ``StoreError``.
-    public func exchange(
-        _ endpoint: Endpoint,
-        of name: String = "",
-        query: [(Endpoint.Parameter, String)] = [],
-        body: Document? = nil,
-        ifMatch tag: String? = nil,
-        timeout: Duration = Self.defaultTimeout
-    ) throws(StoreError) -> ServerAnswer {
-        var headers: [String: String] = [:]
-        if let tag { headers["If-Match"] = tag }
-        let method = endpoint.method
-        if method != "GET" { headers["Idempotency-Key"] = Self.newKey() }
-        let target = Self.target(endpoint, name, query)
-        let answer = try transport.exchange(method, target, headers: headers, body: body, timeout: timeout)
-        guard (200..<300).contains(answer.status) else {
-            throw .refused(StoreError.Refusal(status: answer.status, answer.document))
-        }
-        return answer
-    }
-
-    /// A key that no other request has: 128 random bits.
-    private static func newKey() -> String {
-        var random = SystemRandomNumberGenerator()
-        return (0..<4).map { _ in
-            let digits = String(UInt32.random(in: .min ... .max, using: &random), radix: 16)
-            return String(repeating: "0", count: 8 - digits.utf8.count) + digits
-        }.joined()
+        try exchange(endpoint, of: name, query: query, body: body, timeout: timeout) { $0.document }
     }
 
     /// Asks the server for something that is read from its answer.
@@ -94,7 +42,7 @@ public struct ServerClient: Sendable {
     ///   - timeout: how long the answer may take.
     ///   - read: reads the answer's document.
     /// - Returns: what was read.
-    /// - Throws: ``StoreError``; ``StoreError/malformed(request:problem:)`` when the answer does not fit.
+    /// - Throws: ``StoreError``; ``StoreError/Reason/malformed(request:problem:)`` when the answer does not fit.
     public func call<Value>(
         _ endpoint: Endpoint,
         of name: String = "",
@@ -103,19 +51,47 @@ public struct ServerClient: Sendable {
         timeout: Duration = Self.defaultTimeout,
         reading read: (Document) throws(DocumentError) -> Value
     ) throws(StoreError) -> Value {
-        let document = try call(endpoint, of: name, query: query, body: body, timeout: timeout)
-        do throws(DocumentError) { return try read(document) } catch {
-            let request = "\(endpoint.method) \(Self.target(endpoint, name, query))"
-            throw .malformed(request: request, problem: "\(error)")
+        try exchange(endpoint, of: name, query: query, body: body, timeout: timeout) { answer throws(DocumentError) in
+            try read(answer.document)
         }
     }
 
-    private static func target(
+    /// The same with the tag of the document that is shown; given a tag, the document that it came with is changed, and
+    /// no later one.
+    ///
+    /// Every request to change something has a key of its own, by which the cluster does it once however often it
+    /// arrives.
+    func exchange<Value>(
         _ endpoint: Endpoint,
-        _ name: String,
-        _ query: [(Endpoint.Parameter, String)]
-    ) -> String {
-        endpoint.target(HTTPTarget.escape(name), query: query.map { ($0, HTTPTarget.escape($1)) })
+        of name: String = "",
+        query: [(Endpoint.Parameter, String)] = [],
+        body: Document? = nil,
+        ifMatch tag: String? = nil,
+        timeout: Duration = Self.defaultTimeout,
+        reading read: (ServerAnswer) throws(DocumentError) -> Value
+    ) throws(StoreError) -> Value {
+        var headers: [String: String] = [:]
+        if let tag { headers["If-Match"] = tag }
+        let method = endpoint.method
+        if method != "GET" { headers["Idempotency-Key"] = Self.newKey() }
+        let target = endpoint.target(HTTPTarget.escape(name), query: query.map { ($0, HTTPTarget.escape($1)) })
+        let answer = try transport.exchange(method, target, headers: headers, body: body, timeout: timeout)
+        guard (200..<300).contains(answer.status) else {
+            let problem = "\(StoreProfile.server.name) answered with status \(answer.status)"
+            throw .server(.refused(APIError(status: answer.status, answer.document, or: problem)))
+        }
+        do throws(DocumentError) { return try read(answer) } catch {
+            throw .server(.malformed(request: "\(method) \(target)", problem: "\(error)"))
+        }
+    }
+
+    /// A key that no other request has: 128 random bits.
+    private static func newKey() -> String {
+        var random = SystemRandomNumberGenerator()
+        return (0..<4).map { _ in
+            let digits = String(UInt32.random(in: .min ... .max, using: &random), radix: 16)
+            return String(repeating: "0", count: 8 - digits.utf8.count) + digits
+        }.joined()
     }
 }
 
@@ -148,17 +124,19 @@ public struct ServerAnswer: Hashable, Sendable {
     }
 }
 
-extension StoreError.Refusal {
-    /// Reads the error envelope; an answer without one is named by its status.
-    public init(status: Int, _ document: Document) {
-        let code = (try? document.optionalText("code")) ?? nil
-        let message = (try? document.optionalText("message")) ?? nil
-        let remedy = (try? document.optionalText("remedy")) ?? nil
-        self.init(
-            code: code ?? "failed",
-            message: message ?? "the fanmesh server answered with status \(status)",
-            remedy: remedy.flatMap { $0.isEmpty ? nil : $0 },
-            status: status
-        )
-    }
+extension StoreProfile {
+    /// The server of this node, which holds the embedded database.
+    public static let server = StoreProfile(
+        name: "the fanmesh server",
+        joining: "run 'fanmesh init' or 'fanmesh join'",
+        starting: "run: systemctl start fanmesh-server",
+        permission: "run it as root, or as a member of the group fanmesh",
+        log: "journalctl -u fanmesh-server",
+        version: "make sure that fanmesh and fanmesh-server are of the same version"
+    )
+}
+
+extension StoreError {
+    /// An error of this node's server, or of the way to it.
+    public static func server(_ reason: Reason) -> StoreError { StoreError(reason, of: .server) }
 }

@@ -2,10 +2,11 @@ public import FanCore
 
 /// The embedded database behind this node's own server.
 ///
-/// The long poll and the reports have a connection each, so that neither waits for the other.
+/// The long poll and all else have a connection each, so that neither waits for the other.
 public final class ServerStore: ClusterStore {
     private let watching: ServerClient
-    private let reporting: ServerClient
+    let asking: ServerClient
+    private let agent: String?
 
     /// The longest that the server holds a request back.
     public static let longestWait = Duration.seconds(60)
@@ -14,27 +15,35 @@ public final class ServerStore: ClusterStore {
 
     /// Talks to the server whose socket is in a runtime directory.
     ///
-    /// - Parameter runtimeDirectory: where `server.sock` is.
-    public init(runtimeDirectory: String) {
+    /// - Parameters:
+    ///   - runtimeDirectory: where `server.sock` is.
+    ///   - agent: the identity of the node whose agent watches, nil when who asks is none.
+    public init(runtimeDirectory: String, agent: String? = nil) {
         watching = ServerClient(runtimeDirectory: runtimeDirectory)
-        reporting = ServerClient(runtimeDirectory: runtimeDirectory)
+        asking = ServerClient(runtimeDirectory: runtimeDirectory)
+        self.agent = agent
     }
 
     /// Talks over other transports.
-    public init(watching: any ServerTransport, reporting: any ServerTransport) {
+    public init(watching: any ServerTransport, asking: any ServerTransport, agent: String? = nil) {
         self.watching = ServerClient(transport: watching)
-        self.reporting = ServerClient(transport: reporting)
+        self.asking = ServerClient(transport: asking)
+        self.agent = agent
     }
 
+    /// What messages call it.
+    public var profile: StoreProfile { .server }
+
     /// What the node's server knows about the cluster.
-    public func snapshot(
-        after generation: Int?,
-        wait: Duration,
-        agent: String?
-    ) throws(StoreError) -> ClusterSnapshot {
+    public func watch(after version: String?, wait: Duration) throws(StoreError) -> ClusterView {
+        ClusterView(try node(after: version, wait: wait))
+    }
+
+    /// The same with what only the server's own commands need.
+    public func node(after version: String?, wait: Duration) throws(StoreError) -> ClusterSnapshot {
         let wait = min(wait, Self.longestWait)
         var query: [(Endpoint.Parameter, String)] = []
-        if let generation { query += [(.generation, "\(generation)"), (.wait, "\(wait.wholeSeconds)")] }
+        if let version { query += [(.generation, version), (.wait, "\(wait.wholeSeconds)")] }
         if let agent { query.append((.agent, agent)) }
         return try watching.call(
             .watchLocal,
@@ -44,9 +53,14 @@ public final class ServerStore: ClusterStore {
     }
 
     /// Hands a report to the node's server.
-    public func report(_ report: NodeReport) throws(StoreError) -> ReportReceipt {
-        try reporting.call(.reportLocal, body: report.document, timeout: Self.patience) {
-            document throws(DocumentError) in try ReportReceipt(document)
+    public func report(_ report: NodeReport) throws(StoreError) -> Bool {
+        try asking.call(.reportLocal, body: report.document, timeout: Self.patience) {
+            document throws(DocumentError) in try document.flag("stored")
         }
+    }
+
+    /// The members as the leader sees them; without a quorum as they were last known.
+    public func listing() throws(StoreError) -> MemberList {
+        try asking.call(.listMembers) { document throws(DocumentError) in try MemberList(document) }
     }
 }

@@ -45,12 +45,12 @@ final class SocketTransport: ServerTransport {
                 keep(connection)
             } catch { throw StoreError(error, request: request, timeout: timeout) }
         }
-        guard let response else { throw .disconnected(request: request, cause: "no answer") }
+        guard let response else { throw .server(.disconnected(request: request, cause: "no answer")) }
         do throws(DocumentError) {
             let document = try Document(json: response.body)
             return ServerAnswer(status: response.status, document: document, tag: response.headers["ETag"])
         } catch {
-            throw .malformed(request: request, problem: "status \(response.status), \(error)")
+            throw .server(.malformed(request: request, problem: "status \(response.status), \(error)"))
         }
     }
 
@@ -58,10 +58,14 @@ final class SocketTransport: ServerTransport {
         do throws(HTTPError) {
             return try HTTPConnection.unix(path: path, timeout: Self.connectTimeout)
         } catch {
-            guard unsafe access(path, F_OK) == 0 else { throw .notRunning(socket: path, cause: errnoText(errno)) }
-            guard unsafe access(path, W_OK) == 0 else { throw .permissionDenied(socket: path) }
-            guard case .connect(let cause) = error.reason else { throw .notRunning(socket: path, cause: "\(error)") }
-            throw .notRunning(socket: path, cause: cause)
+            var cause = "\(error)"
+            if case .connect(let why) = error.reason { cause = why }
+            if unsafe access(path, F_OK) != 0 {
+                cause = errnoText(errno)
+            } else if unsafe access(path, W_OK) != 0 {
+                throw .server(.permissionDenied(socket: path))
+            }
+            throw .server(.notRunning(attempt: "connect to '\(path)'", cause: cause))
         }
     }
 
@@ -75,9 +79,10 @@ extension StoreError {
     /// What a failed exchange means.
     init(_ error: HTTPError, request: String, timeout: Duration) {
         switch error.reason {
-        case .timeout: self = .timeout(request: request, after: timeout)
-        case .malformed(let problem), .tooLarge(let problem): self = .malformed(request: request, problem: problem)
-        default: self = .disconnected(request: request, cause: "\(error)")
+        case .timeout: self = .server(.timeout(request: request, after: timeout))
+        case .malformed(let problem), .tooLarge(let problem):
+            self = .server(.malformed(request: request, problem: problem))
+        default: self = .server(.disconnected(request: request, cause: "\(error)"))
         }
     }
 }

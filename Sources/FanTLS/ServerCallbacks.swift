@@ -1,3 +1,4 @@
+internal import FanCore
 internal import CLinux
 internal import CMicroHTTPD
 internal import FanHTTP
@@ -115,7 +116,7 @@ func serverHandle(
         incoming.body = []
         return taken
     }
-    if incoming.isTooLarge { return unsafe refuse((413, "body"), exchange, core, connection) }
+    if incoming.isTooLarge { return unsafe refuse(.tooLarge(core.limits), exchange, core, connection) }
     guard let target = HTTPTarget(parsing: exchange.target) else { return .NO }
     let request = HTTPRequest(
         method: verb,
@@ -153,46 +154,38 @@ private func collectHeaders(_ connection: OpaquePointer) -> HTTPHeaders {
 }
 
 /// Why a request is refused before its body is read, if it is.
-private func refusal(_ method: String, _ target: String, _ headers: HTTPHeaders, _ limits: HTTPLimits) -> (Int, String)?
-{
-    guard !method.isEmpty, method.utf8.count <= 32, method.utf8.allSatisfy(\.isToken) else { return (400, "method") }
-    guard HTTPTarget(parsing: target) != nil else { return (400, "target") }
+private func refusal(_ method: String, _ target: String, _ headers: HTTPHeaders, _ limits: HTTPLimits) -> APIError? {
+    guard !method.isEmpty, method.utf8.count <= 32, method.utf8.allSatisfy(\.isToken) else {
+        return .malformed("method")
+    }
+    guard HTTPTarget(parsing: target) != nil else { return .malformed("target") }
     for field in headers.fields {
         guard !field.name.isEmpty, field.name.utf8.allSatisfy(\.isToken), field.value.utf8.allSatisfy(\.isFieldValue)
-        else { return (400, "header field") }
+        else { return .malformed("header field") }
     }
     let lengths = headers.all("Content-Length")
     let codings = headers.all("Transfer-Encoding")
-    guard lengths.count + codings.count <= 1 else { return (400, "length given twice") }
+    guard lengths.count + codings.count <= 1 else { return .malformed("length given twice") }
     if let coding = codings.first, !coding.utf8.elementsEqual("chunked".utf8, by: { $0 | 0x20 == $1 }) {
-        return (400, "transfer coding")
+        return .malformed("transfer coding")
     }
     if let text = lengths.first {
-        guard !text.isEmpty, text.utf8.allSatisfy({ (48...57).contains($0) }) else { return (400, "length") }
-        guard let length = Int(text), length <= limits.maximumBodyBytes else { return (413, "body") }
+        guard !text.isEmpty, text.utf8.allSatisfy({ (48...57).contains($0) }) else { return .malformed("length") }
+        guard let length = Int(text), length <= limits.maximumBodyBytes else { return .tooLarge(limits) }
     }
     return nil
 }
 
 /// Answers a request that breaks the rules, and closes the connection.
 private func refuse(
-    _ refusal: (status: Int, what: String),
+    _ refusal: APIError,
     _ exchange: Exchange,
     _ core: ServerCore,
     _ connection: OpaquePointer
 ) -> MHD_Result {
-    let isLarge = refusal.status == 413
-    let cause = isLarge ? "\(refusal.what) too large" : "malformed \(refusal.what)"
-    core.log(HTTPServerEvent(kind: .badRequest, source: exchange.connection.peer.source, cause: cause))
+    core.log(HTTPServerEvent(kind: .badRequest, source: exchange.connection.peer.source, cause: refusal.message))
     exchange.connection.enter(.answering)
-    let remedy = isLarge ? "send at most \(core.limits.maximumBodyBytes) bytes" : "send a request as RFC 9112 has it"
-    let response = HTTPResponse.error(
-        status: refusal.status,
-        code: isLarge ? "too_large" : "bad_request",
-        message: cause,
-        remedy: remedy
-    )
-    var closing = response
+    var closing = HTTPResponse(refusal)
     closing.headers["Connection"] = "close"
     return unsafe queue(.response(closing), connection)
 }

@@ -61,14 +61,14 @@ final class AgentServer: Sendable {
             return HTTPResponse(status: 200, document: (changed ?? state.withLock { $0.snapshot }).document)
         case ("PUT", "/1.0/local/report"):
             guard let document = try? Document(json: request.body), let report = try? NodeReport(document) else {
-                return .error(status: 400, code: "bad_request", message: "no report", remedy: "")
+                return HTTPResponse(APIError(status: 400, code: "bad_request", "no report"))
             }
             return state.withLock { state in
                 state.reports.append(report)
                 let generation = state.snapshot.generation
                 return HTTPResponse(status: 200, document: ["generation": .number(generation), "stored": true])
             }
-        default: return .error(status: 404, code: "not_found", message: "no such thing", remedy: "")
+        default: return HTTPResponse(APIError(status: 404, code: "not_found", "no such thing"))
         }
     }
 }

@@ -1,6 +1,7 @@
 import FanCore
 import FanHTTP
 import FanLab
+import FanStore
 import FanSystem
 import Foundation
 import TestSupport
@@ -36,7 +37,7 @@ import Testing
             #expect(status.document?["ready"] == true && status.document?["state"] == "member")
             let warnings = try host.ask("GET", "/1.0/warnings")
             #expect(warnings.document == ["schema": "fanmesh.agent-warnings/v1", "warnings": []])
-            let cluster = try ClusterSnapshot(try #require(try host.ask("GET", "/1.0/cluster").document))
+            let cluster = try ClusterView(try #require(try host.ask("GET", "/1.0/cluster").document))
             #expect(cluster.generation == 1 && cluster.members.map(\.name) == ["node1", "node2"])
             let plan = try host.ask("GET", "/1.0/plan")
             #expect(plan.document == ["schema": "fanmesh.agent-plan/v1", "changes": []])

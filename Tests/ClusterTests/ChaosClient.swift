@@ -113,7 +113,7 @@ final class ChaosClient: Sendable {
     private func writeReport() {
         let value = "\(label)-\(fresh())"
         var report = report
-        report.warnings = [Warning(code: "chaos", severity: .warning, message: value, remedy: "none is needed")]
+        report.warnings = [Finding(code: "chaos", severity: .warning, message: value, remedy: "none is needed")]
         let name = "node\(node)"
         write("member/\(name)/report", value, "PUT", "/1.0/members/\(name)/report", report.document)
     }

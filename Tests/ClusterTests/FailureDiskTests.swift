@@ -31,7 +31,7 @@ extension FailureTests {
         var report = try #require(try lab.cluster.report(of: number, from: number))
         for round in 0..<600 {
             report.warnings = (0..<40).map { line in
-                Warning(
+                Finding(
                     code: "large",
                     severity: .warning,
                     message: "\(round) \(line) " + String(repeating: "x", count: 1200),

@@ -325,7 +325,7 @@ final class FailureWriter: Sendable {
         }
         var report = report
         report.warnings = [
-            Warning(code: "failure-test", severity: .warning, message: "\(number)", remedy: "none is needed")
+            Finding(code: "failure-test", severity: .warning, message: "\(number)", remedy: "none is needed")
         ]
         let receipt = try call(connection, "PUT", "/1.0/members/\(name)/report", report.document)
         // One that is stored already was sent on twice: the first leader's answer was lost with it.

@@ -12,16 +12,18 @@ import Testing
         let runtime = try TestDirectory()
         let client = ServerClient(runtimeDirectory: runtime.path)
         #expect(
-            throws: StoreError.notRunning(
-                socket: runtime.file("server.sock"),
-                cause: "no such file or directory (ENOENT)"
+            throws: StoreError.server(
+                .notRunning(
+                    attempt: "connect to '\(runtime.file("server.sock"))'",
+                    cause: "no such file or directory (ENOENT)"
+                )
             )
         ) { try client.call(.watchLocal) }
         let server = try AgentServer(runtime.file("server.sock"))
         #expect(try client.call(.watchLocal)["state"] == "unconfigured")
         server.stop()
         let error = #expect(throws: StoreError.self) { try client.call(.watchLocal) }
-        guard case .notRunning = error else {
+        guard case .notRunning? = error?.reason else {
             Issue.record("not the expected error: \(String(describing: error))")
             return
         }
@@ -61,7 +63,7 @@ import Testing
         let server = try AgentServer(runtime.file("server.sock"))
         let client = ServerClient(runtimeDirectory: runtime.path)
         let started = ContinuousClock.now
-        #expect(throws: StoreError.timeout(request: "GET /1.0/local", after: .milliseconds(200))) {
+        #expect(throws: StoreError.server(.timeout(request: "GET /1.0/local", after: .milliseconds(200)))) {
             try client.call(.watchLocal, query: [(.generation, "0"), (.wait, "60")], timeout: .milliseconds(200))
         }
         #expect(ContinuousClock.now - started < .seconds(10))

@@ -20,6 +20,9 @@ final class AgentBench {
     private(set) var answers: [AgentAnswer] = []
     private(set) var rounds: [(second: Double, peers: [String])] = []
 
+    /// Where the agent learns about its cluster, nil when the test tells it.
+    private let store: (any ClusterStore)?
+    private var version: String?
     /// Whether the store takes reports.
     var takesReports = true
     /// The names of peers that do not answer.
@@ -33,15 +36,16 @@ final class AgentBench {
 
     static let nodeID = String(repeating: "a", count: 32)
 
-    init(_ kernel: FakeKernel? = nil) throws {
+    init(_ kernel: FakeKernel? = nil, store: (any ClusterStore)? = nil) throws {
         self.kernel = try kernel ?? FakeKernel()
+        self.store = store
         directory = try TestDirectory()
         try StateDirectory(path: directory.path).save(identity: Self.nodeID)
-        agent = Self.makeAgent(self.kernel, directory.path)
+        agent = Self.makeAgent(self.kernel, directory.path, store)
         now = start
     }
 
-    private static func makeAgent(_ kernel: FakeKernel, _ path: String) -> Agent {
+    private static func makeAgent(_ kernel: FakeKernel, _ path: String, _ store: (any ClusterStore)?) -> Agent {
         Agent(
             manager: OverlayManager(kernel: kernel, state: StateDirectory(path: path)),
             memory: ClusterMemory(stateDirectory: path),
@@ -51,13 +55,14 @@ final class AgentBench {
                 kernel: "6.18",
                 processID: 42,
                 startedAt: 1_000
-            )
+            ),
+            profile: store?.profile ?? .server
         )
     }
 
     /// Starts the agent; again, it is a new process that finds what the former one left.
     func begin() {
-        agent = Self.makeAgent(kernel, path)
+        agent = Self.makeAgent(kernel, path, store)
         perform(agent.begin(at: now))
     }
 
@@ -65,6 +70,19 @@ final class AgentBench {
     func tell(_ event: AgentEvent) {
         perform(agent.handle(event, at: now))
         pass(.zero)
+    }
+
+    /// Asks the store once, as the agent's thread does all the time.
+    func watch() throws {
+        let store = try #require(store)
+        do throws(StoreError) {
+            let cluster = try store.watch(after: version, wait: .seconds(10))
+            version = cluster.version
+            tell(.cluster(cluster))
+        } catch {
+            version = nil
+            tell(.storeLost(error))
+        }
     }
 
     /// Lets time pass; the agent wakes when it wants to.
@@ -100,11 +118,13 @@ final class AgentBench {
             case .report(let report):
                 reports.append((second, report))
                 note("report: \(Self.text(report))")
-                answers.append(
-                    takesReports
-                        ? .reported(ReportReceipt(generation: 1, isStored: true))
-                        : .reportFailed(.timeout(request: "PUT /1.0/local/report", after: .seconds(15)))
-                )
+                do throws(StoreError) {
+                    if !takesReports {
+                        throw .server(.timeout(request: "PUT /1.0/local/report", after: .seconds(15)))
+                    }
+                    _ = try store?.report(report)
+                    answers.append(.reported)
+                } catch { answers.append(.reportFailed(error)) }
             case .probe(_, let peers):
                 rounds.append((second, peers.map(\.name)))
                 answers.append(.probed(peers.map { Self.result($0, answers: !silent.contains($0.name)) }))
@@ -133,17 +153,29 @@ final class AgentBench {
         PeerResult(
             target: target,
             layers: PeerLayers(underlay: .ok, vxlan: answers ? .ok : .fail, mtu: answers ? .ok : .skipped),
-            verdict: answers ? .healthy : .error,
             roundTrip: .microseconds(300),
-            diagnosis: answers ? "reachable, full-size packets pass" : "UDP 8472 is probably blocked"
+            finding: Finding(
+                severity: answers ? .healthy : .error,
+                message: answers ? "reachable, full-size packets pass" : "UDP 8472 is probably blocked"
+            )
         )
     }
 
     // MARK: - Clusters
 
+    /// A cluster as its agent sees it.
+    static func cluster(
+        _ count: Int,
+        generation: Int = 1,
+        state: ClusterSnapshot.State = .member,
+        _ edit: (inout ClusterConfig) -> Void = { _ in }
+    ) throws -> ClusterView {
+        ClusterView(try snapshot(count, generation: generation, state: state, edit))
+    }
+
     /// A snapshot of a cluster whose members have the underlay's addresses 172.31.16.10, .11 and so on, but for this
     /// node, node1, which has the fake kernel's.
-    static func cluster(
+    static func snapshot(
         _ count: Int,
         generation: Int = 1,
         state: ClusterSnapshot.State = .member,

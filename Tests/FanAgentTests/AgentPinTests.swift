@@ -14,18 +14,18 @@ struct AgentPinTests {
     }
 
     /// What a falsified database may say, with what is said about it.
-    static let falsified: [(String, @Sendable (inout ClusterSnapshot) throws -> Void)] = [
+    static let falsified: [(String, @Sendable (inout ClusterView) throws -> Void)] = [
         (
             "overlay 8.0.0.0/8 instead of 240.0.0.0/8",
-            { $0.config?.mapping = try Self.mapping("8.0.0.0/8", "172.31.16.0/20") }
+            { $0.settings?.mapping = try Self.mapping("8.0.0.0/8", "172.31.16.0/20") }
         ),
         (
             "underlay 172.31.0.0/16 instead of 172.31.16.0/20",
-            { $0.config?.mapping = try Self.mapping("240.0.0.0/8", "172.31.0.0/16") }
+            { $0.settings?.mapping = try Self.mapping("240.0.0.0/8", "172.31.0.0/16") }
         ),
-        ("VNI 9 instead of 15728640", { $0.config?.vni = 9 }),
-        ("network fan9 instead of fan0", { $0.config?.network = "fan9" }),
-        ("port 53 instead of 8472", { $0.config?.port = 53 }),
+        ("VNI 9 instead of 15728640", { $0.settings?.vni = 9 }),
+        ("network fan9 instead of fan0", { $0.settings?.network = "fan9" }),
+        ("port 53 instead of 8472", { $0.settings?.port = 53 }),
         (
             "underlay address 172.31.16.99 instead of 172.31.21.5",
             { $0.members[0].underlayAddress = IPv4Address(172, 31, 16, 99) }
@@ -35,7 +35,7 @@ struct AgentPinTests {
     private func member() throws -> AgentBench {
         let bench = try AgentBench()
         bench.begin()
-        bench.tell(.snapshot(try AgentBench.cluster(2)))
+        bench.tell(.cluster(try AgentBench.cluster(2)))
         bench.pass(.seconds(2))
         #expect(bench.status?.isReady == true)
         _ = bench.take()
@@ -50,8 +50,8 @@ struct AgentPinTests {
         try falsify(&lie)
         // A peer outside of what was pinned is no peer: nothing is sent to it.
         lie.members[2].underlayAddress = IPv4Address(8, 8, 8, 8)
-        bench.tell(.snapshot(lie))
-        bench.tell(.snapshot(lie))
+        bench.tell(.cluster(lie))
+        bench.tell(.cluster(lie))
         bench.pass(.seconds(200))
         #expect(bench.kernel.text == before)
         let log = bench.take()
@@ -62,18 +62,18 @@ struct AgentPinTests {
         let report = try #require(bench.reports.last?.report)
         #expect(report.verdict == .error)
         #expect(report.warnings.first?.code == "settings-pinned")
-        #expect(report.mapping?.overlay.description == "240.0.0.0/8")
+        #expect(report.settings?.mapping.overlay.description == "240.0.0.0/8")
 
         // Nor does a restart, with the server there or not.
         bench.begin()
         bench.pass(.seconds(100))
-        bench.tell(.snapshot(lie))
+        bench.tell(.cluster(lie))
         bench.pass(.seconds(100))
         #expect(bench.kernel.text == before)
         #expect(bench.status?.settings == text)
 
         // What is put right again is no finding any more.
-        bench.tell(.snapshot(try AgentBench.cluster(2, generation: 3)))
+        bench.tell(.cluster(try AgentBench.cluster(2, generation: 3)))
         bench.pass(.seconds(100))
         #expect(bench.status?.settings == nil && bench.status?.verdict == .healthy)
         #expect(bench.kernel.text == before)
@@ -82,7 +82,7 @@ struct AgentPinTests {
     @Test func theOperatorsWordIsFollowed() throws {
         let bench = try member()
         let changed = try AgentBench.cluster(2, generation: 2) { $0.network = "fan9" }
-        bench.tell(.snapshot(changed))
+        bench.tell(.cluster(changed))
         bench.pass(.seconds(100))
         #expect(bench.kernel.facts.link(named: "fan9") == nil)
         try #require(PinnedSettings(changed)).save(stateDirectory: bench.path)
@@ -94,7 +94,7 @@ struct AgentPinTests {
 
     @Test func whatTheClusterMayChangeIsFollowed() throws {
         let bench = try member()
-        bench.tell(.snapshot(try AgentBench.cluster(2, generation: 2) { $0.mtuBytes = 1300 }))
+        bench.tell(.cluster(try AgentBench.cluster(2, generation: 2) { $0.mtuBytes = 1300 }))
         bench.pass(.seconds(5))
         #expect(bench.reports.last?.report.mtuBytes == 1300)
         #expect(bench.status?.settings == nil)
@@ -107,7 +107,7 @@ struct AgentPinTests {
         bench.begin()
         var lie = try AgentBench.cluster(2, generation: 2)
         try Self.falsified[0].1(&lie)
-        bench.tell(.snapshot(lie))
+        bench.tell(.cluster(lie))
         bench.pass(.seconds(100))
         #expect(bench.kernel.text == before)
         #expect(bench.take().contains("error settings-unreadable: "))
@@ -116,7 +116,7 @@ struct AgentPinTests {
     @Test func leavingLetsGo() throws {
         let bench = try member()
         #expect(try PinnedSettings.load(stateDirectory: bench.path) != nil)
-        bench.tell(.snapshot(ClusterSnapshot()))
+        bench.tell(.cluster(ClusterView()))
         bench.pass(.seconds(5))
         #expect(try PinnedSettings.load(stateDirectory: bench.path) == nil)
     }

@@ -74,11 +74,11 @@ import Testing
         let bench = try AgentTests.member(of: 2)
         let report = try #require(bench.reports.last?.report)
         #expect(report.nodeID == AgentBench.nodeID && report.version == "9.9" && report.kernel == "6.18")
-        #expect(report.network == "fan0" && report.slice?.description == "240.80.80.0/20")
-        #expect(report.mapping == (try AgentBench.cluster(1).config?.mapping))
+        #expect(report.settings?.network == "fan0" && report.slice?.description == "240.80.80.0/20")
+        #expect(report.settings?.mapping == (try AgentBench.cluster(1).settings?.mapping))
         #expect(report.underlayAddress == IPv4Address(172, 31, 21, 5))
         #expect(report.forwarder == .ebpf && report.mtuBytes == 1450)
-        #expect(report.vni == 15_728_640 && report.port == 8472)
+        #expect(report.settings?.vni == 15_728_640 && report.settings?.port == 8472)
         #expect(try NodeReport(report.document).lasting == report.lasting)
     }
 
@@ -92,7 +92,7 @@ import Testing
             )
         }
         report.warnings = (0..<100).map { number in
-            Warning(
+            Finding(
                 code: "w\(number)",
                 severity: number == 99 ? .error : .warning,
                 message: String(repeating: "x", count: 5000),
@@ -133,14 +133,14 @@ import Testing
     @Test func aNewPeerMayBeSilentForAMoment() throws {
         let bench = try AgentTests.member(of: 2)
         bench.silent = ["node3"]
-        bench.tell(.snapshot(try AgentBench.cluster(3, generation: 2)))
+        bench.tell(.cluster(try AgentBench.cluster(3, generation: 2)))
         #expect(bench.reports.last?.report.reachability.peers.map(\.name) == ["node2"])
         bench.silent = []
         bench.pass(.seconds(1.5))
         #expect(bench.reports.allSatisfy { $0.report.reachability.peers.allSatisfy(\.isReachable) })
         #expect(bench.reports.last?.report.reachability.peers.count == 2)
         bench.silent = ["node4"]
-        bench.tell(.snapshot(try AgentBench.cluster(4, generation: 3)))
+        bench.tell(.cluster(try AgentBench.cluster(4, generation: 3)))
         bench.pass(.seconds(2))
         #expect(bench.reports.last?.report.reachability.peers.last?.isReachable == false)
     }
@@ -172,7 +172,7 @@ import Testing
     @Test func manySilentPeersDoNotCrowdOutTheOthers() throws {
         let bench = try AgentTests.member(of: 10)
         bench.silent = Set((11...700).map { "node\($0)" })
-        bench.tell(.snapshot(try AgentBench.cluster(700, generation: 2)))
+        bench.tell(.cluster(try AgentBench.cluster(700, generation: 2)))
         bench.pass(.seconds(40))
         #expect(bench.status?.peers.probed == 699 && bench.status?.peers.reachable == 9)
         let before = bench.rounds.count

@@ -6,13 +6,15 @@ import Testing
 @testable import FanAgent
 
 @Suite struct AgentTests {
-    static let lost = StoreError.notRunning(socket: "/run/fanmesh/server.sock", cause: "connection refused")
+    static let lost = StoreError.server(
+        .notRunning(attempt: "connect to '/run/fanmesh/server.sock'", cause: "connection refused")
+    )
 
     /// A bench whose node is a verified member of a cluster, with nothing left to say.
     static func member(of count: Int, _ kernel: FakeKernel? = nil) throws -> AgentBench {
         let bench = try AgentBench(kernel)
         bench.begin()
-        bench.tell(.snapshot(try AgentBench.cluster(count)))
+        bench.tell(.cluster(try AgentBench.cluster(count)))
         bench.pass(.seconds(2))
         try #require(bench.status?.isReady == true)
         _ = bench.take()
@@ -24,28 +26,26 @@ import Testing
     @Test func joinsAsText() throws {
         let bench = try AgentBench()
         bench.begin()
-        bench.tell(.snapshot(ClusterSnapshot()))
+        bench.tell(.cluster(ClusterView()))
         bench.pass(.seconds(300))
         #expect(bench.take() == "")
         #expect(bench.status?.message == "in no cluster; run 'fanmesh init' or 'fanmesh join'")
         #expect(bench.status?.verdict == nil)
-        bench.tell(.snapshot(try AgentBench.cluster(3, state: .joining)))
+        bench.tell(.cluster(try AgentBench.cluster(3, state: .joining)))
         #expect(bench.status?.isReady == true)
-        bench.tell(.snapshot(try AgentBench.cluster(3)))
+        bench.tell(.cluster(try AgentBench.cluster(3)))
         bench.pass(.seconds(70))
         let bridge = MACAddress.derived(node: AgentBench.nodeID, device: "fan0")
         let vxlan = MACAddress.derived(node: AgentBench.nodeID, device: "fan0-vx")
         let spec = ClassifierSpec(
-            mapping: try #require(AgentBench.cluster(1).config).mapping,
+            mapping: try #require(AgentBench.cluster(1).settings).mapping,
             host: IPv4Address(172, 31, 21, 5),
             vni: 15_728_640
         )
         let network = NetworkSpec(
-            name: "fan0",
-            mapping: spec.mapping,
+            OverlaySettings(spec.mapping, vni: spec.vni),
             host: spec.host,
             forwarder: .ebpf,
-            vni: spec.vni,
             mtuBytes: 1450
         )
         let fence = Fence(network, slice: try spec.mapping.slice(of: spec.host), underlayDevice: "eth0")
@@ -82,7 +82,7 @@ import Testing
         bench.kernel.beforeApply = { [weak bench] in
             #expect(bench?.status?.isReady == false && bench?.status?.message == "leaving the cluster")
         }
-        bench.tell(.snapshot(ClusterSnapshot()))
+        bench.tell(.cluster(ClusterView()))
         bench.kernel.beforeApply = nil
         #expect(
             bench.take() == """
@@ -100,7 +100,7 @@ import Testing
         #expect(bench.take() == "" && bench.rounds.count == rounds)
         // And again, with another overlay.
         bench.tell(
-            .snapshot(
+            .cluster(
                 try AgentBench.cluster(2) { config in
                     config.network = "fan7"
                     config.vni = 7
@@ -113,12 +113,13 @@ import Testing
 
     @Test func anUnconfiguredNodeKeepsTheOverlayOfItsOperator() throws {
         let bench = try AgentBench()
-        var request = UpRequest(overlay: try IPv4Prefix(parsing: "240.0.0.0/8"))
+        var request = UpRequest()
+        request.overlay.overlay = try IPv4Prefix(parsing: "240.0.0.0/8")
         request.peers = [IPv4Address(172, 31, 16, 10)]
         _ = try OverlayManager(kernel: bench.kernel, state: StateDirectory(path: bench.path)).up(request)
         let before = bench.kernel.text
         bench.begin()
-        bench.tell(.snapshot(ClusterSnapshot()))
+        bench.tell(.cluster(ClusterView()))
         bench.pass(.seconds(300))
         #expect(bench.kernel.text == before)
     }
@@ -126,7 +127,7 @@ import Testing
     @Test func aRemovalThatFailsIsTriedAgain() throws {
         let bench = try Self.member(of: 2)
         bench.kernel.failAt = bench.kernel.applied.count
-        bench.tell(.snapshot(ClusterSnapshot()))
+        bench.tell(.cluster(ClusterView()))
         #expect(FileManager.default.fileExists(atPath: "\(bench.path)/cluster"))
         bench.pass(.seconds(3))
         #expect(bench.kernel.facts.link(named: "fan0") == nil)
@@ -137,8 +138,8 @@ import Testing
     @Test func aMemberThatComesBackWhileItLeavesStays() throws {
         let bench = try Self.member(of: 2)
         bench.kernel.failAt = bench.kernel.applied.count
-        bench.tell(.snapshot(ClusterSnapshot()))
-        bench.tell(.snapshot(try AgentBench.cluster(2, generation: 9)))
+        bench.tell(.cluster(ClusterView()))
+        bench.tell(.cluster(try AgentBench.cluster(2, generation: 9)))
         bench.pass(.seconds(10))
         #expect(bench.kernel.facts.link(named: "fan0-vx") != nil && bench.status?.isReady == true)
         #expect(bench.status?.verifiedGeneration == 9)
@@ -149,7 +150,7 @@ import Testing
     @Test func aNewMemberIsOnlyWrittenDownByEBPF() throws {
         let bench = try Self.member(of: 2)
         let steps = bench.kernel.applied.count
-        bench.tell(.snapshot(try AgentBench.cluster(3, generation: 2)))
+        bench.tell(.cluster(try AgentBench.cluster(3, generation: 2)))
         #expect(bench.kernel.applied.count == steps)
         #expect(bench.status?.verifiedGeneration == 2)
         let record = try StateDirectory(path: bench.path).network("fan0")
@@ -167,9 +168,9 @@ import Testing
         let kernel = try FakeKernel()
         kernel.loadRefusal = "no eBPF here"
         let bench = try Self.member(of: 2, kernel)
-        bench.tell(.snapshot(try AgentBench.cluster(3, generation: 2)))
+        bench.tell(.cluster(try AgentBench.cluster(3, generation: 2)))
         #expect(bench.take().contains("2.0 kernel: add fdb 00:00:00:00:00:00 dev fan0-vx dst 172.31.16.11\n"))
-        bench.tell(.snapshot(try AgentBench.cluster(1, generation: 3)))
+        bench.tell(.cluster(try AgentBench.cluster(1, generation: 3)))
         let text = bench.take()
         #expect(text.contains("2.0 kernel: delete fdb 00:00:00:00:00:00 dev fan0-vx dst 172.31.16.10\n"))
         #expect(text.contains("2.0 kernel: delete fdb 00:00:00:00:00:00 dev fan0-vx dst 172.31.16.11\n"))
@@ -182,7 +183,7 @@ import Testing
     @Test func configurationIsFollowed() throws {
         let bench = try Self.member(of: 2)
         bench.tell(
-            .snapshot(
+            .cluster(
                 try AgentBench.cluster(2, generation: 2) { config in
                     config.mtuBytes = 1400
                     config.forwarder = .fdb
@@ -202,7 +203,7 @@ import Testing
         snapshot.members[2].underlayAddress = snapshot.members[0].underlayAddress
         let bench = try AgentBench()
         bench.begin()
-        bench.tell(.snapshot(snapshot))
+        bench.tell(.cluster(snapshot))
         bench.pass(.seconds(1))
         #expect(bench.status?.isReady == true)
         #expect(bench.reports.last?.report.reachability.peers.map(\.name) == ["node4"])
@@ -212,8 +213,8 @@ import Testing
         let bench = try Self.member(of: 2)
         var broken = try AgentBench.cluster(2, generation: 5)
         broken.members.removeFirst()
-        bench.tell(.snapshot(broken))
-        bench.tell(.snapshot(ClusterSnapshot(state: .failed, message: "no database")))
+        bench.tell(.cluster(broken))
+        bench.tell(.cluster(ClusterView(standing: .failed, message: "no database")))
         #expect(bench.take().split(separator: "\n").count == 1)
         #expect(bench.status?.isReady == true && bench.status?.verifiedGeneration == 1)
         #expect(bench.status?.message == "no database")
@@ -223,8 +224,8 @@ import Testing
 
     @Test func goesOnWithoutTheServer() throws {
         let bench = try Self.member(of: 2)
-        bench.tell(.serverLost(Self.lost))
-        bench.tell(.serverLost(Self.lost))
+        bench.tell(.storeLost(Self.lost))
+        bench.tell(.storeLost(Self.lost))
         bench.takesReports = false
         bench.kernel.delete("fan0-vx")
         bench.tell(.networkChanged)
@@ -239,7 +240,7 @@ import Testing
         // What cannot be delivered is not sent all the time.
         #expect(bench.reports.count { $0.second > 3 } <= 8)
         bench.takesReports = true
-        bench.tell(.snapshot(try AgentBench.cluster(2)))
+        bench.tell(.cluster(try AgentBench.cluster(2)))
         #expect(bench.take().contains("info server-back"))
         #expect(bench.reports.last?.second == bench.second)
     }
@@ -250,7 +251,7 @@ import Testing
         bench.kernel.delete("fan0")
         bench.begin()
         #expect(bench.status?.isReady == true && bench.status?.verifiedGeneration == 1)
-        bench.tell(.serverLost(Self.lost))
+        bench.tell(.storeLost(Self.lost))
         bench.pass(.seconds(15))
         #expect(bench.kernel.facts.link(named: "fan0-vx")?.isUp == true)
         #expect(bench.rounds.last?.peers == ["node2", "node3"])
@@ -260,7 +261,7 @@ import Testing
     @Test func whatLeftWhileTheAgentWasAwayIsRemoved() throws {
         let bench = try Self.member(of: 2)
         bench.begin()
-        bench.tell(.snapshot(ClusterSnapshot()))
+        bench.tell(.cluster(ClusterView()))
         #expect(bench.kernel.facts.link(named: "fan0") == nil)
         #expect(!FileManager.default.fileExists(atPath: "\(bench.path)/cluster"))
     }
@@ -271,7 +272,7 @@ import Testing
         try text.write(toFile: "\(bench.path)/cluster", atomically: true, encoding: .utf8)
         bench.begin()
         #expect(bench.take().contains("warning memory-unreadable: '\(bench.path)/cluster' cannot be read"))
-        bench.tell(.snapshot(try AgentBench.cluster(2)))
+        bench.tell(.cluster(try AgentBench.cluster(2)))
         #expect(try ClusterMemory(stateDirectory: bench.path).load() == (try AgentBench.cluster(2)))
     }
 
@@ -279,188 +280,14 @@ import Testing
         let bench = try Self.member(of: 2)
         try FileManager.default.removeItem(atPath: "\(bench.path)/cluster")
         var snapshot = try AgentBench.cluster(2)
-        snapshot.hasQuorum = false
-        snapshot.leader = "node2"
-        bench.tell(.snapshot(snapshot))
+        snapshot.message = "the database has no quorum"
+        snapshot.version = "another"
+        bench.tell(.cluster(snapshot))
         #expect(!FileManager.default.fileExists(atPath: "\(bench.path)/cluster"))
         snapshot.generation = 2
-        bench.tell(.snapshot(snapshot))
+        bench.tell(.cluster(snapshot))
         #expect(try ClusterMemory(stateDirectory: bench.path).load()?.generation == 2)
         let attributes = try FileManager.default.attributesOfItem(atPath: "\(bench.path)/cluster")
         #expect(attributes[.posixPermissions] as? Int == 0o600)
-    }
-
-    // MARK: - Damage
-
-    @Test func damageIsMendedAtOnceAndReported() throws {
-        let bench = try Self.member(of: 2)
-        bench.kernel.delete("fan0-vx")
-        bench.tell(.networkChanged)
-        bench.pass(.seconds(1))
-        let text = bench.take()
-        #expect(text.contains("2.02 kernel: add vxlan fan0-vx"))
-        #expect(text.contains("2.02 log: warning overlay-mended: fan0: add vxlan fan0-vx"))
-        #expect(bench.status?.isReady == true)
-    }
-
-    @Test func announcementsAreAnsweredTwiceASecondAtMost() throws {
-        let bench = try Self.member(of: 2)
-        let looks = bench.kernel.looks
-        for _ in 0..<1000 {
-            bench.tell(.networkChanged)
-            bench.pass(.milliseconds(10))
-        }
-        #expect((18...22).contains(bench.kernel.looks - looks))
-    }
-
-    /// One look tells what is to be done and how it stands; what was changed is looked at once more.
-    @Test func theKernelIsReadNoOftenerThanNeeded() throws {
-        let bench = try AgentBench()
-        bench.begin()
-        func reads(_ body: () -> Void) -> [Int] {
-            let (looks, observations) = (bench.kernel.looks, bench.kernel.observations)
-            body()
-            return [bench.kernel.looks - looks, bench.kernel.observations - observations]
-        }
-        let cluster = try AgentBench.cluster(2)
-        #expect(reads { bench.tell(.snapshot(cluster)) } == [2, 2])
-        #expect(bench.status?.isReady == true)
-        // The first answers of the peers make it look once more.
-        #expect(reads { bench.pass(.seconds(2)) } == [1, 1])
-        #expect(reads { bench.pass(.seconds(60)) } == [1, 1])
-        bench.kernel.delete("fan0-vx")
-        #expect(
-            reads {
-                bench.tell(.networkChanged)
-                bench.pass(.seconds(1))
-            } == [2, 2]
-        )
-        #expect(bench.status?.isReady == true)
-    }
-
-    @Test func answersWhatItWouldChangeAndChangesNothing() throws {
-        let bench = try Self.member(of: 2)
-        bench.tell(.asked(.plan))
-        guard case .plan(let none)? = bench.answers.last else {
-            Issue.record("no plan: \(bench.answers)")
-            return
-        }
-        #expect(none.isEmpty)
-        bench.kernel.delete("fan0-vx")
-        let before = bench.kernel.text
-        bench.tell(.asked(.plan))
-        guard case .plan(let changes)? = bench.answers.last else {
-            Issue.record("no plan: \(bench.answers)")
-            return
-        }
-        #expect(changes.first?.description.hasPrefix("add vxlan fan0-vx") == true)
-        #expect(bench.kernel.text == before)
-    }
-
-    @Test func answersWhomToProbeForACheck() throws {
-        let bench = try Self.member(of: 3)
-        bench.tell(.asked(.check(peers: ["node3"])))
-        guard case .check(let checks, _, let peers)? = bench.answers.last else {
-            Issue.record("no check: \(bench.answers)")
-            return
-        }
-        #expect(checks.contains { $0.check == "devices" && $0.result == .ok })
-        #expect(peers.map(\.name) == ["node3"])
-        bench.tell(.asked(.check(peers: ["node9"])))
-        guard case .refused(.check, let status, let message)? = bench.answers.last else {
-            Issue.record("not refused: \(bench.answers)")
-            return
-        }
-        #expect(status == 404 && message == "no peer is called 'node9'")
-        let empty = try AgentBench()
-        empty.begin()
-        empty.tell(.asked(.check(peers: [])))
-        guard case .refused(.check, 409, _)? = empty.answers.last else {
-            Issue.record("not refused: \(empty.answers)")
-            return
-        }
-    }
-
-    @Test func aFightIsBoundedAndSaid() throws {
-        let bench = try Self.member(of: 2)
-        let steps = bench.kernel.applied.count
-        for _ in 0..<600 {
-            bench.kernel.delete("fan0-vx")
-            bench.tell(.networkChanged)
-            bench.pass(.milliseconds(100))
-        }
-        let repairs = bench.kernel.applied[steps...].count { $0.hasPrefix("add vxlan") }
-        #expect((4...10).contains(repairs))
-        let warnings = try #require(bench.reports.last?.report.warnings)
-        #expect(warnings.map(\.code).contains("overlay-contested"))
-        #expect(warnings.map(\.code).contains("overlay-out-of-shape"))
-        #expect(bench.status?.isReady == false)
-        // The other program has been stopped.
-        bench.pass(.seconds(130))
-        #expect(bench.status?.isReady == true)
-        #expect(bench.reports.last?.report.warnings == [])
-        #expect(bench.reports.last?.report.verdict == .healthy)
-    }
-
-    @Test func aFailureIsSaidOnceAndTriedAgain() throws {
-        let bench = try Self.member(of: 2)
-        bench.kernel.facts.addresses.removeAll { $0.address.address == IPv4Address(172, 31, 21, 5) }
-        bench.tell(.networkChanged)
-        bench.pass(.seconds(300))
-        let text = bench.take()
-        #expect(text.split(separator: "\n").count { $0.contains("error overlay-failed: ") } == 1)
-        #expect(text.contains("this host does not have its underlay address 172.31.21.5"))
-        let report = try #require(bench.reports.last?.report)
-        #expect(report.verdict == .error && report.warnings.map(\.code) == ["underlay-address-gone"])
-        #expect(bench.status?.isReady == false && bench.status?.verdict == .error)
-        // The overlay stays as it is: who is on it may still reach each other on this host.
-        #expect(bench.kernel.facts.link(named: "fan0") != nil)
-        let address = try parse("172.31.21.5/20")
-        bench.kernel.facts.addresses.append(AddressFacts(linkIndex: 2, address: address))
-        bench.tell(.networkChanged)
-        bench.pass(.seconds(1))
-        #expect(bench.status?.isReady == true)
-        #expect(bench.reports.last?.report.verdict == .healthy)
-        #expect(bench.take().contains("info overlay-verified"))
-    }
-
-    /// A step that fails is taken back, which the kernel announces: the agent must not answer itself.
-    @Test func itsOwnFailuresDoNotKeepItBusy() throws {
-        let bench = try AgentBench()
-        bench.kernel.ignoring = { if case .attachClassifiers = $0 { true } else { false } }
-        bench.begin()
-        bench.tell(.snapshot(try AgentBench.cluster(2)))
-        for _ in 0..<600 {
-            bench.tell(.networkChanged)
-            bench.pass(.milliseconds(100))
-        }
-        #expect(bench.kernel.applied.count { $0.hasPrefix("add bridge") } <= 8)
-        #expect(bench.status?.isReady == false)
-        #expect(bench.reports.last?.report.warnings.map(\.code) == ["overlay-failed"])
-        bench.kernel.ignoring = nil
-        bench.tell(.reload)
-        #expect(bench.status?.isReady == true)
-    }
-
-    @Test func lostClassifiersAreNoticedWithoutAnAnnouncement() throws {
-        let bench = try Self.member(of: 2)
-        bench.kernel.attached["fan0-vx"] = nil
-        bench.pass(.seconds(61))
-        #expect(bench.take().contains("warning overlay-mended: fan0: attach classifiers"))
-    }
-}
-
-extension FakeKernel {
-    /// Deletes a device behind the agent's back.
-    func delete(_ name: String) {
-        guard let index = facts.link(named: name)?.index else { return }
-        facts.links.removeAll { $0.name == name }
-        facts.addresses.removeAll { $0.linkIndex == index }
-        for position in facts.links.indices where facts.links[position].masterIndex == index {
-            facts.links[position].masterIndex = nil
-        }
-        attached[name] = nil
-        flood[name] = nil
-        ipv6Disabled.remove(name)
     }
 }

@@ -22,7 +22,8 @@ import Testing
     }
 
     static func request(_ edit: (inout UpRequest) -> Void = { _ in }) throws -> UpRequest {
-        var request = UpRequest(overlay: try IPv4Prefix(parsing: "240.0.0.0/8"))
+        var request = UpRequest()
+        request.overlay.overlay = try IPv4Prefix(parsing: "240.0.0.0/8")
         edit(&request)
         return request
     }

@@ -37,52 +37,46 @@ import Testing
             503,
             ["schema": "fanmesh.error/v1", "code": "no_quorum", "message": "2 of 3 are away", "remedy": "start them"]
         )
-        let refusal = StoreError.Refusal(
-            code: "no_quorum",
-            message: "2 of 3 are away",
-            remedy: "start them",
-            status: 503
-        )
-        #expect(throws: StoreError.refused(refusal)) {
+        let refusal = APIError(status: 503, code: "no_quorum", "2 of 3 are away", remedy: "start them")
+        #expect(throws: StoreError.server(.refused(refusal))) {
             try ServerClient(transport: transport).call(.showCluster)
         }
-        #expect(StoreError.refused(refusal).remedy == "start them")
-        #expect("\(StoreError.refused(refusal))" == "2 of 3 are away")
+        #expect(StoreError.server(.refused(refusal)).remedy == "start them")
+        #expect("\(StoreError.server(.refused(refusal)))" == "2 of 3 are away")
     }
 
     @Test(arguments: [[:], [], "text", ["code": 5, "message": []], ["remedy": ""]] as [Document])
     func anErrorWithoutAnEnvelopeIsNamedByItsStatus(answer: Document) throws {
-        let refusal = StoreError.Refusal(
-            code: "failed",
-            message: "the fanmesh server answered with status 500",
-            status: 500
-        )
-        #expect(throws: StoreError.refused(refusal)) {
+        let refusal = APIError(status: 500, code: "failed", "the fanmesh server answered with status 500")
+        #expect(throws: StoreError.server(.refused(refusal))) {
             try ServerClient(transport: Answering(500, answer)).call(.greet)
         }
     }
 
     @Test func anAnswerThatDoesNotFitIsNamed() throws {
-        let client = ServerClient(transport: Answering(200, ["generation": "x"]))
+        let client = ServerClient(transport: Answering(200, ["state": "member", "message": "", "generation": "x"]))
         #expect(
-            throws: StoreError.malformed(
-                request: "PUT /1.0/local/report",
-                problem: "'generation' is not a whole number from 0 to 9007199254740991"
+            throws: StoreError.server(
+                .malformed(
+                    request: "GET /1.0/local",
+                    problem: "'generation' is not a whole number from 0 to 9007199254740991"
+                )
             )
         ) {
-            try client.call(.reportLocal) { document throws(DocumentError) in try ReportReceipt(document) }
+            try client.call(.watchLocal) { document throws(DocumentError) in try ClusterSnapshot(document) }
         }
     }
 
     @Test func theStoreAsksForWhatTheAgentNeeds() throws {
-        let snapshot = try AgentBench.cluster(2)
+        let snapshot = try AgentBench.snapshot(2)
         let watching = Answering(200, snapshot.document)
         let reporting = Answering(200, ["generation": 3, "stored": false])
-        let store = ServerStore(watching: watching, reporting: reporting)
-        #expect(try store.snapshot(after: nil, wait: .seconds(60), agent: nil) == snapshot)
-        #expect(try store.snapshot(after: 5, wait: .seconds(600), agent: "a b&c") == snapshot)
+        let store = ServerStore(watching: watching, asking: reporting)
+        #expect(try store.watch(after: nil, wait: .seconds(60)) == ClusterView(snapshot))
+        let agents = ServerStore(watching: watching, asking: reporting, agent: "a b&c")
+        #expect(try agents.watch(after: "5", wait: .seconds(600)) == ClusterView(snapshot))
         let report = NodeReport(nodeID: AgentBench.nodeID, version: "1", kernel: "6")
-        #expect(try store.report(report) == ReportReceipt(generation: 3, isStored: false))
+        #expect(try !store.report(report))
         #expect(
             watching.requests.withLock(\.self) == [
                 "GET /1.0/local", "GET /1.0/local?generation=5&wait=60&agent=a%20b%26c",
@@ -108,7 +102,6 @@ import Testing
         let own = snapshot.members[0]
         snapshot.members += (2...10_000).map { number in
             var member = own
-            member.id = UInt64(number)
             member.name = "node\(number)-with-a-name-that-is-as-long-as-a-label-may-be-at-the-most0"
             member.underlayAddress = IPv4Address(172, 31, 16, 0).advanced(by: UInt32(number % 4000))
             return member

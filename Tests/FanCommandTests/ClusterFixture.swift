@@ -35,14 +35,11 @@ enum Cluster {
         let member = member(number)
         var report = NodeReport(nodeID: member.nodeID, version: "0.1.0", kernel: "6.12.0")
         report.verdict = verdict
-        report.network = "fan0"
-        report.mapping = mapping
+        report.settings = config.overlay.settings
         report.underlayAddress = member.underlayAddress
         report.slice = (try? mapping.slice(of: member.underlayAddress))?.prefix
         report.forwarder = .ebpf
         report.mtuBytes = 1450
-        report.vni = config.vni
-        report.port = 8472
         report.generation = 7
         return report
     }
@@ -67,7 +64,7 @@ enum Cluster {
     static func members(
         _ statuses: [MemberStatus],
         isStale: Bool = false,
-        warnings: [Warning] = []
+        warnings: [Finding] = []
     ) -> FakeServer.Answer {
         FakeServer.Answer(
             document: MemberList(

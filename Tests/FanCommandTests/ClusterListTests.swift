@@ -57,7 +57,7 @@ import Testing
             }
 
             """
-        let warning = Warning(
+        let warning = Finding(
             code: "clock",
             severity: .warning,
             message: "node1's clock is 7 s ahead",
@@ -93,7 +93,7 @@ import Testing
     }
 
     @Test func showsConflictsWithTheirRemedies() throws {
-        let conflict = Warning(
+        let conflict = Finding(
             code: "slice-conflict",
             severity: .error,
             message: "node1 and node2 both own 240.0.80.0/20",
@@ -117,7 +117,7 @@ import Testing
     @Test func showsTheLastKnownMembersWithoutAQuorum() throws {
         var status = Cluster.status(1, state: .unknown, message: "last known; the database has no quorum", verdict: nil)
         status.lastSeen = nil
-        let warning = Warning(code: "no-quorum", severity: .error, message: "no leader", remedy: "start the others")
+        let warning = Finding(code: "no-quorum", severity: .error, message: "no leader", remedy: "start the others")
         let outcome = try run(Cluster.members([status], isStale: true, warnings: [warning]))
         let expected = """
             NAME   ADDRESS           UNDERLAY ADDRESS  SLICE          ROLE   STATE    OVERLAY  VERSION  LAST SEEN  MESSAGE

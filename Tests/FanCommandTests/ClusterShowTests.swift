@@ -16,7 +16,7 @@ import Testing
             .init(name: "node1", isReachable: true, roundTrip: .microseconds(412)),
         ]
         status.report?.warnings = [
-            Warning(
+            Finding(
                 code: "peer-unreachable",
                 severity: .warning,
                 message: "node10 is not reached",

@@ -1,5 +1,6 @@
 import FanCore
 import FanHTTP
+import FanStore
 import FanSystem
 import Glibc
 import TestSupport
@@ -23,13 +24,7 @@ final class FakeServer: Sendable {
         var document: Document
 
         static func refusal(_ status: Int, _ code: String, _ message: String, remedy: String = "") -> Answer {
-            Answer(
-                status: status,
-                document: [
-                    "schema": "fanmesh.error/v1", "code": .string(code), "message": .string(message),
-                    "remedy": .string(remedy),
-                ]
-            )
+            Answer(status: status, document: APIError(status: status, code: code, message, remedy: remedy).document)
         }
     }
 
@@ -87,6 +82,8 @@ extension FakeServer.Request {
 /// The world of one node: its server, its network, its operator.
 struct Node {
     var server: FakeServer?
+    /// The store of its cluster, nil for that of the server.
+    var store: (any ClusterStore)?
     /// The runtime directory when there is no server.
     var directory = "/nonexistent"
     var input = TextInput("")
@@ -113,6 +110,7 @@ struct Node {
         environment.variable = { variables[$0] }
         let (facts, observed) = (facts, observed)
         environment.kernel = { FactsOnlyKernel(facts: facts, observed: observed) }
+        if let store { environment.store = { _, _ in store } }
         environment.input = input
         environment.isWatched = isWatched
         let hostName = hostName

@@ -52,7 +52,8 @@ import Testing
             let reads = sql.rawValue.hasPrefix("SELECT")
             let values = sql.rawValue.filter { $0 == "?" }.map { _ in SQLValue.integer(1) }
             switch sql {
-            case .dropRequests, .dropAudit, .moveAudit, .moveGeneration, .begin, .beginRead, .commit, .rollback,
+            case .dropRemoved, .dropRequests, .dropAudit, .moveAudit, .moveGeneration, .begin, .beginRead, .commit,
+                .rollback,
                 .savepoint, .release, .rollbackToSavepoint,
                 .saveSchemaVersion:
                 break
@@ -66,6 +67,20 @@ import Testing
         }
         for sql in [SQL.begin, .savepoint, .rollbackToSavepoint, .release, .commit, .beginRead, .rollback] {
             try client.executePrepared(sql.rawValue, [])
+        }
+    }
+
+    @Test func everyTableIsRead() throws {
+        let nodes = try Nodes()
+        let database = Database(node: try nodes.start(1))
+        defer { database.stop() }
+        let tables = try database.write { transaction in
+            try transaction.query(text: "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+        }
+        let queries = SQL.all.filter { $0.hasPrefix("SELECT") }.map(Self.words)
+        #expect(tables.count == 7)
+        for case .text(let name)? in tables.map(\.first) {
+            #expect(queries.contains { $0.contains(name.uppercased()) }, "\(name)")
         }
     }
 }

@@ -190,7 +190,7 @@ extension RealSockets {
 
         @Test func anUpgradeMayBeRefused() throws {
             let server = try TestServer(handler: { _, responder in
-                responder.respond(.error(status: 403, code: "not_authorized", message: "no", remedy: "none"))
+                responder.respond(HTTPResponse(APIError(status: 403, code: "not_authorized", "no", remedy: "none")))
             })
             let error = #expect(throws: HTTPError.self) {
                 try dialUpgraded(

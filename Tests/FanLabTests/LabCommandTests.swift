@@ -52,7 +52,7 @@ struct LabCommandTests {
     @Test func runGivesJSON() throws {
         let result = try fanmesh("run", "--name", "c-json", "--nodes", "2", "--guests", "1", "--format", "json")
         let document = try Document(json: Array(result.output.utf8))
-        #expect(try document.optionalObject("cluster")?.list("members").map { $0["state"] } == ["ONLINE", "ONLINE"])
+        #expect(try document["cluster"].list("members").map { $0["state"] } == ["ONLINE", "ONLINE"])
         #expect(result.isSuccess, "\(result.explanation)")
         for part in [
             "\"schema\": \"fanmesh.lab/v1\"", "\"verdict\": \"healthy\"", "\"pairs\": 12", "\"failed\": 0",

@@ -237,18 +237,16 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
             overlay: row.overlay
         ).result
         #expect(result.layers == row.layers)
-        #expect(result.verdict == row.verdict)
-        #expect(result.diagnosis == row.diagnosis)
-        #expect(result.remedy == row.remedy)
+        #expect(result.finding.severity == row.verdict && result.finding.subject == Self.target.name)
+        #expect(result.finding.message == row.diagnosis)
+        #expect(result.finding.remedy == row.remedy ?? "")
         #expect(result.isDetermined == row.isDetermined)
         #expect(result.pathMTUBytes == row.overlay.pathMTUBytes)
     }
 
     @Test func worstPeerDecides() {
-        func peer(_ verdict: Verdict) -> PeerResult {
-            PeerResult(target: Self.target, layers: PeerLayers(), verdict: verdict, diagnosis: "")
-        }
-        #expect([PeerResult]().verdict == .healthy)
+        func peer(_ verdict: Verdict) -> Finding { Finding(severity: verdict, message: "") }
+        #expect([Finding]().verdict == .healthy)
         #expect([peer(.healthy), peer(.warning), peer(.healthy)].verdict == .warning)
         #expect([peer(.error), peer(.warning)].verdict == .error)
     }

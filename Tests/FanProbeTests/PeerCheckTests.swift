@@ -51,12 +51,12 @@ import Testing
                 PeerLayers(underlay: .ok, vxlan: .unknown, mtu: .skipped),
             ]
         )
-        #expect(results.map(\.verdict) == [.healthy, .error, .error, .warning, .error, .error])
+        #expect(results.map(\.finding.severity) == [.healthy, .error, .error, .warning, .error, .error])
         #expect(results.map(\.pathMTUBytes) == [1450, nil, nil, 1450, 1404, nil])
-        #expect(results.verdict == .error)
-        for result in results { #expect((result.remedy == nil) == (result.verdict == .healthy)) }
-        #expect(results[1].diagnosis.hasPrefix("no answer from the host itself: is 10.77.0.3 up"))
-        #expect(results[2].diagnosis.hasPrefix("UDP 8472 is probably blocked between 10.77.0.1 and 10.77.0.4"))
+        #expect(results.map(\.finding).verdict == .error)
+        for result in results { #expect(result.finding.remedy.isEmpty == (result.finding.severity == .healthy)) }
+        #expect(results[1].finding.message.hasPrefix("no answer from the host itself: is 10.77.0.3 up"))
+        #expect(results[2].finding.message.hasPrefix("UDP 8472 is probably blocked between 10.77.0.1 and 10.77.0.4"))
     }
 
     @Test func missingOverlayAddressIsAResult() throws {
@@ -64,7 +64,7 @@ import Testing
         try shell("ip -n \(network.host(0)) address delete 240.0.0.1/8 dev eth0")
         let results = try Self.run(network, try Self.check(), [Self.target(1)])
         #expect(results.map(\.layers) == [PeerLayers(underlay: .ok, vxlan: .unknown, mtu: .skipped)])
-        #expect(results.first?.remedy == "run: fanmesh up")
+        #expect(results.first?.finding.remedy == "run: fanmesh up")
     }
 
     @Test func missingUnderlayAddressIsAResult() throws {
@@ -130,7 +130,7 @@ import Testing
         print("checked \(count) live peers in \(elapsed)")
         let expected = PeerLayers(underlay: .ok, vxlan: .ok, mtu: .ok)
         let unhealthy = results.filter { $0.layers != expected }
-        #expect(unhealthy.isEmpty, "\(unhealthy.count), first: \(unhealthy.first?.diagnosis ?? "")")
+        #expect(unhealthy.isEmpty, "\(unhealthy.count), first: \(unhealthy.first?.finding.message ?? "")")
         #expect(results.count == count)
     }
 }

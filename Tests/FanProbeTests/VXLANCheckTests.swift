@@ -33,14 +33,16 @@ import Testing
     @Test func wholeOverlayIsHealthy() throws {
         let result = try #require(try Self.check(try Self.network()))
         #expect(result.layers == PeerLayers(underlay: .ok, vxlan: .ok, mtu: .ok))
-        #expect(result.verdict == .healthy, "\(result.diagnosis)")
+        #expect(result.finding.severity == .healthy, "\(result.finding.message)")
         #expect(result.pathMTUBytes == 1450)
     }
 
     @Test func anotherPortIsADeadOverlay() throws {
         let result = try #require(try Self.check(try Self.network(peerPort: 4789)))
         #expect(result.layers == PeerLayers(underlay: .ok, vxlan: .fail, mtu: .skipped))
-        #expect(result.remedy == "allow UDP 8472 from 10.77.0.0/24 in both directions; on host1 run: fanmesh status")
+        #expect(
+            result.finding.remedy == "allow UDP 8472 from 10.77.0.0/24 in both directions; on host1 run: fanmesh status"
+        )
     }
 
     @Test func underlayThatDropsFullSizePacketsIsMeasured() throws {
@@ -50,6 +52,6 @@ import Testing
         let result = try #require(try Self.check(network))
         #expect(result.layers == PeerLayers(underlay: .ok, vxlan: .ok, mtu: .fail))
         #expect(result.pathMTUBytes == 1304)
-        #expect(result.remedy?.hasSuffix("fanmesh up --mtu 1304") == true)
+        #expect(result.finding.remedy.hasSuffix("fanmesh up --mtu 1304"))
     }
 }

@@ -73,8 +73,8 @@ import Testing
             }
             let list = try nodes[0].call("GET", "/1.0/members").document
             #expect(try list.list("members").map { try $0.text("role") } == roles)
-            let config = try nodes[0].call("GET", "/1.0/cluster").document.optionalObject("config")
-            #expect(try config?.text("overlay") == "240.0.0.0/8")
+            let config = try nodes[0].call("GET", "/1.0/cluster").document["config"]
+            #expect(try config.text("overlay") == "240.0.0.0/8")
         }
     }
 

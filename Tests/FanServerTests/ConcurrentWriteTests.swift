@@ -217,7 +217,7 @@ import Testing
         let leadership = try #require(node.server.local.member?.leadership)
         func report(_ number: Int) -> NodeReport {
             var report = NodeReport(nodeID: node.nodeID, version: "1", kernel: "6")
-            report.warnings = [Warning(code: "test", severity: .warning, message: "\(number)", remedy: "none")]
+            report.warnings = [Finding(code: "test", severity: .warning, message: "\(number)", remedy: "none")]
             return report
         }
         #expect(try leadership.reports.take(report(5), of: "node1", number: ReportNumber(start: 1, count: 5)))

@@ -1,7 +1,7 @@
-import FanCore
 import OpenAPIValidator
 import Testing
 
+@testable import FanCore
 @testable import FanServer
 
 @Suite struct DescriptionTests {

@@ -16,7 +16,6 @@ import Testing
     private static func report(_ nodeID: String, peers: Int) -> NodeReport {
         var report = NodeReport(nodeID: nodeID, version: FanmeshVersion.text, kernel: "6.18.0")
         report.verdict = .error
-        report.network = "fan0"
         report.underlayAddress = IPv4Address(127, 9, 255, 254)
         return report.failing(peers: peers)
     }

@@ -48,7 +48,7 @@ import Testing
             #expect(try node.call("GET", "/1.0/cluster").document.text("fingerprint") == fingerprint)
             #expect(
                 soon {
-                    try node.call("GET", "/1.0/members/node1").document.optionalObject("member")?
+                    try node.call("GET", "/1.0/members/node1").document["member"]
                         .integer(.incarnation) == 2
                 }
             )
@@ -95,7 +95,7 @@ import Testing
             #expect(
                 soon {
                     try servers.nodes.allSatisfy {
-                        try $0.call("GET", "/1.0/local").document.optionalObject("config")?.integer(.tokenExpiry)
+                        try $0.call("GET", "/1.0/local").document["config"].integer(.tokenExpiry)
                             == 60
                     }
                 }
@@ -202,8 +202,8 @@ import Testing
             #expect(try stored())
             #expect(try stored() == false)
             // The last numbers are shown all the same.
-            let shown = try node.call("GET", "/1.0/members/node1").document.optionalObject("report")
-            #expect(try shown?.optionalObject("counters")?.integer(.outside) == 3)
+            let shown = try node.call("GET", "/1.0/members/node1").document["report"]
+            #expect(try shown["counters"].integer(.outside) == 3)
             #expect(try node.call("PUT", "/1.0/members/nobody/report", report.document).status == 404)
             #expect(try node.call("PUT", "/1.0/members/node1/report", ["verdict": "healthy"]).status == 400)
         }

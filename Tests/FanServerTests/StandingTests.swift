@@ -123,7 +123,7 @@ import Testing
     }
 
     private func refusal(_ code: ClusterError.Code) -> (status: Int, document: Document) {
-        (code.status, ClusterError(code, "m").document)
+        (code.status, ClusterError(code, "m").answer.document)
     }
 
     private func code(_ result: Result<SocketAddress, ClusterError>) -> ClusterError.Code? {

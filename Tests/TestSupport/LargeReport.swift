@@ -13,7 +13,7 @@ extension NodeReport {
             )
         }
         report.warnings = (1...100).map { number in
-            Warning(
+            Finding(
                 code: number % 9 == 0 ? "peer-unreachable" : "warning-\(number % 9)",
                 severity: number % 9 == 0 ? .error : .warning,
                 message: "node\(number) at 172.31.16.\(number) does not answer over the overlay, and not at all",

@@ -20,20 +20,22 @@ final class Agent {
 
     private let memory: ClusterMemory
     private let identity: Identity
+    /// What messages call the store.
+    private let profile: StoreProfile
 
-    private var server = AgentView.Server.unknown
-    private var serverMessage = ""
-    /// Whether the server said that it cannot take part in the cluster.
-    private var hasServerFailed = false
-    /// What the server last said of the cluster, with the settings that this host is pinned to.
-    private var snapshot: ClusterSnapshot?
-    /// The same as the server said it.
-    private var claimed: ClusterSnapshot?
+    private var store = AgentView.Store.unknown
+    private var storeMessage = ""
+    /// Whether the store said that this node cannot take part in the cluster.
+    private var hasFailed = false
+    /// What the store last said of the cluster, with the settings that this host is pinned to.
+    private var cluster: ClusterView?
+    /// The same as the store said it.
+    private var claimed: ClusterView?
     private var pinned: PinnedSettings?
     /// Whether the settings were pinned, and cannot be read.
     private var isPinLost = false
     private var isLeaving = false
-    /// Whether the disk holds something older than ``snapshot``.
+    /// Whether the disk holds something older than ``cluster``.
     private var isUnsaved = false
 
     private var overlay: OverlayKeeper
@@ -45,14 +47,10 @@ final class Agent {
     private var journal = AgentJournal()
     private var actions: [AgentAction] = []
 
-    init(manager: OverlayManager, memory: ClusterMemory, identity: Identity) {
+    init(manager: OverlayManager, memory: ClusterMemory, identity: Identity, profile: StoreProfile) {
         overlay = OverlayKeeper(manager: manager)
-        self.memory = memory
-        self.identity = identity
+        (self.memory, self.identity, self.profile) = (memory, identity, profile)
     }
-
-    /// The identity by which the store knows this agent's node.
-    var nodeID: String { identity.nodeID }
 
     /// Takes up what was known when an earlier agent stopped.
     func begin(at now: Instant) -> [AgentAction] {
@@ -67,7 +65,7 @@ final class Agent {
                     "cluster-remembered",
                     "\(known.members.count) members, generation \(known.generation)"
                 )
-                snapshot = known
+                cluster = known
                 if overlay.want(target, at: now) { probes.update(target.peers, at: now) }
             }
         } catch { journal.complain(.warning, "memory-unreadable", "\(error)") }
@@ -77,8 +75,8 @@ final class Agent {
     /// Takes in an event, and does what is due.
     func handle(_ event: AgentEvent, at now: Instant) -> [AgentAction] {
         switch event {
-        case .snapshot(let snapshot): take(snapshot, at: now)
-        case .serverLost(let error): lose(error)
+        case .cluster(let cluster): take(cluster, at: now)
+        case .storeLost(let error): lose(error)
         case .networkChanged: overlay.expectLook(at: now + OverlayKeeper.settling)
         case .probed(let results):
             probeFailure = nil
@@ -96,7 +94,7 @@ final class Agent {
             journal.settle("report-failed")
         case .reportFailed(let error):
             reports.fail(at: now)
-            if case .connected = server { journal.complain(.warning, "report-failed", "\(error)") }
+            if case .connected = store { journal.complain(.warning, "report-failed", "\(error)") }
         case .reload:
             journal.note(.info, "reload", "looking at everything now")
             overlay.lookNow(at: now)
@@ -133,16 +131,17 @@ final class Agent {
     /// When ``wake(at:)`` has something to do at the latest.
     var deadline: Instant? {
         let probe = overlay.status == nil ? nil : probes.deadline
-        return [overlay.deadline, probe, snapshot == nil ? nil : reports.deadline].compactMap(\.self).min()
+        return [overlay.deadline, probe, cluster == nil ? nil : reports.deadline].compactMap(\.self).min()
     }
 
     private var view: AgentView {
         AgentView(
             identity: identity,
-            server: server,
-            serverMessage: serverMessage,
-            hasServerFailed: hasServerFailed,
-            snapshot: snapshot,
+            profile: profile,
+            store: store,
+            storeMessage: storeMessage,
+            hasFailed: hasFailed,
+            cluster: cluster,
             settingsChanges: settingsChanges,
             isLeaving: isLeaving,
             overlay: overlay,
@@ -177,16 +176,16 @@ final class Agent {
 
     // MARK: - The cluster
 
-    private func take(_ new: ClusterSnapshot, at now: Instant) {
-        if case .lost = server {
-            journal.note(.info, "server-back", "the fanmesh server answers again")
+    private func take(_ new: ClusterView, at now: Instant) {
+        if case .lost = store {
+            journal.note(.info, "server-back", "\(profile.name) answers again")
             journal.settle("server-lost")
             reports.renew()
         }
-        server = .connected
-        serverMessage = new.message
-        hasServerFailed = new.state == .failed
-        guard new.state != .unconfigured else {
+        store = .connected
+        storeMessage = new.message
+        hasFailed = new.standing == .failed
+        guard new.standing != .unconfigured else {
             leave(at: now)
             return
         }
@@ -195,15 +194,15 @@ final class Agent {
             journal.complain(
                 .warning,
                 "snapshot-incomplete",
-                "the server's answer has no settings or no row for this node; going on with what was known before"
+                "\(profile.name)'s answer has no settings or no row for this node; going on with what was known before"
             )
             return
         }
         adopt(new, target, at: now)
     }
 
-    /// What the server says, with the settings that this host joined with; those that come first are pinned.
-    private func pin(_ claimed: ClusterSnapshot) -> ClusterSnapshot? {
+    /// What the store says, with the settings that this host joined with; those that come first are pinned.
+    private func pin(_ claimed: ClusterView) -> ClusterView? {
         guard !isPinLost, let settings = PinnedSettings(claimed) else { return nil }
         if pinned == nil {
             do { try settings.save(stateDirectory: memory.stateDirectory) } catch {
@@ -216,8 +215,8 @@ final class Agent {
         if changes.isEmpty {
             journal.settle("settings-differ")
         } else {
-            let warning = Warning.settingsPinned(changes.joined(separator: ", "))
-            journal.complain(.error, "settings-differ", "\(warning.message); \(warning.remedy)")
+            let warning = Finding.settingsPinned(changes.joined(separator: ", "))
+            journal.complain(.error, "settings-differ", "\(warning)")
         }
         return pinned.applied(to: claimed)
     }
@@ -244,48 +243,49 @@ final class Agent {
     }
 
     private func lose(_ error: StoreError) {
-        server = .lost(error)
-        let rest = snapshot == nil ? "waiting for it" : "the overlay goes on from the last known members"
+        store = .lost(error)
+        let rest = cluster == nil ? "waiting for it" : "the overlay goes on from the last known members"
         journal.complain(.warning, "server-lost", "\(error); \(rest)")
     }
 
-    private func adopt(_ new: ClusterSnapshot, _ wanted: OverlayTarget, at now: Instant) {
+    private func adopt(_ new: ClusterView, _ wanted: OverlayTarget, at now: Instant) {
         isLeaving = false
-        let former = snapshot
-        snapshot = new
+        let former = cluster
+        cluster = new
         if former?.lasting != new.lasting {
             journal.note(
                 .info,
                 former == nil ? "cluster-joined" : "cluster-changed",
-                "\(new.state.rawValue) '\(new.name ?? "")' of \(new.members.count) members, generation \(new.generation)"
+                "\(new.standing.rawValue) '\(new.name ?? "")' of \(new.members.count) members, generation \(new.generation)"
             )
             isUnsaved = true
         }
         save()
-        if let old = former?.config?.network, old != new.config?.network {
+        if let old = former?.settings?.network, old != new.settings?.network {
             overlay.remove(old, &journal)
         }
         if overlay.want(wanted, at: now) { probes.update(wanted.peers, at: now) }
     }
 
     private func save() {
-        guard isUnsaved, let snapshot else { return }
+        guard isUnsaved, let cluster else { return }
         do {
-            try memory.save(snapshot)
+            try memory.save(cluster)
             isUnsaved = false
         } catch {
-            journal.complain(.error, "memory-unwritable", "\(error); after a restart the agent needs the server first")
+            let rest = "after a restart the agent needs \(profile.name) first"
+            journal.complain(.error, "memory-unwritable", "\(error); \(rest)")
         }
     }
 
     private func leave(at now: Instant) {
-        guard snapshot != nil else { return }
+        guard cluster != nil else { return }
         isLeaving = true
         overlay.expectEnd(at: now)
     }
 
     private func finishLeaving(at now: Instant) {
-        guard let network = snapshot?.config?.network, overlay.remove(network, &journal) else {
+        guard let network = cluster?.settings?.network, overlay.remove(network, &journal) else {
             overlay.expectRetry(at: now)
             return
         }
@@ -298,7 +298,7 @@ final class Agent {
             return
         }
         journal.note(.info, "cluster-left", "this node is in no cluster")
-        snapshot = nil
+        cluster = nil
         claimed = nil
         pinned = nil
         isPinLost = false

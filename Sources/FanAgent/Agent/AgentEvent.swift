@@ -5,9 +5,9 @@ internal import FanStore
 /// Something that happened to the agent.
 enum AgentEvent: Sendable {
     /// The store answered.
-    case snapshot(ClusterSnapshot)
+    case cluster(ClusterView)
     /// The store does not answer.
-    case serverLost(StoreError)
+    case storeLost(StoreError)
     /// The kernel announced changes of links, filters, addresses or routes.
     case networkChanged
     /// A round of probes ended.
@@ -15,7 +15,7 @@ enum AgentEvent: Sendable {
     /// This host could not probe.
     case probeFailed(String)
     /// The report on its way arrived.
-    case reported(ReportReceipt)
+    case reported
     /// The report on its way did not arrive.
     case reportFailed(StoreError)
     /// The operator asks to look at everything now.
@@ -44,7 +44,7 @@ enum AgentAnswer: Sendable {
 
 /// Something that the agent wants to be done.
 enum AgentAction: Sendable {
-    /// Send a report; ``AgentEvent/reported(_:)`` or ``AgentEvent/reportFailed(_:)`` follows.
+    /// Send a report; ``AgentEvent/reported`` or ``AgentEvent/reportFailed(_:)`` follows.
     case report(NodeReport)
     /// Probe peers; ``AgentEvent/probed(_:)`` or ``AgentEvent/probeFailed(_:)`` follows.
     case probe(PeerCheck, [PeerTarget])

@@ -1,4 +1,5 @@
 public import FanCore
+internal import FanStore
 internal import FanHTTP
 internal import Glibc
 
@@ -53,52 +54,6 @@ public struct AgentStatus: Hashable, Sendable {
         message = "starting"
     }
 
-    /// The status as an object.
-    public var document: Document {
-        [
-            "schema": "fanmesh.agent/v1",
-            "pid": .number(processID),
-            "started_at": .number(startedAt),
-            "state": .string(state.rawValue),
-            "verdict": .text(verdict?.rawValue),
-            "network": .text(network),
-            "ready": .bool(isReady),
-            "verified_generation": .number(verifiedGeneration),
-            "server": .bool(hasServer),
-            "settings": .text(settings),
-            "peers": [
-                "known": .number(peers.known),
-                "probed": .number(peers.probed),
-                "reachable": .number(peers.reachable),
-                "unreachable": .array(peers.unreachable.map { .string($0) }),
-            ],
-            "message": .string(message),
-        ]
-    }
-
-    /// Reads a status.
-    ///
-    /// - Throws: ``DocumentError`` naming the key.
-    public init(_ document: Document) throws(DocumentError) {
-        self.init(processID: try document.integer(.processID), startedAt: try document.integer(.startedAt))
-        state = try document.choice("state")
-        verdict = try document.optionalChoice("verdict")
-        network = try document.optionalText("network")
-        isReady = try document.flag("ready")
-        verifiedGeneration = try document.optionalInteger(.verifiedGeneration)
-        hasServer = try document.flag("server")
-        settings = try document.optionalText("settings")
-        message = try document.text("message")
-        if let object = try document.optionalObject("peers") {
-            peers.known = try object.integer(.knownPeers)
-            peers.probed = try object.integer(.probedPeers)
-            peers.reachable = try object.integer(.reachablePeers)
-            for name in try object.list("unreachable") {
-                if case .string(let name) = name { peers.unreachable.append(name) }
-            }
-        }
-    }
-
     /// The agent's socket in a runtime directory.
     public static func socket(in runtimeDirectory: String) -> String { "\(runtimeDirectory)/agent.sock" }
 
@@ -137,11 +92,39 @@ public struct AgentStatus: Hashable, Sendable {
     }
 }
 
+extension AgentStatus: DocumentShape {
+    /// Goes through the fields.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        table.describes(schema: "agent")
+        processID = try table.number(.processID, \.processID)
+        startedAt = try table.number(.startedAt, \.startedAt)
+        state = try table.value("state", \.state)
+        verdict = try table.optional("verdict", \.verdict)
+        network = try table.optional("network", \.network)
+        isReady = try table.value("ready", \.isReady)
+        verifiedGeneration = try table.optionalNumber(.verifiedGeneration, \.verifiedGeneration)
+        hasServer = try table.value("server", \.hasServer)
+        settings = try table.optional("settings", \.settings)
+        peers = try table.value("peers", \.peers, default: Peers())
+        message = try table.value("message", \.message)
+    }
+}
+
+extension AgentStatus.Peers: DocumentShape {
+    /// Goes through the fields.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        known = try table.number(.knownPeers, \.known)
+        probed = try table.number(.probedPeers, \.probed)
+        reachable = try table.number(.reachablePeers, \.reachable)
+        unreachable = try table.texts("unreachable", \.unreachable)
+    }
+}
+
 /// What the agent lets others on this host see.
 struct AgentState: Hashable, Sendable {
     var status: AgentStatus
     /// What an operator should know; none in no cluster.
-    var warnings: [Warning]
+    var warnings: [Finding]
     /// The cluster as this node sees it, with the settings that this host is pinned to; nil in no cluster.
-    var cluster: ClusterSnapshot?
+    var cluster: ClusterView?
 }

@@ -4,20 +4,22 @@ internal import FanStore
 /// What the agent knows at one moment, in the words of those who ask: pure, and told the time by nobody.
 struct AgentView {
     /// How the way to the store stands.
-    enum Server {
+    enum Store {
         case unknown
         case connected
         case lost(StoreError)
     }
 
     var identity: Agent.Identity
-    var server: Server
-    /// What the server last said, besides the cluster.
-    var serverMessage: String
-    /// Whether the server said that it cannot take part in the cluster.
-    var hasServerFailed: Bool
+    /// What messages call the store.
+    var profile: StoreProfile
+    var store: Store
+    /// What the store last said, besides the cluster.
+    var storeMessage: String
+    /// Whether the store said that this node cannot take part in the cluster.
+    var hasFailed: Bool
     /// What is known of the cluster, with the settings that this host is pinned to.
-    var snapshot: ClusterSnapshot?
+    var cluster: ClusterView?
     /// What is otherwise in the cluster than this host is pinned to, nil when nothing is.
     var settingsChanges: String?
     var isLeaving: Bool
@@ -26,7 +28,7 @@ struct AgentView {
     var probeFailure: String?
 
     /// What an operator should know, the worst thing first that explains others.
-    var warnings: [Warning] {
+    var warnings: [Finding] {
         var warnings = overlay.status?.warnings.map(\.inCluster) ?? []
         if let settingsChanges { warnings.insert(.settingsPinned(settingsChanges), at: 0) }
         // A lost address is its own explanation.
@@ -35,34 +37,28 @@ struct AgentView {
         }
         if overlay.isContested {
             let name = overlay.target?.request.network ?? "the overlay"
-            warnings.append(
-                Warning(
-                    code: "overlay-contested",
-                    severity: .warning,
-                    message: "\(name) had to be mended more than \(RepairGuard.freeRepairs) times within a minute: "
-                        + "another program changes it",
-                    remedy: "find it with 'ip monitor all' and keep it off \(name) and \(name)-vx"
-                )
+            warnings.add(
+                code: "overlay-contested",
+                severity: .warning,
+                message: "\(name) had to be mended more than \(RepairGuard.freeRepairs) times within a minute: "
+                    + "another program changes it",
+                remedy: "find it with 'ip monitor all' and keep it off \(name) and \(name)-vx"
             )
         }
         if let probeFailure {
-            warnings.append(
-                Warning(
-                    code: "probes-failed",
-                    severity: .warning,
-                    message: "this host cannot probe its peers: \(probeFailure)",
-                    remedy: "see the agent's log: journalctl -u fanmesh-agent"
-                )
+            warnings.add(
+                code: "probes-failed",
+                severity: .warning,
+                message: "this host cannot probe its peers: \(probeFailure)",
+                remedy: "see the agent's log: journalctl -u fanmesh-agent"
             )
         }
         if let unreachable {
-            warnings.append(
-                Warning(
-                    code: "peers-unreachable",
-                    severity: .warning,
-                    message: unreachable,
-                    remedy: "run: fanmesh check"
-                )
+            warnings.add(
+                code: "peers-unreachable",
+                severity: .warning,
+                message: unreachable,
+                remedy: "run: fanmesh check"
             )
         }
         return warnings
@@ -79,53 +75,50 @@ struct AgentView {
 
     /// The report on this node, nil while it is in no cluster.
     var report: NodeReport? {
-        guard let snapshot, !isLeaving else { return nil }
+        guard let cluster, !isLeaving else { return nil }
         var report = NodeReport(nodeID: identity.nodeID, version: identity.version, kernel: identity.kernel)
         report.warnings = warnings
         if let status = overlay.status {
             let spec = status.spec
-            report.network = spec.name
-            report.mapping = spec.mapping
+            report.settings = spec.settings
             report.underlayAddress = spec.host
             report.slice = status.slice.prefix
             report.forwarder = spec.forwarder
             report.mtuBytes = spec.mtuBytes
-            report.vni = spec.vni
-            report.port = spec.port
             report.counters = status.counters
-            report.verdict = report.warnings.map(\.severity).max() ?? .healthy
+            report.verdict = report.warnings.verdict
         }
         report.reachability.peers = probes.peers
-        report.generation = snapshot.generation
+        report.generation = cluster.generation
         return report.bounded()
     }
 
     /// What others on this host may see.
     var state: AgentState {
-        AgentState(status: status, warnings: snapshot == nil || isLeaving ? [] : warnings, cluster: snapshot)
+        AgentState(status: status, warnings: cluster == nil || isLeaving ? [] : warnings, cluster: cluster)
     }
 
     private var status: AgentStatus {
         var status = AgentStatus(processID: identity.processID, startedAt: identity.startedAt)
-        if case .connected = server { status.hasServer = true }
-        guard let snapshot else {
+        if case .connected = store { status.hasServer = true }
+        guard let cluster else {
             status.message =
-                switch server {
-                case .unknown: "waiting for the fanmesh server"
+                switch store {
+                case .unknown: "waiting for \(profile.name)"
                 case .lost(let error): "\(error)"
-                case .connected: "in no cluster; run 'fanmesh init' or 'fanmesh join'"
+                case .connected: "in no cluster; \(profile.joining)"
                 }
             return status
         }
-        status.state = hasServerFailed ? .failed : snapshot.state
+        status.state = hasFailed ? .failed : cluster.standing
         guard !isLeaving else {
             status.message = "leaving the cluster"
             return status
         }
-        status.verdict = warnings.map(\.severity).max() ?? (overlay.status == nil ? .error : .healthy)
+        status.verdict = warnings.isEmpty && overlay.status == nil ? .error : warnings.verdict
         status.network = overlay.target?.request.network
         status.isReady = overlay.isReady
-        status.verifiedGeneration = status.isReady ? snapshot.generation : nil
+        status.verifiedGeneration = status.isReady ? cluster.generation : nil
         let peers = probes.peers
         status.peers.known = probes.count
         status.peers.probed = peers.count
@@ -133,13 +126,13 @@ struct AgentView {
         status.peers.unreachable = peers.lazy.filter { !$0.isReachable }.prefix(20).map(\.name)
         status.settings = settingsChanges
         var parts = [
-            settingsChanges.map { Warning.settingsPinned($0).message }, overlay.failure?.message ?? unreachable,
+            settingsChanges.map { Finding.settingsPinned($0).message }, overlay.failure?.message ?? unreachable,
         ]
         if overlay.failure == nil, let pending = overlay.status?.pending, !pending.isEmpty {
             parts.append("\(pending.count) step\(pending.count == 1 ? "" : "s") missing")
         }
-        if case .lost(let error) = server { parts.append("\(error)") }
-        if !serverMessage.isEmpty { parts.append(serverMessage) }
+        if case .lost(let error) = store { parts.append("\(error)") }
+        if !storeMessage.isEmpty { parts.append(storeMessage) }
         let problems = parts.compactMap(\.self)
         status.message = problems.isEmpty ? "the overlay is verified" : problems.joined(separator: "; ")
         return status

@@ -20,7 +20,7 @@ struct OverlayKeeper {
     /// How the overlay stood at the last look, nil where it was never up.
     private(set) var status: NetworkStatus?
     /// Why it could not be made what it shall be.
-    private(set) var failure: Warning?
+    private(set) var failure: Finding?
     private var verified: OverlayTarget?
     /// When to look again, nil for never.
     private(set) var deadline: Instant?
@@ -126,7 +126,7 @@ struct OverlayKeeper {
         }
         journal.complain(.error, "overlay-failed", "\(error)")
         observe(&journal)
-        failure = Warning(
+        failure = Finding(
             code: "overlay-failed",
             severity: .error,
             message: "the overlay could not be made what the cluster wants: \(error)",

@@ -1,4 +1,5 @@
 internal import FanCore
+internal import FanStore
 
 /// What a cluster asks of this host.
 struct OverlayTarget: Hashable {
@@ -7,23 +8,15 @@ struct OverlayTarget: Hashable {
     /// The other members, to be probed.
     var peers: [PeerTarget]
 
-    /// Works out this host's part; nil when the snapshot says too little for that.
-    init?(_ snapshot: ClusterSnapshot) {
-        guard snapshot.state != .unconfigured, let config = snapshot.config, let own = snapshot.ownMember else {
+    /// Works out this host's part; nil when the view says too little for that.
+    init?(_ cluster: ClusterView) {
+        guard cluster.standing != .unconfigured, let settings = cluster.settings, let own = cluster.node else {
             return nil
         }
-        request = UpRequest(overlay: config.mapping.overlay)
-        request.network = config.network
-        request.underlay = .prefix(config.mapping.underlay)
-        request.host = own.underlayAddress
-        request.forwarder = config.forwarder
-        request.port = config.port
-        request.mtuBytes = config.mtuBytes
-        request.vni = config.vni
-        peers = snapshot.members.filter { $0.name != own.name }.compactMap { member in
+        peers = cluster.members.filter { $0.name != own.name }.compactMap { member in
             // One that the mapping has no slice for is none of this overlay, and must not keep it from coming up.
             guard member.underlayAddress != own.underlayAddress,
-                let slice = try? config.mapping.slice(of: member.underlayAddress)
+                let slice = try? settings.mapping.slice(of: member.underlayAddress)
             else { return nil }
             return PeerTarget(
                 name: member.name,
@@ -31,18 +24,20 @@ struct OverlayTarget: Hashable {
                 overlayAddress: slice.bridgeAddress.address
             )
         }
-        request.peers = Set(peers.map(\.underlayAddress)).sorted()
+        request = UpRequest(
+            OverlayChoices(settings),
+            host: own.underlayAddress,
+            peers: Set(peers.map(\.underlayAddress)).sorted()
+        )
     }
 }
 
-extension ClusterSnapshot {
-    /// The snapshot without what changes while the cluster stays the same.
-    var lasting: ClusterSnapshot {
-        var snapshot = self
-        snapshot.hasQuorum = false
-        snapshot.leader = nil
-        snapshot.hasAgent = false
-        snapshot.message = ""
-        return snapshot
+extension ClusterView {
+    /// The view without what changes while the cluster stays the same.
+    var lasting: ClusterView {
+        var cluster = self
+        cluster.version = ""
+        cluster.message = ""
+        return cluster
     }
 }

@@ -107,7 +107,8 @@ extension NodeReport.Reachability.Peer {
             isReachable: result.layers.vxlan == .ok,
             roundTrip: result.layers.vxlan == .ok ? result.roundTrip : nil,
             // What merely slows down or hides is not what is broken, and it would make every report a changed one.
-            diagnosis: result.verdict == .error ? String(result.diagnosis.prefix(Self.longestDiagnosis)) : ""
+            diagnosis: result.finding.severity == .error
+                ? String(result.finding.message.prefix(Self.longestDiagnosis)) : ""
         )
     }
 }

@@ -11,7 +11,7 @@ struct ReportSchedule {
 
     private var accepted: NodeReport?
     private var inFlight: NodeReport?
-    /// Whether the report on its way may have gone to a server that is no more.
+    /// Whether the report on its way may have gone to a store that is no more.
     private var isInDoubt = false
     private var sentAt: Instant?
     private var notBefore: Instant?
@@ -51,7 +51,7 @@ struct ReportSchedule {
         notBefore = now + backoff.next()
     }
 
-    /// Sends the next report at once: the server may not have the last one any more.
+    /// Sends the next report at once: the store may not have the last one any more.
     mutating func renew() {
         accepted = nil
         isInDoubt = inFlight != nil

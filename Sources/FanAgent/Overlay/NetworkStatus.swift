@@ -12,10 +12,10 @@ public struct NetworkStatus: Sendable {
     /// What the classifiers counted; nil without eBPF or without the privilege to read it.
     public var counters: ForwardingCounters?
     /// What should be looked at.
-    public var warnings: [Warning]
+    public var warnings: [Finding]
 
     /// The worst of the warnings.
-    public var verdict: Verdict { warnings.map(\.severity).max() ?? .healthy }
+    public var verdict: Verdict { warnings.verdict }
 }
 
 extension OverlayManager {
@@ -60,14 +60,12 @@ extension OverlayManager {
         )
         status.warnings += hostWarnings(spec, facts)
         guard let identity = try state.nodeIdentity() else {
-            status.warnings.append(
-                Warning(
-                    code: "identity-gone",
-                    severity: .error,
-                    message:
-                        "this node's identity is missing from the state directory, so no device can be told to be its own",
-                    remedy: "restore '\(state.path)/node-id' from a backup, or remove the devices and run: fanmesh up"
-                )
+            status.warnings.add(
+                code: "identity-gone",
+                severity: .error,
+                message:
+                    "this node's identity is missing from the state directory, so no device can be told to be its own",
+                remedy: "restore '\(state.path)/node-id' from a backup, or remove the devices and run: fanmesh up"
             )
             return status
         }
@@ -80,79 +78,67 @@ extension OverlayManager {
             let former = former.flatMap { try? DesiredState($0, nodeIdentity: identity) }
             status.pending = try desired.plan(from: observed, former: former)
         } catch {
-            status.warnings.append(
-                Warning(
-                    code: "device-not-ours",
-                    severity: .error,
-                    message: "\(error)",
-                    remedy: "remove the device that is in the way, then run: fanmesh up"
-                )
+            status.warnings.add(
+                code: "device-not-ours",
+                severity: .error,
+                message: "\(error)",
+                remedy: "remove the device that is in the way, then run: fanmesh up"
             )
         }
         if !status.pending.isEmpty {
             let steps = status.pending.map(\.description).joined(separator: "; ")
-            status.warnings.append(
-                Warning(
-                    code: "overlay-out-of-shape",
-                    severity: .error,
-                    message: "\(status.pending.count) step\(status.pending.count == 1 ? "" : "s") missing: \(steps)",
-                    remedy: "run: fanmesh up with the options it was first run with"
-                )
+            status.warnings.add(
+                code: "overlay-out-of-shape",
+                severity: .error,
+                message: "\(status.pending.count) step\(status.pending.count == 1 ? "" : "s") missing: \(steps)",
+                remedy: "run: fanmesh up with the options it was first run with"
             )
         }
         return status
     }
 
-    private func hostWarnings(_ spec: NetworkSpec, _ facts: HostFacts) -> [Warning] {
-        var warnings: [Warning] = []
+    private func hostWarnings(_ spec: NetworkSpec, _ facts: HostFacts) -> [Finding] {
+        var warnings: [Finding] = []
         let link = facts.addresses.first { $0.address.address == spec.host }.flatMap { facts.link(index: $0.linkIndex) }
         if let link {
             let highest = link.mtuBytes - NetworkSpec.encapsulationBytes
             if spec.mtuBytes > highest {
-                warnings.append(
-                    Warning(
-                        code: "mtu-too-large",
-                        severity: .error,
-                        message: "the overlay's MTU \(spec.mtuBytes) does not fit into \(link.name)'s \(link.mtuBytes)",
-                        remedy: "run: fanmesh up --mtu \(highest)"
-                    )
+                warnings.add(
+                    code: "mtu-too-large",
+                    severity: .error,
+                    message: "the overlay's MTU \(spec.mtuBytes) does not fit into \(link.name)'s \(link.mtuBytes)",
+                    remedy: "run: fanmesh up --mtu \(highest)"
                 )
             }
             if !link.isUp {
-                warnings.append(
-                    Warning(
-                        code: "underlay-down",
-                        severity: .error,
-                        message: "the underlay's interface \(link.name) is down",
-                        remedy: "run: ip link set \(link.name) up"
-                    )
+                warnings.add(
+                    code: "underlay-down",
+                    severity: .error,
+                    message: "the underlay's interface \(link.name) is down",
+                    remedy: "run: ip link set \(link.name) up"
                 )
             }
         } else {
-            warnings.append(
-                Warning(
-                    code: "underlay-address-gone",
-                    severity: .error,
-                    message: "this host no longer has its underlay address \(spec.host)",
-                    remedy: "give the address back, or run 'fanmesh up' to move to the slice of the new address"
-                )
+            warnings.add(
+                code: "underlay-address-gone",
+                severity: .error,
+                message: "this host no longer has its underlay address \(spec.host)",
+                remedy: "give the address back, or run 'fanmesh up' to move to the slice of the new address"
             )
         }
         warnings += overlapWarnings(spec, facts)
         if spec.forwarder == .fdb {
-            warnings.append(
-                Warning(
-                    code: "no-source-check",
-                    severity: .warning,
-                    message: "the fdb forwarder cannot drop forged sources and floods ARP to every peer",
-                    remedy: "use a kernel that can load eBPF programs, then run: fanmesh up --forwarder ebpf"
-                )
+            warnings.add(
+                code: "no-source-check",
+                severity: .warning,
+                message: "the fdb forwarder cannot drop forged sources and floods ARP to every peer",
+                remedy: "use a kernel that can load eBPF programs, then run: fanmesh up --forwarder ebpf"
             )
         }
         return warnings
     }
 
-    private func overlapWarnings(_ spec: NetworkSpec, _ facts: HostFacts) -> [Warning] {
+    private func overlapWarnings(_ spec: NetworkSpec, _ facts: HostFacts) -> [Finding] {
         let ours = facts.link(named: spec.bridgeName)?.index
         return facts.routes.compactMap { route in
             guard
@@ -160,7 +146,7 @@ extension OverlayManager {
                 route.destination.overlaps(spec.mapping.overlay)
             else { return nil }
             let name = route.linkIndex.flatMap { facts.link(index: $0)?.name } ?? "no interface"
-            return Warning(
+            return Finding(
                 code: "route-overlap",
                 severity: .warning,
                 message:

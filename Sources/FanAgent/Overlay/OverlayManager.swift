@@ -1,35 +1,35 @@
 public import FanCore
 internal import FanSystem
 
-/// What the operator asks of `up`.
+/// What the operator, or the cluster, asks of `up`.
+@dynamicMemberLookup
 public struct UpRequest: Hashable, Sendable {
-    /// The network's name.
-    public var network = "fan0"
-    /// How the underlay is named.
-    public var underlay: UnderlaySelector = .auto
+    /// The overlay, and how its underlay is found.
+    public var overlay: OverlayChoices
     /// This host's address in an underlay that is named by its prefix; nil to find the only one there is.
     public var host: IPv4Address?
     /// How the found underlay is widened.
     public var rounding: UnderlayRounding = .none
-    /// The overlay.
-    public var overlay: IPv4Prefix
-    /// The forwarder, nil to choose by trying.
-    public var forwarder: ForwarderKind?
     /// The known peers' underlay addresses.
     public var peers: [IPv4Address] = []
     /// Pinned guest addresses, nil to leave them as they are.
     public var pins: [Fence.Pin]?
-    /// The UDP destination port.
-    public var port = NetworkSpec.defaultPort
-    /// The MTU in bytes, nil for the underlay's less the encapsulation.
-    public var mtuBytes: Int?
-    /// The VNI, nil for the overlay's own.
-    public var vni: UInt32?
 
-    /// Asks for an overlay with every default.
-    public init(overlay: IPv4Prefix) {
+    /// Asks for an overlay.
+    public init(_ overlay: OverlayChoices = OverlayChoices(), host: IPv4Address? = nil, peers: [IPv4Address] = []) {
         self.overlay = overlay
+        self.host = host
+        self.peers = peers
     }
+
+    /// What is chosen of the overlay.
+    public subscript<Value>(dynamicMember path: WritableKeyPath<OverlayChoices, Value>) -> Value {
+        get { overlay[keyPath: path] }
+        set { overlay[keyPath: path] = newValue }
+    }
+
+    /// The network's name.
+    public var network: String { overlay.network ?? OverlaySettings.defaultNetwork }
 }
 
 /// What `up` found, planned and did.
@@ -158,16 +158,18 @@ public struct OverlayManager {
     // MARK: - Choosing
 
     private func chooseUnderlay(_ request: UpRequest, _ facts: HostFacts) throws -> UnderlayChoice {
+        let underlay = request.underlay ?? .auto
         do throws(UnderlayError) {
-            if let host = request.host, case .prefix(let prefix) = request.underlay {
+            if let host = request.host, case .prefix(let prefix) = underlay {
                 return try facts.chooseUnderlay(prefix, host: host)
             }
-            return try facts.chooseUnderlay(request.underlay, overlay: request.overlay, rounding: request.rounding)
+            let overlay = request.overlay.overlay ?? .defaultOverlay
+            return try facts.chooseUnderlay(underlay, overlay: overlay, rounding: request.rounding)
         } catch {
             // With `auto` nobody wrote anything wrong, but for the overlay: the host is not ready.
             if case .inOverlay = error { throw OverlayError.badRequest(error) }
             if case .missingAddress = error { throw OverlayError.refused(error) }
-            throw request.underlay == .auto ? OverlayError.refused(error) : .badRequest(error)
+            throw underlay == .auto ? OverlayError.refused(error) : .badRequest(error)
         }
     }
 
@@ -175,17 +177,14 @@ public struct OverlayManager {
         // A record that cannot be read is no fault of the request.
         let known = try request.pins == nil ? state.network(request.network) : nil
         do {
-            let mapping = try FanMapping(overlay: request.overlay, underlay: underlay.prefix)
-            let slice = try mapping.slice(of: underlay.address)
+            let settings = try request.overlay.settings(underlay: underlay.prefix)
+            let slice = try settings.mapping.slice(of: underlay.address)
             // Those of another slice, from before this host's address changed, are nobody's any more.
             let kept = known?.pins.filter { slice.prefix.contains($0.address) }
             let spec = NetworkSpec(
-                name: request.network,
-                mapping: mapping,
+                settings,
                 host: underlay.address,
-                forwarder: request.forwarder ?? .ebpf,
-                vni: request.vni ?? mapping.defaultVNI,
-                port: request.port,
+                forwarder: request.forwarder?.kind ?? .ebpf,
                 mtuBytes: request.mtuBytes ?? underlay.mtuBytes - NetworkSpec.encapsulationBytes,
                 peers: request.peers,
                 pins: request.pins ?? kept ?? []
@@ -225,16 +224,17 @@ public struct OverlayManager {
         _ request: UpRequest,
         _ observed: ObservedState
     ) throws -> String {
-        guard request.forwarder != .fdb else { return "fdb was asked for" }
+        let wanted = request.forwarder?.kind
+        guard wanted != .fdb else { return "fdb was asked for" }
         let classifiers = ClassifierSpec(mapping: spec.mapping, host: spec.host, vni: spec.vni)
         if observed.classifiers == ClassifierIdentities(ingress: classifiers.identity, egress: classifiers.identity) {
             return "its programs are attached"
         }
         do {
             try kernel.prepare(classifiers)
-            return request.forwarder == nil ? "its programs load on this kernel" : "ebpf was asked for"
+            return wanted == nil ? "its programs load on this kernel" : "ebpf was asked for"
         } catch let error as ForwarderUnavailable {
-            guard request.forwarder == nil else { throw OverlayError.refused(error) }
+            guard wanted == nil else { throw OverlayError.refused(error) }
             spec.forwarder = .fdb
             return "fell back from ebpf: \(error)"
         } catch { throw OverlayError.refused(error) }

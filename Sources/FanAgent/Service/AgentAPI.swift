@@ -1,6 +1,7 @@
 internal import FanCore
 internal import FanHTTP
 internal import FanProbe
+internal import FanStore
 internal import FanSystem
 
 /// The agent's API: HTTP/1.1 with JSON on `agent.sock` in the runtime directory, for root and one group.
@@ -16,8 +17,8 @@ internal import FanSystem
 ///   version is another one, at most `wait=SECONDS` (0 to 60, 0 when absent); then it is the unchanged status.
 /// - `GET /1.0/warnings` → 200 `fanmesh.agent-warnings/v1`: `{warnings: [{code, severity, message, remedy}]}`, none in no
 ///   cluster.
-/// - `GET /1.0/cluster` → 200 `fanmesh.local/v1`: ``ClusterSnapshot`` as this node follows it, which is with the settings
-///   that it is pinned to, and the last known one while the server does not answer; unconfigured in no cluster.
+/// - `GET /1.0/cluster` → 200 `fanmesh.cluster-view/v1`: ``ClusterView`` as this node follows it, which is with the settings
+///   that it is pinned to, and the last known one while the store does not answer; unconfigured in no cluster.
 /// - `GET /1.0/plan` → 200 `fanmesh.agent-plan/v1`: `{changes: [{action, object, text}]}`, what the agent would change now;
 ///   empty when all is right, and in no cluster. 409 `failed`: there is no plan, for a cause that the message names;
 ///   503 `busy`: another plan is being made.
@@ -135,7 +136,7 @@ final class AgentAPI: Sendable {
 
     /// Answers a request, or keeps it for an answer that comes later; never blocks.
     func handle(_ request: HTTPRequest, _ responder: HTTPResponder) {
-        do throws(Refusal) {
+        do throws(APIError) {
             switch (request.method, request.path) {
             case ("GET", "/1.0/status"): try answerStatus(request, responder)
             case ("GET", "/1.0/warnings"):
@@ -145,7 +146,7 @@ final class AgentAPI: Sendable {
                 responder.respond(HTTPResponse(status: 200, document: document))
             case ("GET", "/1.0/cluster"):
                 try expect(request)
-                let cluster = state.withLock { $0.published.cluster } ?? ClusterSnapshot()
+                let cluster = state.withLock { $0.published.cluster } ?? ClusterView()
                 responder.respond(HTTPResponse(status: 200, document: cluster.document))
             case ("GET", "/1.0/plan"):
                 try expect(request)
@@ -161,41 +162,29 @@ final class AgentAPI: Sendable {
                 }
             case (_, "/1.0/status"), (_, "/1.0/warnings"), (_, "/1.0/cluster"), (_, "/1.0/plan"), (_, "/1.0/check"),
                 (_, "/1.0/events"):
-                throw Refusal(status: 405, code: "method_not_allowed", "\(request.path) is not asked for so")
-            default: throw Refusal(status: 404, code: "not_found", "the agent has no such thing")
+                throw APIError(status: 405, code: "method_not_allowed", "\(request.path) is not asked for so")
+            default: throw APIError(status: 404, code: "not_found", "the agent has no such thing")
             }
         } catch {
-            responder.respond(.error(status: error.status, code: error.code, message: error.message, remedy: ""))
-        }
-    }
-
-    private struct Refusal: Error {
-        var status: Int
-        var code: String
-        var message: String
-
-        init(status: Int = 400, code: String = "bad_request", _ message: String) {
-            self.status = status
-            self.code = code
-            self.message = message
+            responder.respond(HTTPResponse(error))
         }
     }
 
     /// Refuses what a request has beyond some parameters.
-    private func expect(_ request: HTTPRequest, _ parameters: Set<String> = []) throws(Refusal) {
+    private func expect(_ request: HTTPRequest, _ parameters: Set<String> = []) throws(APIError) {
         if let other = request.query.keys.first(where: { !parameters.contains($0) }) {
-            throw Refusal("there is no parameter '\(other.prefix(64))'")
+            throw .badRequest("there is no parameter '\(other.prefix(64))'")
         }
-        guard request.body.isEmpty || request.method == "POST" else { throw Refusal("this has no body") }
+        guard request.body.isEmpty || request.method == "POST" else { throw .badRequest("this has no body") }
     }
 
-    private func answerStatus(_ request: HTTPRequest, _ responder: HTTPResponder) throws(Refusal) {
+    private func answerStatus(_ request: HTTPRequest, _ responder: HTTPResponder) throws(APIError) {
         try expect(request, ["after", "wait"])
         var wait = Duration.zero
         if let text = request.query["wait"] {
             do throws(DocumentError) { wait = .seconds(try NumericField.wait.take(parsing: text, as: Int.self)) } catch
             {
-                throw Refusal("\(error)")
+                throw .badRequest("\(error)")
             }
         }
         let isKept = state.withLock { state in
@@ -206,18 +195,18 @@ final class AgentAPI: Sendable {
         if isKept { bell.ring() } else { responder.respond(status) }
     }
 
-    private func check(_ request: HTTPRequest) throws(Refusal) -> AgentQuestion {
+    private func check(_ request: HTTPRequest) throws(APIError) -> AgentQuestion {
         try expect(request)
         guard !request.body.isEmpty else { return .check(peers: []) }
         guard let document = try? Document(json: request.body), case .object(let fields) = document,
             let list = try? document.list("peers")
-        else { throw Refusal("the body is no object with a list of 'peers'") }
+        else { throw .badRequest("the body is no object with a list of 'peers'") }
         if let other = fields.first(where: { $0.key != "peers" }) {
-            throw Refusal("there is no key '\(other.key.prefix(64))'")
+            throw .badRequest("there is no key '\(other.key.prefix(64))'")
         }
         return .check(
-            peers: try list.map { name throws(Refusal) in
-                guard case .string(let name) = name else { throw Refusal("'peers' is a list of names") }
+            peers: try list.map { name throws(APIError) in
+                guard case .string(let name) = name else { throw .badRequest("'peers' is a list of names") }
                 return name
             }
         )
@@ -244,11 +233,13 @@ final class AgentAPI: Sendable {
     // MARK: Words
 
     private static var busy: HTTPResponse {
-        .error(status: 503, code: "busy", message: "another one is being answered", remedy: "ask again in a moment")
+        HTTPResponse(
+            APIError(status: 503, code: "busy", "another one is being answered", remedy: "ask again in a moment")
+        )
     }
 
     private static func failure(_ status: Int, _ message: String) -> HTTPResponse {
-        .error(status: status, code: "failed", message: message, remedy: "see: fanmesh status")
+        HTTPResponse(APIError(status: status, code: "failed", message, remedy: "see: fanmesh status"))
     }
 
     private static func version(_ state: State) -> String {
@@ -258,10 +249,7 @@ final class AgentAPI: Sendable {
     private var status: HTTPResponse {
         let (status, version) = state.withLock { ($0.published.status, Self.version($0)) }
         var document = status.document
-        if case .object(var fields) = document {
-            fields.append(Document.Field(key: "version", value: .string(version)))
-            document = .object(fields)
-        }
+        document.set("version", .string(version))
         return HTTPResponse(status: 200, document: document)
     }
 

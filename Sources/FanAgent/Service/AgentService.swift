@@ -76,9 +76,13 @@ public struct AgentService {
     /// - Parameters:
     ///   - settings: where it lives and who it is.
     ///   - kernel: the kernel of the calling thread's network namespace.
-    ///   - store: where it learns about its cluster.
+    ///   - makeStore: opens where it learns about its cluster, as the node with this identity.
     /// - Throws: ``AgentError``, ``StateError``, ``FileError``, ``HTTPError`` when it cannot start.
-    public static func run(_ settings: Settings, kernel: any OverlayKernel, store: any ClusterStore) throws {
+    public static func run(
+        _ settings: Settings,
+        kernel: any OverlayKernel,
+        makeStore: (String) -> any ClusterStore
+    ) throws {
         try File.makeGuardedDirectory(settings.stateDirectory)
         try File.makeGuardedDirectory(settings.runtimeDirectory, mode: 0o755)
         let lock = try AgentLock(
@@ -98,16 +102,18 @@ public struct AgentService {
             processID: getpid(),
             startedAt: Int64(time(nil))
         )
+        let store = makeStore(identity.nodeID)
         let agent = Agent(
             manager: OverlayManager(kernel: kernel, state: state),
             memory: ClusterMemory(stateDirectory: settings.stateDirectory),
-            identity: identity
+            identity: identity,
+            profile: store.profile
         )
         let status = AgentStatus(processID: identity.processID, startedAt: identity.startedAt)
         let service = AgentService(settings, store: store, status: status)
         let api = service.api
         for line in limits { service.write(line) }
-        try service.startThreads(nodeID: agent.nodeID)
+        try service.startThreads()
         let server = try LocalServer(listener, limits: AgentAPI.limits, log: { _ in }) { api.handle($0, $1) }
         service.loop(agent)
         try File.remove(socket)
@@ -196,12 +202,13 @@ public struct AgentService {
     private func send(_ report: NodeReport) {
         let isTaken = reporting.submit { [store, inbox] in
             do throws(StoreError) {
-                Self.post(.event(.reported(try store.report(report))), to: inbox)
+                _ = try store.report(report)
+                Self.post(.event(.reported), to: inbox)
             } catch { Self.post(.event(.reportFailed(error)), to: inbox) }
         }
         guard !isTaken else { return }
-        let error = StoreError.disconnected(request: "report", cause: "another report is still on its way")
-        Self.post(.event(.reportFailed(error)), to: inbox)
+        let reason = StoreError.Reason.disconnected(request: "report", cause: "another report is still on its way")
+        Self.post(.event(.reportFailed(StoreError(reason, of: store.profile))), to: inbox)
     }
 
     private func probe(_ check: PeerCheck, _ peers: [PeerTarget]) {
@@ -215,13 +222,13 @@ public struct AgentService {
 
     // MARK: - The threads
 
-    private func startThreads(nodeID: String) throws {
+    private func startThreads() throws {
         let signals = fan_signals_watch()
         guard signals >= 0 else { throw FileError(operation: "watch", path: "signals", code: -signals) }
         let started = [
             startThread("signals") { [inbox] in Self.watchSignals(signals, inbox) },
             startThread("events") { [inbox] in Self.watchNetwork(inbox) },
-            startThread("watch", stackBytes: 1 << 20) { [inbox, store] in Self.watchCluster(store, nodeID, inbox) },
+            startThread("watch", stackBytes: 1 << 20) { [inbox, store] in Self.watchCluster(store, inbox) },
         ]
         guard started.allSatisfy(\.self), api.start() else { throw AgentError.noThreads }
     }
@@ -266,21 +273,21 @@ public struct AgentService {
         }
     }
 
-    private static func watchCluster(_ store: any ClusterStore, _ nodeID: String, _ inbox: Monitor<[Message]>) {
+    private static func watchCluster(_ store: any ClusterStore, _ inbox: Monitor<[Message]>) {
         var backoff = Backoff(watchBackoff)
-        var generation: Int?
+        var version: String?
         while true {
             do throws(StoreError) {
                 let asked = ContinuousClock.now
-                let snapshot = try store.snapshot(after: generation, wait: longestPoll, agent: nodeID)
-                let isEarly = snapshot.generation == generation && ContinuousClock.now - asked < .seconds(1)
-                generation = snapshot.generation
-                post(.event(.snapshot(snapshot)), to: inbox)
-                // A server that does not wait must not keep this one busy.
+                let cluster = try store.watch(after: version, wait: longestPoll)
+                let isEarly = cluster.version == version && ContinuousClock.now - asked < .seconds(1)
+                version = cluster.version
+                post(.event(.cluster(cluster)), to: inbox)
+                // A store that does not wait must not keep this one busy.
                 if isEarly { sleepThread(for: backoff.next()) } else { backoff.reset() }
             } catch {
-                post(.event(.serverLost(error)), to: inbox)
-                generation = nil
+                post(.event(.storeLost(error)), to: inbox)
+                version = nil
                 sleepThread(for: backoff.next())
             }
         }

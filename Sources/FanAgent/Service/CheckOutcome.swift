@@ -14,9 +14,10 @@ public struct CheckOutcome: Sendable {
     }
 
     /// The worst of all.
-    public var verdict: Verdict {
-        max(checks.map(\.verdict).max() ?? .healthy, peers.map(\.verdict).max() ?? .healthy)
-    }
+    public var verdict: Verdict { findings.verdict }
+
+    /// What was found out about each, the host's side first.
+    public var findings: [Finding] { checks.map(\.finding) + peers.map(\.finding) }
 
     /// The outcome as an object.
     public var document: Document {
@@ -43,20 +44,9 @@ public struct CheckOutcome: Sendable {
             ],
             "rtt_ms": milliseconds.map { .real($0) } ?? .null,
             "path_mtu": .number(result.pathMTUBytes),
-            "diagnosis": .string(result.diagnosis),
-            "remedy": .string(result.remedy ?? ""),
+            "diagnosis": .string(result.finding.message),
+            "remedy": .string(result.finding.remedy),
         ]
-    }
-}
-
-extension HostCheck {
-    /// How bad the result is.
-    var verdict: Verdict {
-        switch result {
-        case .ok, .skipped: .healthy
-        case .warning, .unknown: .warning
-        case .fail: .error
-        }
     }
 }
 

@@ -1,17 +1,18 @@
+internal import FanCore
 internal import FanStore
 
 extension CommandFailure {
-    /// Explains an error of the local server, or of the way to it.
+    /// Explains an error of the store, or of the way to it.
     init(_ error: StoreError) {
         self.init(
             "\(error)",
-            remedy: error.remedy ?? Self.remedy(for: error.refusal),
+            remedy: error.remedy ?? (error.store == .server ? Self.remedy(for: error.refusal) : nil),
             exitCode: Self.exitCode(of: error)
         )
     }
 
     private static func exitCode(of error: StoreError) -> ExitCode {
-        switch error {
+        switch error.reason {
         case .notRunning: .agentNotRunning
         case .permissionDenied: .problem
         // What was asked for may have been done all the same.
@@ -27,8 +28,8 @@ extension CommandFailure {
         }
     }
 
-    /// What to do about the server's common errors where it does not say so itself.
-    private static func remedy(for refusal: StoreError.Refusal?) -> String? {
+    /// What to do about the errors of this node's server where it does not say so itself.
+    private static func remedy(for refusal: APIError?) -> String? {
         switch refusal?.code {
         case "not_configured": "run 'fanmesh init' on the cluster's first node, or 'fanmesh join TOKEN'"
         case "already_configured": "run 'fanmesh leave' first"

@@ -19,13 +19,6 @@ struct InitPlan {
         var preseed: Preseed
 
         var underlayAddress: IPv4Address { underlay.address }
-
-        /// The body of `POST /1.0/init`: the preseed with the underlay that was found.
-        var request: Document {
-            var body = preseed.withoutSecrets.document
-            body.set("underlay_address", .text(underlay.address))
-            return body
-        }
     }
 
     /// Collects what the command line and its preseed say; options go before the preseed.
@@ -39,21 +32,13 @@ struct InitPlan {
         if let address = try invocation.value(InitVerb.address, as: { try SocketAddress(parsing: $0) }) {
             known.address = address
         }
-        if let underlay = try invocation.value(InitVerb.underlay, as: { try UnderlaySelector(parsing: $0) }) {
-            known.underlay = underlay
-        }
-        if let overlay = try invocation.value(InitVerb.overlay, as: { try IPv4Prefix(parsing: $0) }) {
-            known.overlay = overlay
-        }
-        if invocation.isGiven(NetworkOptions.network) { known.network = try NetworkOptions.networkName(invocation) }
-        if let vni = try invocation.integer(NetworkOptions.vni, in: 1...0xff_ffff) { known.vni = UInt32(vni) }
-        if invocation.isGiven(NetworkOptions.port) {
-            known.port = try invocation.integer(NetworkOptions.port, in: 1...65_535).map(UInt16.init)
-        }
-        if let mtu = try invocation.integer(NetworkOptions.mtu, in: ClusterConfig.mtuRange) { known.mtuBytes = mtu }
-        if invocation.isGiven(NetworkOptions.forwarder) {
-            known.forwarder = invocation.value(NetworkOptions.forwarder).flatMap(ForwarderChoice.init)
-        }
+        try NetworkOptions.read(
+            into: &known.overlay,
+            invocation,
+            underlay: InitVerb.underlay,
+            overlay: InitVerb.overlay,
+            mtuRange: ClusterConfig.mtuRange
+        )
         preseed = known
     }
 
@@ -122,26 +107,30 @@ struct InitPlan {
         }
         plan.name = name
 
-        if plan.overlay == nil {
+        if plan.overlay.overlay == nil {
             let question = "Which overlay should the members share?"
-            plan.overlay = try prompt?.ask(question, default: "\(IPv4Prefix.defaultOverlay)") {
+            plan.overlay.overlay = try prompt?.ask(question, default: "\(IPv4Prefix.defaultOverlay)") {
                 try IPv4Prefix(parsing: $0)
             }
         }
-        let overlay = plan.overlay ?? .defaultOverlay
-        plan.overlay = overlay
+        let overlay = plan.overlay.overlay ?? .defaultOverlay
+        plan.overlay.overlay = overlay
 
         var choice: UnderlayChoice?
-        if plan.underlay == nil {
+        if plan.overlay.underlay == nil {
             let question = "Which underlay should it run over? (auto, an interface, a prefix, via ADDRESS)"
             choice = try prompt?.ask(question, default: "auto") {
                 try choose(try UnderlaySelector(parsing: $0), facts, overlay)
             }
         }
         let underlay: UnderlayChoice
-        if let choice { underlay = choice } else { underlay = try choose(plan.underlay ?? .auto, facts, overlay) }
+        if let choice {
+            underlay = choice
+        } else {
+            underlay = try choose(plan.overlay.underlay ?? .auto, facts, overlay)
+        }
         invocation.note("underlay \(underlay.prefix), this host \(underlay.address): \(underlay.reason)")
-        plan.underlay = .prefix(underlay.prefix)
+        plan.overlay.underlay = .prefix(underlay.prefix)
 
         let defaultAddress = SocketAddress(underlay.address)
         if plan.address == nil {
@@ -157,7 +146,7 @@ struct InitPlan {
         if let prompt, try prompt.confirm("Would you like these answers printed as a preseed?", default: false) {
             invocation.output.write(plan.document.yaml)
         }
-        return Node(name: name, underlay: underlay, config: try Self.config(plan, overlay, underlay), preseed: plan)
+        return Node(name: name, underlay: underlay, config: try Self.config(plan, underlay), preseed: plan)
     }
 
     private func choose(
@@ -180,21 +169,11 @@ struct InitPlan {
         } catch { throw CommandFailure(error) }
     }
 
-    private static func config(
-        _ plan: Preseed,
-        _ overlay: IPv4Prefix,
-        _ choice: UnderlayChoice
-    ) throws(CommandFailure) -> ClusterConfig {
+    private static func config(_ plan: Preseed, _ choice: UnderlayChoice) throws(CommandFailure) -> ClusterConfig {
         do throws(FanMappingError) {
-            var config = ClusterConfig(
-                clusterID: "",
-                mapping: try FanMapping(overlay: overlay, underlay: choice.prefix)
-            )
-            config.network = plan.network ?? config.network
-            config.vni = plan.vni ?? config.vni
-            config.port = plan.port ?? config.port
-            config.mtuBytes = plan.mtuBytes
-            config.forwarder = plan.forwarder?.kind
+            var config = ClusterConfig(clusterID: "", try plan.overlay.settings(underlay: choice.prefix))
+            config.mtuBytes = plan.overlay.mtuBytes
+            config.forwarder = plan.overlay.forwarder?.kind
             return config
         } catch { throw CommandFailure(error) }
     }

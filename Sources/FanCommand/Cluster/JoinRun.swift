@@ -20,8 +20,12 @@ struct JoinRun {
 
     let invocation: Invocation
     let wish: Wish
+    private let cluster: any ClusterAdministration
 
-    private var server: LocalServer { invocation.server }
+    /// Prepares a join.
+    init(_ invocation: Invocation, _ wish: Wish) throws(CommandFailure) {
+        (self.invocation, self.wish, cluster) = (invocation, wish, try invocation.administration())
+    }
 
     /// Joins.
     ///
@@ -29,7 +33,7 @@ struct JoinRun {
     /// - Throws: what stood in the way, what became of the token, and what to do next.
     func run() throws(CommandFailure) -> OverlayWait.Outcome {
         let token = try token()
-        let snapshot = try server.snapshotWithAgent(invocation)
+        let snapshot = try invocation.nodeWithAgent()
         if snapshot.state != .unconfigured { return try finishEarlierRun(snapshot, token) }
         try refuseExpired(token)
         let facts = try invocation.environment.hostFacts()
@@ -41,16 +45,14 @@ struct JoinRun {
         try OverlayPlan.check(invocation, rehearsal.config, host: underlayAddress, peers: rehearsal.members)
 
         invocation.progress("joining as \(token.serverName)")
-        var body = requestBody(token, address, underlayAddress)
-        if let domain = wish.failureDomain { body.set("failure_domain", .string(domain)) }
-        do throws(StoreError) {
-            try server.client.call(.join, body: body, timeout: .seconds(90))
-        } catch {
-            throw takeBack(CommandFailure(error), token, rehearsal, body)
+        var request = request(token, address, underlayAddress)
+        request.failureDomain = wish.failureDomain
+        do throws(StoreError) { try cluster.join(request) } catch {
+            throw takeBack(CommandFailure(error), token, rehearsal, request)
         }
         invocation.progress("waiting for the overlay to be verified")
-        do throws(CommandFailure) { return try OverlayWait(server: server, timeout: wish.timeout).run() } catch {
-            throw takeBack(error, token, rehearsal, body)
+        do throws(CommandFailure) { return try OverlayWait(cluster: cluster, timeout: wish.timeout).run() } catch {
+            throw takeBack(error, token, rehearsal, request)
         }
     }
 
@@ -87,17 +89,14 @@ struct JoinRun {
         _ token: JoinToken
     ) throws(CommandFailure) -> OverlayWait.Outcome {
         let name = snapshot.name ?? "a member"
-        let known = try? server.call(.showCluster) { document throws(DocumentError) in
-            try document.text("fingerprint")
-        }
-        guard name == token.serverName, known == token.fingerprint else {
+        guard name == token.serverName, (try? cluster.cluster().fingerprint) == token.fingerprint else {
             throw CommandFailure(
                 "this node is in a cluster already, as \(name)",
                 remedy: "see 'fanmesh cluster list'; to join another cluster run 'fanmesh leave' first"
             )
         }
         invocation.note("this node is \(name) in that cluster already: waiting for its overlay only")
-        return try OverlayWait(server: server, timeout: wish.timeout).run()
+        return try OverlayWait(cluster: cluster, timeout: wish.timeout).run()
     }
 
     /// Where this node's server shall listen: the address from which the cluster is reached.
@@ -122,14 +121,14 @@ struct JoinRun {
         )
     }
 
-    // MARK: - RehearsalAnswer
+    // MARK: - The rehearsal
 
     private func rehearse(
         _ facts: HostFacts,
         _ token: JoinToken,
         _ address: SocketAddress
     ) throws(CommandFailure) -> (RehearsalAnswer, IPv4Address) {
-        let first = try rehearse(requestBody(token, address, address.address))
+        let first = try rehearse(request(token, address, address.address))
         guard !first.config.mapping.underlay.contains(address.address) else { return (first, address.address) }
         // The servers talk over another network than the underlay: this host may have an address there too.
         let mapping = first.config.mapping
@@ -143,22 +142,20 @@ struct JoinRun {
                 remedy: "give this host an address in \(mapping.underlay), the underlay of the cluster"
             )
         }
-        return (try rehearse(requestBody(token, address, choice.address)), choice.address)
+        return (try rehearse(request(token, address, choice.address)), choice.address)
     }
 
-    private func rehearse(_ body: Document) throws(CommandFailure) -> RehearsalAnswer {
-        try server.call(.rehearse, body, timeout: .seconds(60)) { document throws(DocumentError) in
-            try RehearsalAnswer(document)
-        }
+    private func rehearse(_ request: JoinRequest) throws(CommandFailure) -> RehearsalAnswer {
+        do throws(StoreError) { return try cluster.rehearse(request) } catch { throw CommandFailure(error) }
     }
 
-    private func requestBody(_ token: JoinToken, _ address: SocketAddress, _ underlay: IPv4Address) -> Document {
-        [
-            "token": .string(wish.token.trimmingBlanks()),
-            "name": .string(token.serverName),
-            "address": .text(address),
-            "underlay_address": .text(underlay),
-        ]
+    private func request(_ token: JoinToken, _ address: SocketAddress, _ underlay: IPv4Address) -> JoinRequest {
+        JoinRequest(
+            token: wish.token.trimmingBlanks(),
+            name: token.serverName,
+            address: address,
+            underlayAddress: underlay
+        )
     }
 
     // MARK: - After a failure
@@ -168,18 +165,18 @@ struct JoinRun {
         _ cause: CommandFailure,
         _ token: JoinToken,
         _ rehearsal: RehearsalAnswer,
-        _ body: Document
+        _ request: JoinRequest
     ) -> CommandFailure {
         // A server that never began to join has nothing to take back, and its own remedy is the one that helps.
-        if let snapshot = try? server.snapshot(), snapshot.state == .unconfigured {
+        if let snapshot = try? cluster.node(), snapshot.state == .unconfigured {
             var failure = cause
             if failure.remedy == nil { failure.remedy = "mend it and run the same command again" }
             return failure
         }
         invocation.progress("taking the join back")
-        let undone = LeaveVerb.undo(server, asksCluster: true)
+        let undone = LeaveVerb.undo(cluster, asksCluster: true)
         // Asked for at once: an agent that hangs is soon taken for none, and the server asks for nobody without one.
-        let isRedeemed = isRedeemed(body)
+        let isRedeemed = isRedeemed(request)
         _ = LeaveVerb.overlayIsDown(invocation.runtimeDirectory)
         var failure = cause
         failure.message += "; \(undone.text)"
@@ -202,9 +199,9 @@ struct JoinRun {
     }
 
     /// Whether the token is used up by now, nil when nobody can tell.
-    private func isRedeemed(_ body: Document) -> Bool? {
+    private func isRedeemed(_ request: JoinRequest) -> Bool? {
         do throws(StoreError) {
-            try server.client.call(.rehearse, body: body)
+            _ = try cluster.rehearse(request)
             return false
         } catch {
             return error.refusal?.code == "token_used" ? true : nil
@@ -212,22 +209,7 @@ struct JoinRun {
     }
 }
 
-/// The answer to `POST /1.0/rehearse`: what would become of a join, with nothing kept.
-struct RehearsalAnswer {
-    var config: ClusterConfig
-    var members: [Member]
-    var checks: [HostCheck]
-
-    /// Reads the answer.
-    init(_ document: Document) throws(DocumentError) {
-        guard let config = try document.optionalObject("config") else {
-            throw DocumentError(path: "config", problem: "is missing")
-        }
-        self.config = try ClusterConfig(config)
-        members = try document.list("members").map { member throws(DocumentError) in try Member(member) }
-        checks = try document.list("checks").map { check throws(DocumentError) in try HostCheck(check) }
-    }
-
+extension RehearsalAnswer {
     /// The members in a few words.
     var who: String {
         let names = members.map { "\($0.name) (\($0.address))" }.prefix(3).joined(separator: ", ")
@@ -236,9 +218,9 @@ struct RehearsalAnswer {
 
     /// Refuses to go on when a check failed; each is named with the host it is about.
     func refuseFailures(joiner: String, at address: SocketAddress) throws(CommandFailure) {
-        let failed = checks.filter { $0.result == .fail }
+        let failed = checks.filter { $0.result == .fail }.map(\.finding)
         guard !failed.isEmpty else { return }
-        let details = failed.map { "\($0.check): \($0.detail)" }.joined(separator: "; ")
+        let details = failed.map { "\($0.subject): \($0.message)" }.joined(separator: "; ")
         let remedies = failed.map(\.remedy).filter { !$0.isEmpty }
         throw CommandFailure(
             "\(joiner) (\(address)) cannot join \(who): \(details); nothing was changed, the token is still valid",
@@ -257,9 +239,4 @@ extension HostFacts {
                 + (own.isEmpty ? "it has none" : "it has \(own.map(\.description).joined(separator: ", "))")
         )
     }
-}
-
-extension IPv4Prefix {
-    /// The overlay unless another is chosen.
-    static let defaultOverlay = IPv4Prefix(containing: IPv4Address(240, 0, 0, 0), prefixBits: 8)
 }

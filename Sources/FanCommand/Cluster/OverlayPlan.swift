@@ -12,15 +12,8 @@ enum OverlayPlan {
         host: IPv4Address,
         peers: [Member] = []
     ) throws(CommandFailure) {
-        var request = UpRequest(overlay: config.mapping.overlay)
-        request.network = config.network
-        request.underlay = .prefix(config.mapping.underlay)
-        request.host = host
-        request.forwarder = config.forwarder
-        request.port = config.port
-        request.mtuBytes = config.mtuBytes
-        request.vni = config.vni
-        request.peers = peers.map(\.underlayAddress).filter { $0 != host }
+        let others = peers.map(\.underlayAddress).filter { $0 != host }
+        let request = UpRequest(OverlayChoices(config.overlay), host: host, peers: others)
         do { _ = try invocation.overlayManager().up(request, dryRun: true) } catch {
             var failure = CommandFailure(operation: error)
             failure.message = "this host cannot carry the overlay: \(failure.message); nothing was changed"

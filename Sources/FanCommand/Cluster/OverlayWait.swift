@@ -4,8 +4,8 @@ internal import FanSystem
 
 /// Waits until this node's agent has brought the cluster's overlay up, verified it, and reported it.
 struct OverlayWait {
-    /// The server of this node.
-    let server: LocalServer
+    /// This node's cluster.
+    let cluster: any ClusterAdministration
     /// How long it may take.
     let timeout: Duration
 
@@ -24,24 +24,20 @@ struct OverlayWait {
         var reason = "the agent has not reported"
         while true {
             do throws(StoreError) {
-                let snapshot = try server.client.call(.watchLocal) { document throws(DocumentError) in
-                    try ClusterSnapshot(document)
-                }
+                let snapshot = try cluster.node()
                 if snapshot.state == .unconfigured || snapshot.state == .failed {
                     reason = "this node's server gave up"
                     if !snapshot.message.isEmpty { reason += ": \(snapshot.message)" }
                     break
                 }
-                let status = try server.client.call(.showMember, of: snapshot.name ?? "") {
-                    document throws(DocumentError) in try MemberStatus(document)
-                }
+                let status = try cluster.member(snapshot.name ?? "", orLastKnown: false).status
                 guard let problem = Self.problem(snapshot, status) else {
                     return Outcome(snapshot: snapshot, status: status)
                 }
                 reason = problem
             } catch {
                 reason = "\(error)"
-                if case .notRunning = error { break }
+                if case .notRunning = error.reason { break }
             }
             guard ContinuousClock.now < end else { break }
             sleepThread(for: pause)
@@ -58,8 +54,7 @@ struct OverlayWait {
             return warnings.isEmpty ? "the agent reports an error" : warnings.joined(separator: "; ")
         }
         guard
-            let config = snapshot.config, report.mapping == config.mapping, report.network == config.network,
-            report.vni == config.vni, report.port == config.port,
+            let config = snapshot.config, report.settings == config.overlay.settings,
             report.underlayAddress == status.member.underlayAddress
         else { return "the agent still has another overlay" }
         return snapshot.state == .member ? nil : "the server has not taken the agent's report over"

@@ -2,16 +2,24 @@ internal import FanCore
 
 /// Why a command ends without doing its work: what happened, what to do next, and the exit code.
 struct CommandFailure: Error, Equatable, Sendable {
-    /// What was tried and what happened: lower case, no full stop.
-    var message: String
-    /// What to do next, nil when the message says it already.
-    var remedy: String?
+    /// What was tried and what happened, and what to do next.
+    var finding: Finding
     /// The exit code.
     var exitCode: ExitCode
 
+    /// What was tried and what happened: lower case, no full stop.
+    var message: String {
+        get { finding.message }
+        set { finding.message = newValue }
+    }
+    /// What to do next, nil when the message says it already.
+    var remedy: String? {
+        get { finding.remedy.isEmpty ? nil : finding.remedy }
+        set { finding.remedy = newValue ?? "" }
+    }
+
     init(_ message: String, remedy: String? = nil, exitCode: ExitCode = .problem) {
-        self.message = message
-        self.remedy = remedy
+        finding = Finding(severity: .error, message: message, remedy: remedy ?? "")
         self.exitCode = exitCode
     }
 

@@ -27,14 +27,6 @@ struct Output: Sendable {
     /// Writes a question to standard error, leaving the cursor behind it.
     func prompt(_ question: String) { sink.write(question, to: .error) }
 
-    /// Says on standard error why a command failed, and what to do next.
-    ///
-    /// Control characters are shown escaped, because the message may quote what a peer or a file said.
-    func explain(_ failure: CommandFailure) {
-        note("\(errorStyle.apply(.failure, to: "Error:")) \(failure.message.escapingControls())")
-        if let remedy = failure.remedy { note("Fix: \(remedy.escapingControls())") }
-    }
-
     /// Whether the reader of standard output has gone, so that a command which repeats itself can stop.
     var isClosed: Bool { sink.isClosed }
 }

@@ -1,5 +1,6 @@
 internal import FanAgent
 internal import FanCore
+internal import FanStore
 internal import Glibc
 
 /// `fanmesh accept`: the operator's word that this host follows the cluster's changed settings.
@@ -26,8 +27,8 @@ enum AcceptVerb {
     )
 
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
-        let snapshot = try invocation.server.snapshot()
-        guard let wanted = PinnedSettings(snapshot) else {
+        let cluster = try invocation.ask { store throws(StoreError) in try store.watch(after: nil, wait: .zero) }
+        guard let wanted = PinnedSettings(cluster) else {
             throw CommandFailure(
                 "this node is in no cluster: there is nothing to accept",
                 remedy: "run 'fanmesh init' for a new cluster, or 'fanmesh join TOKEN'"

@@ -43,12 +43,11 @@ enum AgentVerb {
             version: FanmeshVersion.text,
             variable: invocation.environment.variable
         )
+        let environment = invocation.environment
         do {
-            try AgentService.run(
-                settings,
-                kernel: try invocation.environment.kernel(),
-                store: ServerStore(runtimeDirectory: invocation.runtimeDirectory)
-            )
+            try AgentService.run(settings, kernel: try environment.kernel()) { nodeID in
+                environment.store(settings.runtimeDirectory, nodeID)
+            }
         } catch { throw CommandFailure(operation: error) }
         return .success
     }

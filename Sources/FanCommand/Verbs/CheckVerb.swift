@@ -159,7 +159,7 @@ enum CheckVerb {
     // MARK: - Rendering
 
     private static func report(_ outcome: CheckOutcome) -> Report {
-        let (checks, results, document) = (outcome.checks, outcome.peers, outcome.document)
+        let (results, document) = (outcome.peers, outcome.document)
         func rows(_ key: String) -> [Document] { if case .array(let rows) = document[key] { rows } else { [] } }
         let verdict = outcome.verdict.rawValue
         let columns = ["name", "layers.underlay", "layers.vxlan", "layers.mtu", "rtt_ms", "path_mtu", "diagnosis"]
@@ -176,10 +176,7 @@ enum CheckVerb {
             .table(hostTable),
         ]
         if !results.isEmpty { sections.append(.table(table)) }
-        var fixes = checks.filter { !$0.remedy.isEmpty }.map { Report.Line("fix \($0.check): \($0.remedy)") }
-        fixes += results.compactMap { result in
-            result.remedy.map { Report.Line("fix \(result.target.name): \($0)") }
-        }
+        var fixes = Report.Line.fixes(outcome.findings)
         if results.isEmpty {
             fixes.append(Report.Line("no peer was checked: name one, or 'fanmesh up --peer ADDRESS'"))
         }

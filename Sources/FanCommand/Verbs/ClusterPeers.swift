@@ -1,41 +1,42 @@
 internal import FanAgent
 internal import FanCore
+internal import FanStore
 
 /// The other members of this host's cluster, from what its agent last knew.
 struct ClusterPeers {
-    private let snapshot: ClusterSnapshot?
+    private let cluster: ClusterView?
     /// Why nothing is known, nil when this host is in no cluster.
     let problem: String?
 
     /// Reads what the agent keeps.
     init(_ invocation: Invocation) {
         do {
-            snapshot = try ClusterMemory(stateDirectory: invocation.stateDirectory).load()
+            cluster = try ClusterMemory(stateDirectory: invocation.stateDirectory).load()
             problem = nil
         } catch {
-            snapshot = nil
+            cluster = nil
             problem = "\(error)"
         }
     }
 
     /// Whether this host's network comes from a cluster.
     func owns(_ spec: NetworkSpec) -> Bool {
-        snapshot?.config?.network == spec.name && snapshot?.config?.mapping == spec.mapping
+        cluster?.settings?.network == spec.name && cluster?.settings?.mapping == spec.mapping
     }
 
     /// The member that has an underlay address.
     func name(of address: IPv4Address) -> String? {
-        snapshot?.members.first { $0.underlayAddress == address }?.name
+        cluster?.members.first { $0.underlayAddress == address }?.name
     }
 
     /// The underlay address of the member with a name.
     func address(of name: String) -> IPv4Address? {
-        snapshot?.members.first { $0.name == name }?.underlayAddress
+        cluster?.members.first { $0.name == name }?.underlayAddress
     }
 
     /// The names of all members, shortened for a message.
     var names: String? {
-        guard let members = snapshot?.members else { return nil }
+        guard let members = cluster?.members else { return nil }
         let shown = members.prefix(10).map(\.name).joined(separator: ", ")
         return members.count > 10 ? "\(shown) and \(members.count - 10) more" : shown
     }

@@ -74,8 +74,7 @@ enum InitVerb {
         var plan = try InitPlan(invocation)
         if invocation.flag(dump) { return try showDump(invocation, plan) }
         let timeout = try invocation.duration(JoinVerb.timeout) ?? .seconds(30)
-        let server = invocation.server
-        let snapshot = try server.snapshotWithAgent(invocation)
+        let snapshot = try invocation.nodeWithAgent()
         if snapshot.state != .unconfigured, plan.preseed.clusterToken == nil {
             throw CommandFailure(
                 "this node is in a cluster already, as \(snapshot.name ?? "a member")",
@@ -94,13 +93,14 @@ enum InitVerb {
             return try JoinVerb.run(invocation, wish)
         }
         let node = try plan.settle(invocation)
-        return try bootstrap(invocation, server, node, timeout)
+        return try bootstrap(invocation, node, timeout)
     }
 
     /// Prints the preseed of the cluster that this node is in, or else of the one that `init` would make.
     private static func showDump(_ invocation: Invocation, _ plan: InitPlan) throws(CommandFailure) -> ExitCode {
         let preseed: Preseed
-        if let snapshot = try? invocation.server.snapshot(), let config = snapshot.config, let own = snapshot.ownMember
+        if let snapshot = try? invocation.administration().node(), let config = snapshot.config,
+            let own = snapshot.ownMember
         {
             invocation.note("what runs here:")
             preseed = Preseed(config: config, member: own)
@@ -115,23 +115,24 @@ enum InitVerb {
 
     private static func bootstrap(
         _ invocation: Invocation,
-        _ server: LocalServer,
         _ node: InitPlan.Node,
         _ timeout: Duration
     ) throws(CommandFailure) -> ExitCode {
+        let cluster = try invocation.administration()
         try OverlayPlan.check(invocation, node.config, host: node.underlayAddress)
         invocation.progress("making the cluster of \(node.name)")
-        do throws(CommandFailure) {
-            try server.call(.bootstrap, node.request, timeout: .seconds(60))
+        do throws(StoreError) {
+            try cluster.bootstrap(node.preseed, underlayAddress: node.underlayAddress)
         } catch {
+            let failure = CommandFailure(error)
             // The server takes back what it refuses; without an answer nobody knows.
-            guard error.exitCode == .undetermined else { throw error }
-            throw takenBack(error, server, invocation)
+            guard failure.exitCode == .undetermined else { throw failure }
+            throw takenBack(failure, cluster, invocation)
         }
         invocation.progress("waiting for the overlay to be verified")
         let outcome: OverlayWait.Outcome
-        do throws(CommandFailure) { outcome = try OverlayWait(server: server, timeout: timeout).run() } catch {
-            throw takenBack(error, server, invocation)
+        do throws(CommandFailure) { outcome = try OverlayWait(cluster: cluster, timeout: timeout).run() } catch {
+            throw takenBack(error, cluster, invocation)
         }
         invocation.show(
             .member(
@@ -145,11 +146,11 @@ enum InitVerb {
 
     private static func takenBack(
         _ cause: CommandFailure,
-        _ server: LocalServer,
+        _ cluster: any ClusterAdministration,
         _ invocation: Invocation
     ) -> CommandFailure {
         var failure = cause
-        failure.message += "; \(LeaveVerb.undo(server, asksCluster: false).text)"
+        failure.message += "; \(LeaveVerb.undo(cluster, asksCluster: false).text)"
         _ = LeaveVerb.overlayIsDown(invocation.runtimeDirectory)
         failure.remedy = failure.remedy ?? "see 'journalctl -u fanmesh-agent'; then run the same command again"
         return failure

@@ -72,7 +72,7 @@ enum JoinVerb {
 
     /// Joins and says how it went; `init` does the same with the token it was given.
     static func run(_ invocation: Invocation, _ wish: JoinRun.Wish) throws(CommandFailure) -> ExitCode {
-        let outcome = try JoinRun(invocation: invocation, wish: wish).run()
+        let outcome = try JoinRun(invocation, wish).run()
         invocation.show(
             .member(
                 outcome,
@@ -91,22 +91,13 @@ extension Report {
         let report = outcome.status.report
         let others = outcome.snapshot.members.map(\.name).filter { $0 != member.name }
             .sorted(by: NaturalOrder.precedes)
-        let record: Document = [
-            "schema": "fanmesh.joined/v1",
-            "name": .string(member.name),
-            "address": .text(member.address),
-            "underlay": .text(report?.mapping?.underlay),
-            "underlay_address": .text(member.underlayAddress),
-            "overlay": .text(report?.mapping?.overlay),
-            "network": .text(report?.network),
-            "slice": .text(report?.slice),
-            "forwarder": .text(report?.forwarder?.rawValue),
-            "mtu": .number(report?.mtuBytes),
-            "vni": .number(report?.vni),
-            "port": .number(report?.port),
-            "verdict": .text(report?.verdict.rawValue),
-            "members": .array(others.map { .string($0) }),
-        ]
+        let (own, reported) = (member.document, report?.document ?? .null)
+        let record = Document.object(
+            [Document.Field(key: "schema", value: "fanmesh.joined/v1")] + own.picking("name", "address")
+                + reported.picking("underlay") + own.picking("underlay_address")
+                + reported.picking("overlay", "network", "slice", "forwarder", "mtu", "vni", "port", "verdict")
+                + [Document.Field(key: "members", value: .array(others.map { .string($0) }))]
+        )
         var lines = Line.lines(report?.warnings ?? [])
         lines += advice.map { Line("next: \($0)") }
         return Report(

@@ -192,10 +192,7 @@ enum LabVerb {
     /// The cluster as its first node lists it.
     private static func list(_ cluster: ClusterLab, _ invocation: Invocation) throws(LabError) -> Report {
         do throws(StoreError) {
-            let answer = try cluster.client(of: 1).call(.listMembers) { document throws(DocumentError) in
-                try MemberList(document)
-            }
-            var listing = answer
+            var listing = try cluster.list(from: 1)
             listing.members.sort { NaturalOrder.precedes($0.name, $1.name) }
             return ClusterListVerb.report(listing, now: invocation.environment.now())
         } catch {

@@ -1,5 +1,6 @@
 internal import FanAgent
 internal import FanCore
+internal import FanStore
 internal import FanSystem
 
 /// `fanmesh leave`: takes this node out of its cluster.
@@ -33,8 +34,7 @@ enum LeaveVerb {
     )
 
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
-        let server = invocation.server
-        let snapshot = try server.snapshot()
+        let snapshot = try invocation.administer { cluster throws(StoreError) in try cluster.node() }
         guard snapshot.state != .unconfigured else {
             invocation.show(.changes(["this node is in no cluster, nothing to leave"]))
             return .success
@@ -45,11 +45,10 @@ enum LeaveVerb {
         try invocation.confirmOnTerminal("Take \(name), \(what), out of the cluster and its overlay down?", unless: yes)
         invocation.progress("handing over what \(name) does for the cluster")
         let isForced = invocation.flag(force)
-        let document: Document
+        let changes: [String]
         do throws(CommandFailure) {
-            document = try leave(server, force: isForced)
-            let runtime = invocation.runtimeDirectory
-            if !overlayIsDown(runtime) {
+            changes = try invocation.administer { cluster throws(StoreError) in try cluster.leave(byForce: isForced) }
+            if !overlayIsDown(invocation.runtimeDirectory) {
                 invocation.note("the agent is still taking the overlay down; see 'fanmesh status'")
             }
         } catch {
@@ -64,19 +63,9 @@ enum LeaveVerb {
         if isForced, let other = snapshot.members.first(where: { $0.name != snapshot.name }) {
             advice = ["if \(name) is still listed there, run on \(other.name): fanmesh cluster remove \(name) --force"]
         }
-        let changes = document["changes"]
-        if case .array(let texts) = changes, !texts.isEmpty {
-            invocation.show(.changes(texts.map(\.plainText), advice: advice))
-        } else {
-            invocation.show(.changes(["\(name) has left the cluster"], advice: advice))
-        }
+        let lines = changes.isEmpty ? ["\(name) has left the cluster"] : changes.map { Document.string($0).plainText }
+        invocation.show(.changes(lines, advice: advice))
         return .success
-    }
-
-    /// Takes this node out of its cluster.
-    @discardableResult
-    static func leave(_ server: LocalServer, force: Bool) throws(CommandFailure) -> Document {
-        try server.call(.leave, force ? ["force": true] : [:], timeout: .seconds(60))
     }
 
     /// Waits until the agent has taken the overlay down.
@@ -118,11 +107,11 @@ enum LeaveVerb {
     /// Takes back what `init` or `join` did; the agent may still be taking the overlay down then.
     ///
     /// With `asksCluster` it tries to leave in order first, so that the others forget this node too.
-    static func undo(_ server: LocalServer, asksCluster: Bool) -> Undo {
-        if asksCluster, (try? leave(server, force: false)) != nil { return .done }
-        do throws(CommandFailure) {
-            try leave(server, force: true)
+    static func undo(_ cluster: any ClusterAdministration, asksCluster: Bool) -> Undo {
+        if asksCluster, (try? cluster.leave(byForce: false)) != nil { return .done }
+        do throws(StoreError) {
+            _ = try cluster.leave(byForce: true)
             return asksCluster ? .doneHere : .done
-        } catch { return .failed(error.message) }
+        } catch { return .failed("\(error)") }
     }
 }

@@ -52,20 +52,37 @@ enum NetworkOptions {
         network, MapVerb.underlay, MapVerb.overlay, MapVerb.rounding, forwarder, peer, port, mtu, vni, pin,
     ]
 
+    /// Takes what the options say of the overlay; what they do not say stays as it is.
+    static func read(
+        into choices: inout OverlayChoices,
+        _ invocation: Invocation,
+        underlay: CommandOption,
+        overlay: CommandOption,
+        mtuRange: ClosedRange<Int>
+    ) throws(CommandFailure) {
+        choices.underlay =
+            try invocation.value(underlay, as: { try UnderlaySelector(parsing: $0) }) ?? choices.underlay
+        choices.overlay = try invocation.value(overlay, as: { try IPv4Prefix(parsing: $0) }) ?? choices.overlay
+        if invocation.isGiven(network) { choices.network = try networkName(invocation) }
+        choices.vni = try invocation.integer(vni, in: 1...0xff_ffff).map(UInt32.init) ?? choices.vni
+        if invocation.isGiven(port) { choices.port = try invocation.integer(port, in: 1...65_535).map(UInt16.init) }
+        choices.mtuBytes = try invocation.integer(mtu, in: mtuRange) ?? choices.mtuBytes
+        if invocation.isGiven(forwarder) {
+            choices.forwarder = invocation.value(forwarder).flatMap(ForwarderChoice.init)
+        }
+    }
+
     /// Reads the options into a request.
     static func request(_ invocation: Invocation) throws(CommandFailure) -> UpRequest {
-        guard
-            let overlay = try invocation.value(MapVerb.overlay, as: { try IPv4Prefix(parsing: $0) }),
-            let underlay = try invocation.value(MapVerb.underlay, as: { try UnderlaySelector(parsing: $0) })
-        else { throw .badInput("an overlay and an underlay are needed") }
-        var request = UpRequest(overlay: overlay)
-        request.underlay = underlay
-        request.network = try networkName(invocation)
+        var request = UpRequest()
+        try read(
+            into: &request.overlay,
+            invocation,
+            underlay: MapVerb.underlay,
+            overlay: MapVerb.overlay,
+            mtuRange: 68...65_535
+        )
         request.rounding = invocation.value(MapVerb.rounding).flatMap(UnderlayRounding.init) ?? .none
-        request.forwarder = invocation.value(forwarder).flatMap(ForwarderKind.init)
-        request.port = UInt16(try invocation.integer(port, in: 1...65535) ?? Int(NetworkSpec.defaultPort))
-        request.mtuBytes = try invocation.integer(mtu, in: 68...65535)
-        request.vni = try invocation.integer(vni, in: 1...0xff_ffff).map(UInt32.init)
         var seen: Set<IPv4Address> = []
         for text in invocation.values(peer) {
             do throws(FanMappingError) {

@@ -32,41 +32,35 @@ enum StatusVerb {
         }
         warnings += agentWarnings(invocation, cluster)
         if statuses.isEmpty {
-            warnings.append(
-                Warning(
-                    code: "no-overlay",
-                    severity: .error,
-                    message: "no overlay is up on this host",
-                    remedy: "run: fanmesh up"
-                )
+            warnings.add(
+                code: "no-overlay",
+                severity: .error,
+                message: "no overlay is up on this host",
+                remedy: "run: fanmesh up"
             )
         }
-        let verdict = warnings.map(\.severity).max() ?? .healthy
+        let verdict = warnings.verdict
         invocation.show(report(verdict, statuses, cluster, warnings))
         return verdict == .error ? .problem : .success
     }
 
     /// What keeps the overlay of a cluster from being looked after.
-    private static func agentWarnings(_ invocation: Invocation, _ cluster: ClusterPeers) -> [Warning] {
-        var warnings: [Warning] = []
+    private static func agentWarnings(_ invocation: Invocation, _ cluster: ClusterPeers) -> [Finding] {
+        var warnings: [Finding] = []
         if let problem = cluster.problem {
-            warnings.append(
-                Warning(
-                    code: "memory-unreadable",
-                    severity: .warning,
-                    message: problem,
-                    remedy: "run it as root; or remove the file and run: systemctl restart fanmesh-agent"
-                )
+            warnings.add(
+                code: "memory-unreadable",
+                severity: .warning,
+                message: problem,
+                remedy: "run it as root; or remove the file and run: systemctl restart fanmesh-agent"
             )
         }
         if cluster.names != nil, !AgentStatus.isRunning(runtimeDirectory: invocation.runtimeDirectory) {
-            warnings.append(
-                Warning(
-                    code: "agent-not-running",
-                    severity: .warning,
-                    message: "the fanmesh agent is not running: nothing mends the overlay or follows the cluster",
-                    remedy: "run: systemctl start fanmesh-agent"
-                )
+            warnings.add(
+                code: "agent-not-running",
+                severity: .warning,
+                message: "the fanmesh agent is not running: nothing mends the overlay or follows the cluster",
+                remedy: "run: systemctl start fanmesh-agent"
             )
         }
         let agent =
@@ -74,13 +68,11 @@ enum StatusVerb {
             ? nil : try? AgentStatus.ask(runtimeDirectory: invocation.runtimeDirectory).status
         if let settings = agent?.settings { warnings.append(.settingsPinned(settings)) }
         if warnings.isEmpty, let agent, agent.state == .failed {
-            warnings.append(
-                Warning(
-                    code: "server-failed",
-                    severity: .warning,
-                    message: "this node takes no part in its cluster: \(agent.message)",
-                    remedy: "see: fanmesh cluster list; the overlay goes on from the last known members"
-                )
+            warnings.add(
+                code: "server-failed",
+                severity: .warning,
+                message: "this node takes no part in its cluster: \(agent.message)",
+                remedy: "see: fanmesh cluster list; the overlay goes on from the last known members"
             )
         }
         return warnings
@@ -90,7 +82,7 @@ enum StatusVerb {
         _ verdict: Verdict,
         _ statuses: [NetworkStatus],
         _ cluster: ClusterPeers,
-        _ warnings: [Warning]
+        _ warnings: [Finding]
     ) -> Report {
         let networks = statuses.map(document)
         let peers = statuses.flatMap { Self.peers($0, cluster) }
@@ -102,12 +94,7 @@ enum StatusVerb {
             "warnings": .array(warnings.map(\.document)),
         ]
         var lines = [Report.Line(verdict.rawValue.uppercased(), mark: Mark(result: verdict.rawValue))]
-        for warning in warnings {
-            lines.append(
-                Report.Line("\(warning.code): \(warning.message)", mark: Mark(result: warning.severity.rawValue))
-            )
-            lines.append(Report.Line("  fix: \(warning.remedy)"))
-        }
+        lines += Report.Line.lines(warnings)
         let columns = ["name", "slice", "underlay_address", "underlay", "overlay", "forwarder", "mtu", "vni", "port"]
         let counted = ["forwarded", "spoofed", "outside", "unsupported", "fenced"].map { "counters." + $0 }
         let table = Table(
@@ -126,16 +113,9 @@ enum StatusVerb {
 
     private static func document(_ status: NetworkStatus) -> Document {
         let spec = status.spec
-        let counters: Document =
-            status.counters.map { counters in
-                [
-                    "forwarded": .number(counters.forwarded),
-                    "spoofed": .number(counters.spoofed),
-                    "outside": .number(counters.outside),
-                    "unsupported": .number(counters.unsupported),
-                    "fenced": .number(counters.fenced),
-                ]
-            } ?? .null
+        let counters = status.counters.map { counters -> Document in
+            .object(counters.document.fields + [Document.Field(key: "fenced", value: .number(counters.fenced))])
+        }
         return [
             "name": .string(spec.name),
             "underlay": .text(spec.mapping.underlay),
@@ -149,7 +129,7 @@ enum StatusVerb {
             "vni": .number(spec.vni),
             "port": .number(spec.port),
             "mtu": .number(spec.mtuBytes),
-            "counters": counters,
+            "counters": counters ?? .null,
         ]
     }
 

@@ -8,111 +8,6 @@ extension Duration {
     public var wholeSeconds: Int64 { components.seconds }
 }
 
-extension Document {
-    fileprivate static func milliseconds(_ time: Duration?) -> Document {
-        guard let time else { return .null }
-        return .real(Double(time.components.attoseconds) / 1e15 + Double(time.components.seconds) * 1000)
-    }
-}
-
-extension ClusterConfig {
-    /// The configuration as an object.
-    public var document: Document {
-        [
-            "cluster_id": .string(clusterID),
-            "overlay": .text(mapping.overlay),
-            "underlay": .text(mapping.underlay),
-            "network": .string(network),
-            "vni": .number(vni),
-            "port": .number(port),
-            "mtu": .number(mtuBytes),
-            "forwarder": .string(forwarder?.rawValue ?? "auto"),
-            "offline_after_s": .number(offlineAfter.wholeSeconds),
-            "voters": .number(voterTarget),
-            "standbys": .number(standbyTarget),
-            "token_expiry_s": .number(tokenExpiry.wholeSeconds),
-            "administrators": .string(administrators.isEmpty ? "all" : administrators.joined(separator: ",")),
-        ]
-    }
-
-    /// Reads a configuration.
-    ///
-    /// - Throws: ``DocumentError`` naming the key.
-    public init(_ document: Document) throws(DocumentError) {
-        let overlay = try document.parsed("overlay") { try IPv4Prefix(parsing: $0) }
-        let underlay = try document.parsed("underlay") { try IPv4Prefix(parsing: $0) }
-        let mapping: FanMapping
-        do throws(FanMappingError) { mapping = try FanMapping(overlay: overlay, underlay: underlay) } catch {
-            throw DocumentError(path: "overlay", problem: "does not fit: \(error)")
-        }
-        self.init(clusterID: try document.text("cluster_id"), mapping: mapping)
-        network = try document.optionalText("network") ?? network
-        vni = try document.optionalInteger(.vni) ?? vni
-        port = try document.optionalInteger(.port) ?? port
-        mtuBytes = try document.optionalInteger(.mtu)
-        let kind = try document.optionalText("forwarder") ?? "auto"
-        if kind != "auto" { forwarder = try document.choice("forwarder") }
-        if let seconds: Int64 = try document.optionalInteger(.offlineAfter) { offlineAfter = .seconds(seconds) }
-        voterTarget = try document.optionalInteger(.voters) ?? voterTarget
-        standbyTarget = try document.optionalInteger(.standbys) ?? standbyTarget
-        if let seconds: Int64 = try document.optionalInteger(.tokenExpiry) { tokenExpiry = .seconds(seconds) }
-        administrators =
-            try document.optionalParsed("administrators", Self.administrators(parsing:)) ?? administrators
-    }
-
-    /// Reads `all`, or members' names with commas between them.
-    ///
-    /// - Parameter text: what was written.
-    /// - Returns: the names in order, each once; empty for `all`.
-    /// - Throws: ``ClusterInputError/badName(_:)``.
-    public static func administrators(parsing text: String) throws(ClusterInputError) -> [String] {
-        guard text != "all" else { return [] }
-        let names = text.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
-        for name in names { try DNSLabel.check(name) }
-        return Set(names).sorted()
-    }
-}
-
-extension Member {
-    /// The member as an object.
-    public var document: Document {
-        [
-            "id": .number(id),
-            "name": .string(name),
-            "node_id": .string(nodeID),
-            "address": .text(address),
-            "underlay_address": .text(underlayAddress),
-            "fingerprint": .string(fingerprint),
-            "failure_domain": .string(failureDomain),
-            "pinned_role": .text(pinnedRole?.rawValue),
-            "version": .string(version),
-            "schema_version": .number(schema),
-            "incarnation": .number(incarnation),
-            "joined_at": .number(joinedAt),
-        ]
-    }
-
-    /// Reads a member.
-    ///
-    /// - Throws: ``DocumentError`` naming the key.
-    public init(_ document: Document) throws(DocumentError) {
-        self.init(
-            id: try document.integer(.id),
-            name: try document.text("name"),
-            nodeID: try document.text("node_id"),
-            address: try document.parsed("address") { try SocketAddress(parsing: $0) },
-            underlayAddress: try document.parsed("underlay_address") { try IPv4Address(parsing: $0) },
-            fingerprint: try document.text("fingerprint"),
-            failureDomain: try document.optionalText("failure_domain") ?? "default",
-            pinnedRole: try document.optionalChoice("pinned_role"),
-            version: try document.text("version"),
-            schema: try document.integer(.schemaVersion),
-            incarnation: try document.integer(.incarnation),
-            joinedAt: try document.integer(.joinedAt)
-        )
-    }
-}
-
 extension MemberStatus {
     /// The member, its state and its report as an object, as `GET /1.0/members/NAME` answers; the mapping gives its
     /// slice.
@@ -130,135 +25,85 @@ extension MemberStatus {
     ///
     /// - Throws: ``DocumentError`` naming the key.
     public init(_ document: Document) throws(DocumentError) {
-        guard let member = try document.optionalObject("member") else {
-            throw DocumentError(path: "member", problem: "is missing")
-        }
         let row = try MemberRow(document)
         self.init(
-            member: try Member(member),
+            member: try document.value("member"),
             role: row.role,
             isLeader: row.isLeader,
             state: row.state,
             message: row.message,
             lastSeen: row.lastSeen,
-            clockOffset: row.clockOffset
+            clockOffset: row.clockOffset,
+            report: try document.optional("report")
         )
-        if let report = try document.optionalObject("report") { self.report = try NodeReport(report) }
     }
 }
 
-extension NodeReport {
-    /// The report as an object.
-    public var document: Document {
-        [
-            "schema": "fanmesh.report/v1",
-            "node_id": .string(nodeID),
-            "verdict": .string(verdict.rawValue),
-            "network": .text(network),
-            "overlay": .text(mapping?.overlay),
-            "underlay": .text(mapping?.underlay),
-            "underlay_address": .text(underlayAddress),
-            "slice": .text(slice),
-            "forwarder": .text(forwarder?.rawValue),
-            "mtu": .number(mtuBytes),
-            "vni": .number(vni),
-            "port": .number(port),
-            "counters": counters.map {
-                [
-                    "forwarded": .number($0.forwarded), "spoofed": .number($0.spoofed),
-                    "outside": .number($0.outside), "unsupported": .number($0.unsupported),
-                ]
-            } ?? .null,
-            "peers": .array(
-                reachability.peers.map {
-                    [
-                        "name": .string($0.name), "reachable": .bool($0.isReachable),
-                        "rtt_ms": .milliseconds($0.roundTrip), "diagnosis": .string($0.diagnosis),
-                    ]
-                }
-            ),
-            "warnings": .array(warnings.map(\.document)),
-            "version": .string(version),
-            "kernel": .string(kernel),
-            "generation": .number(generation),
-        ]
-    }
-
-    /// Reads a report.
-    ///
-    /// - Throws: ``DocumentError`` naming the key.
-    public init(_ document: Document) throws(DocumentError) {
-        self.init(
-            nodeID: try document.text("node_id"),
-            version: try document.text("version"),
-            kernel: try document.text("kernel")
-        )
-        verdict = try document.choice("verdict")
-        network = try document.optionalText("network")
-        let overlay = try document.optionalParsed("overlay") { try IPv4Prefix(parsing: $0) }
-        let underlay = try document.optionalParsed("underlay") { try IPv4Prefix(parsing: $0) }
+extension NodeReport: DocumentShape {
+    /// Goes through the fields.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        table.describes("Report", schema: "report")
+        nodeID = try table.value("node_id", \.nodeID)
+        verdict = try table.value("verdict", \.verdict)
+        let network = try table.optional("network", \.settings?.network)
+        let overlay = try table.optional("overlay", \.settings?.mapping.overlay)
+        let underlay = try table.optional("underlay", \.settings?.mapping.underlay)
+        underlayAddress = try table.optional("underlay_address", \.underlayAddress)
+        slice = try table.optional("slice", \.slice)
+        forwarder = try table.optional("forwarder", \.forwarder)
+        mtuBytes = try table.optionalNumber(.reportedMTU, \.mtuBytes)
+        let vni = try table.optionalNumber(.reportedVNI, \.settings?.vni)
+        let port = try table.optionalNumber(.reportedPort, \.settings?.port)
         if let overlay, let underlay {
-            do throws(FanMappingError) { mapping = try FanMapping(overlay: overlay, underlay: underlay) } catch {
-                throw DocumentError(path: "overlay", problem: "does not fit: \(error)")
-            }
+            let mapping = try FanMapping(fitting: overlay, underlay)
+            settings = OverlaySettings(mapping, network: network, vni: vni, port: port)
         }
-        underlayAddress = try document.optionalParsed("underlay_address") { try IPv4Address(parsing: $0) }
-        slice = try document.optionalParsed("slice") { try IPv4Prefix(parsing: $0) }
-        forwarder = try document.optionalChoice("forwarder")
-        mtuBytes = try document.optionalInteger(.reportedMTU)
-        vni = try document.optionalInteger(.reportedVNI)
-        port = try document.optionalInteger(.reportedPort)
-        if let object = try document.optionalObject("counters") {
-            counters = ForwardingCounters(
-                forwarded: try object.integer(.forwarded),
-                spoofed: try object.integer(.spoofed),
-                outside: try object.integer(.outside),
-                unsupported: try object.integer(.unsupported)
-            )
-        }
-        for peer in try document.list("peers") {
-            reachability.peers.append(
-                Reachability.Peer(
-                    name: try peer.text("name"),
-                    isReachable: try peer.flag("reachable"),
-                    roundTrip: try peer.optionalReal(.roundTrip).map { .nanoseconds(Int64($0 * 1e6)) },
-                    diagnosis: try peer.optionalText("diagnosis") ?? ""
-                )
-            )
-        }
-        for warning in try document.list("warnings") { warnings.append(try Warning(warning)) }
-        generation = try document.optionalInteger(.generation) ?? 0
+        counters = try table.optional("counters", \.counters)
+        reachability = Reachability(peers: try table.list("peers", \.reachability.peers))
+        warnings = try table.list("warnings", \.warnings)
+        version = try table.value("version", \.version)
+        kernel = try table.value("kernel", \.kernel)
+        generation = try table.number(.generation, \.generation, default: 0)
     }
 }
 
-extension ClusterSnapshot {
-    /// The snapshot as an object.
-    public var document: Document {
-        [
-            "schema": "fanmesh.local/v1",
-            "state": .string(state.rawValue),
-            "message": .string(message),
-            "generation": .number(generation),
-            "name": .text(name),
-            "config": config?.document ?? .null,
-            "members": .array(members.map(\.document)),
-            "quorum": .bool(hasQuorum),
-            "leader": .text(leader),
-            "agent": .bool(hasAgent),
-        ]
+extension NodeReport.Reachability.Peer: DocumentShape {
+    /// Goes through the fields; the round trip is in milliseconds.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        name = try table.value("name", \.name)
+        isReachable = try table.value("reachable", \.isReachable)
+        let milliseconds = try table.optionalReal(.roundTrip) { peer in
+            peer.roundTrip.map { Double($0.components.attoseconds) / 1e15 + Double($0.components.seconds) * 1000 }
+        }
+        roundTrip = milliseconds.map { .nanoseconds(Int64($0 * 1e6)) }
+        diagnosis = try table.value("diagnosis", \.diagnosis, default: "")
     }
+}
 
-    /// Reads a snapshot.
-    ///
-    /// - Throws: ``DocumentError`` naming the key.
-    public init(_ document: Document) throws(DocumentError) {
-        self.init(state: try document.choice("state"), message: try document.text("message"))
-        generation = try document.integer(.generation)
-        name = try document.optionalText("name")
-        if let object = try document.optionalObject("config") { config = try ClusterConfig(object) }
-        for member in try document.list("members") { members.append(try Member(member)) }
-        hasQuorum = try document.flag("quorum")
-        leader = try document.optionalText("leader")
-        hasAgent = try document.flag("agent")
+extension ForwardingCounters: DocumentShape {
+    /// Goes through the fields of a report, which leaves the fence to the host's own status.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        self.init(
+            forwarded: try table.number(.forwarded, \.forwarded),
+            spoofed: try table.number(.spoofed, \.spoofed),
+            outside: try table.number(.outside, \.outside),
+            unsupported: try table.number(.unsupported, \.unsupported)
+        )
+    }
+}
+
+extension ClusterSnapshot: DocumentShape {
+    /// Goes through the fields.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        table.describes("Snapshot", schema: "local")
+        state = try table.value("state", \.state)
+        message = try table.value("message", \.message)
+        generation = try table.number(.generation, \.generation)
+        name = try table.optional("name", \.name)
+        config = try table.optional("config", \.config)
+        members = try table.list("members", \.members)
+        hasQuorum = try table.value("quorum", \.hasQuorum)
+        leader = try table.optional("leader", \.leader)
+        hasAgent = try table.value("agent", \.hasAgent)
     }
 }

@@ -18,33 +18,15 @@ extension ClusterConfig {
 
     /// Checks the values that the types do not.
     ///
-    /// - Throws: ``DocumentError`` naming the key, as it is in ``document``, and what is allowed.
+    /// - Throws: ``DocumentError`` naming the key, as it is in the document, and what is allowed.
     public func validate() throws(DocumentError) {
-        do throws(NetworkSpecError) { try NetworkSpec.check(name: network) } catch {
+        do throws(NetworkSpecError) { try NetworkSpec.check(name: overlay.settings.network) } catch {
             throw DocumentError(path: "network", problem: "is wrong: \(error)")
         }
-        try Self.require("vni", vni, in: 1...0xff_ffff)
-        try Self.require("port", port, in: 1...UInt16.max)
-        if let mtuBytes { try Self.require("mtu", mtuBytes, in: Self.mtuRange) }
-        try Self.require("offline_after_s", offlineAfter, in: Self.offlineRange) { "\($0.wholeSeconds)" }
         do throws(ClusterInputError) { try Self.check(voterTarget: voterTarget) } catch {
             throw DocumentError(path: "voters", problem: "is wrong: \(error)")
         }
-        try Self.require("standbys", standbyTarget, in: Self.standbyRange)
-        try Self.require("token_expiry_s", tokenExpiry, in: Self.tokenExpiryRange) { "\($0.wholeSeconds)" }
-    }
-
-    private static func require<Value>(
-        _ key: String,
-        _ value: Value,
-        in range: ClosedRange<Value>,
-        text: (Value) -> String = { "\($0)" }
-    ) throws(DocumentError) {
-        guard range.contains(value) else {
-            throw DocumentError(
-                path: key,
-                problem: "is \(text(value)); use \(text(range.lowerBound)) to \(text(range.upperBound))"
-            )
-        }
+        // What cannot be read again is out of its range.
+        _ = try ClusterConfig(document)
     }
 }

@@ -1,45 +1,75 @@
 /// What all members of a cluster agree on: the overlay, and how the cluster is run.
+@dynamicMemberLookup
 public struct ClusterConfig: Hashable, Sendable {
     /// The cluster's identity: 32 hexadecimal digits, made by `init`, changed by `cluster recover`.
     public var clusterID: String
-    /// The overlay and the underlay.
-    public var mapping: FanMapping
-    /// The network's name, which is its bridge's.
-    public var network: String
-    /// The VXLAN network identifier.
-    public var vni: UInt32
-    /// The UDP port of the overlay.
-    public var port: UInt16
-    /// The overlay's MTU in bytes; nil for each host's underlay MTU less the encapsulation.
-    public var mtuBytes: Int?
-    /// The forwarder; nil for `auto`.
-    public var forwarder: ForwarderKind?
+    /// The overlay, whose parts are shown as its own.
+    public var overlay: OverlayConfig
     /// A member that was not heard for this long is OFFLINE.
-    public var offlineAfter: Duration
+    public var offlineAfter: Duration = .seconds(20)
     /// How many voters the database should have.
-    public var voterTarget: Int
+    public var voterTarget = 3
     /// How many standbys the database should have.
-    public var standbyTarget: Int
+    public var standbyTarget = 2
     /// How long a join token is valid unless `--expiry` says otherwise.
-    public var tokenExpiry: Duration
+    public var tokenExpiry: Duration = .seconds(3 * 3600)
     /// The names of the members from which the cluster may be administered; empty for all.
-    public var administrators: [String]
+    public var administrators: [String] = []
 
     /// The least and the greatest time after which a member may be OFFLINE.
     public static let offlineRange: ClosedRange<Duration> = .seconds(2)...Duration.seconds(3600)
+    /// The keys that may be changed after the cluster was made.
+    public static let editable = [
+        "offline_after_s", "voters", "standbys", "token_expiry_s", "mtu", "forwarder", "administrators",
+    ]
 
     /// The defaults of a new cluster.
-    public init(clusterID: String, mapping: FanMapping) {
+    public init(clusterID: String, _ settings: OverlaySettings) {
         self.clusterID = clusterID
-        self.mapping = mapping
-        network = "fan0"
-        vni = mapping.defaultVNI
-        port = NetworkSpec.defaultPort
-        offlineAfter = .seconds(20)
-        voterTarget = 3
-        standbyTarget = 2
-        tokenExpiry = .seconds(3 * 3600)
-        administrators = []
+        overlay = OverlayConfig(settings)
+    }
+
+    /// The defaults of a new cluster with those of an overlay.
+    public init(clusterID: String, mapping: FanMapping) {
+        self.init(clusterID: clusterID, OverlaySettings(mapping))
+    }
+
+    /// A part of the overlay's.
+    public subscript<Value>(dynamicMember path: WritableKeyPath<OverlayConfig, Value>) -> Value {
+        get { overlay[keyPath: path] }
+        set { overlay[keyPath: path] = newValue }
+    }
+}
+
+extension ClusterConfig: DocumentShape {
+    /// Goes through the fields; what has a default may be missing.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        table.describes("Config")
+        clusterID = try table.value("cluster_id", \.clusterID)
+        overlay = try table.part(\.overlay)
+        offlineAfter = .seconds(try table.number(.offlineAfter, \.offlineAfter.wholeSeconds, default: 20))
+        voterTarget = try table.number(.voters, \.voterTarget, default: voterTarget)
+        standbyTarget = try table.number(.standbys, \.standbyTarget, default: standbyTarget)
+        tokenExpiry = .seconds(try table.number(.tokenExpiry, \.tokenExpiry.wholeSeconds, default: 3 * 3600))
+        administrators = try table.text(
+            "administrators",
+            \.administrators,
+            default: [],
+            write: { $0.isEmpty ? "all" : $0.joined(separator: ",") },
+            parse: Self.administrators(parsing:)
+        )
+    }
+
+    /// Reads `all`, or members' names with commas between them.
+    ///
+    /// - Parameter text: what was written.
+    /// - Returns: the names in order, each once; empty for `all`.
+    /// - Throws: ``ClusterInputError/badName(_:)``.
+    public static func administrators(parsing text: String) throws(ClusterInputError) -> [String] {
+        guard text != "all" else { return [] }
+        let names = text.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+        for name in names { try DNSLabel.check(name) }
+        return Set(names).sorted()
     }
 }
 
@@ -97,6 +127,25 @@ public struct Member: Hashable, Sendable {
         self.schema = schema
         self.incarnation = incarnation
         self.joinedAt = joinedAt
+    }
+}
+
+extension Member: DocumentShape {
+    /// Goes through the fields.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        table.describes("Member")
+        id = try table.number(.id, \.id)
+        name = try table.value("name", \.name)
+        nodeID = try table.value("node_id", \.nodeID)
+        address = try table.value("address", \.address)
+        underlayAddress = try table.value("underlay_address", \.underlayAddress)
+        fingerprint = try table.value("fingerprint", \.fingerprint)
+        failureDomain = try table.value("failure_domain", \.failureDomain, default: "default")
+        pinnedRole = try table.optional("pinned_role", \.pinnedRole)
+        version = try table.value("version", \.version)
+        schema = try table.number(.schemaVersion, \.schema)
+        incarnation = try table.number(.incarnation, \.incarnation)
+        joinedAt = try table.number(.joinedAt, \.joinedAt)
     }
 }
 

@@ -11,8 +11,8 @@ public enum ConflictFinder {
         config: ClusterConfig,
         members: [Member],
         reports: [String: NodeReport]
-    ) -> [Warning] {
-        var warnings: [Warning] = []
+    ) -> [Finding] {
+        var warnings: [Finding] = []
         var ownerOfAddress: [IPv4Address: String] = [:]
         var ownerOfSlice: [IPv4Prefix: String] = [:]
         for member in members {
@@ -44,8 +44,8 @@ public enum ConflictFinder {
         return warnings + settings(config, members, reports)
     }
 
-    private static func sameAddress(_ address: IPv4Address, _ first: String, _ second: String) -> Warning {
-        Warning(
+    private static func sameAddress(_ address: IPv4Address, _ first: String, _ second: String) -> Finding {
+        Finding(
             code: "address-conflict",
             severity: .error,
             message: "\(first) and \(second) both have underlay address \(address)",
@@ -53,8 +53,8 @@ public enum ConflictFinder {
         )
     }
 
-    private static func sameSlice(_ slice: IPv4Prefix, _ first: String, _ second: String) -> Warning {
-        Warning(
+    private static func sameSlice(_ slice: IPv4Prefix, _ first: String, _ second: String) -> Finding {
+        Finding(
             code: "slice-conflict",
             severity: .error,
             message: "\(first) and \(second) both use slice \(slice)",
@@ -64,8 +64,8 @@ public enum ConflictFinder {
         )
     }
 
-    private static func movedAddress(_ member: Member, _ address: IPv4Address) -> Warning {
-        Warning(
+    private static func movedAddress(_ member: Member, _ address: IPv4Address) -> Finding {
+        Finding(
             code: "address-changed",
             severity: .error,
             message: "\(member.name) uses underlay address \(address), but it joined with \(member.underlayAddress), "
@@ -78,42 +78,37 @@ public enum ConflictFinder {
     private struct Setting: Sendable {
         let code: String
         let name: String
-        let wanted: @Sendable (ClusterConfig) -> String
-        let found: @Sendable (NodeReport) -> String?
+        let value: @Sendable (OverlaySettings) -> String
     }
 
     private static let settings = [
-        Setting(code: "map-conflict", name: "map", wanted: { text($0.mapping) }, found: { $0.mapping.map(text) }),
-        Setting(code: "vni-conflict", name: "VNI", wanted: { "\($0.vni)" }, found: { $0.vni.map { "\($0)" } }),
-        Setting(code: "port-conflict", name: "UDP port", wanted: { "\($0.port)" }, found: { $0.port.map { "\($0)" } }),
+        Setting(code: "map-conflict", name: "map") { "\($0.mapping.overlay) on \($0.mapping.underlay)" },
+        Setting(code: "vni-conflict", name: "VNI") { "\($0.vni)" },
+        Setting(code: "port-conflict", name: "UDP port") { "\($0.port)" },
     ]
-
-    private static func text(_ mapping: FanMapping) -> String { "\(mapping.overlay) on \(mapping.underlay)" }
 
     private static func settings(
         _ config: ClusterConfig,
         _ members: [Member],
         _ reports: [String: NodeReport]
-    ) -> [Warning] {
-        var warnings: [Warning] = []
+    ) -> [Finding] {
+        var warnings: [Finding] = []
         for setting in settings {
-            let wanted = setting.wanted(config)
+            let wanted = setting.value(config.overlay.settings)
             let found = members.compactMap { member in
-                reports[member.name].flatMap(setting.found).map { (name: member.name, value: $0) }
+                reports[member.name]?.settings.map(setting.value).map { (name: member.name, value: $0) }
             }
             let right = found.first { $0.value == wanted }
             for wrong in found where wrong.value != wanted {
                 let other = right ?? found.first { $0.name != wrong.name }
                 let compared = other.map { ", \($0.name) \($0.value)" } ?? ""
-                warnings.append(
-                    Warning(
-                        code: setting.code,
-                        severity: .error,
-                        message: "\(wrong.name) uses \(setting.name) \(wrong.value)\(compared); "
-                            + "the cluster's is \(wanted)",
-                        remedy: "restart fanmesh agent on \(wrong.name), which takes the cluster's settings; "
-                            + "until then its packets are not understood"
-                    )
+                warnings.add(
+                    code: setting.code,
+                    severity: .error,
+                    message: "\(wrong.name) uses \(setting.name) \(wrong.value)\(compared); "
+                        + "the cluster's is \(wanted)",
+                    remedy: "restart fanmesh agent on \(wrong.name), which takes the cluster's settings; "
+                        + "until then its packets are not understood"
                 )
             }
         }

@@ -11,7 +11,7 @@ public struct MemberList: Hashable, Sendable {
     /// How many may fail, in words.
     public var tolerance: String
     /// What should be looked at.
-    public var warnings: [Warning]
+    public var warnings: [Finding]
 
     /// Puts a list together.
     public init(
@@ -19,7 +19,7 @@ public struct MemberList: Hashable, Sendable {
         leader: String?,
         isStale: Bool = false,
         tolerance: String,
-        warnings: [Warning]
+        warnings: [Finding]
     ) {
         self.members = members
         self.leader = leader
@@ -31,30 +31,18 @@ public struct MemberList: Hashable, Sendable {
 
     /// The member of a name.
     public subscript(name: String) -> MemberRow? { members.first { $0.name == name } }
+}
 
-    /// The list as an object.
-    public var document: Document {
-        [
-            "schema": "fanmesh.members/v1",
-            "members": .array(members.map(\.document)),
-            "leader": .text(leader),
-            "quorum": .bool(hasQuorum),
-            "stale": .bool(isStale),
-            "tolerance": .string(tolerance),
-            "warnings": .array(warnings.map(\.document)),
-        ]
-    }
-
-    /// Reads a list; what newer servers add is passed over.
-    ///
-    /// - Throws: ``DocumentError`` naming the key.
-    public init(_ document: Document) throws(DocumentError) {
-        members = try document.list("members").map { member throws(DocumentError) in try MemberRow(member) }
-        leader = try document.optionalText("leader")
-        hasQuorum = try document.flag("quorum")
-        isStale = try document.optionalFlag("stale") ?? false
-        tolerance = try document.optionalText("tolerance") ?? ""
-        warnings = try document.list("warnings").map { warning throws(DocumentError) in try Warning(warning) }
+extension MemberList: DocumentShape {
+    /// Goes through the fields.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        table.describes("Members", schema: "members")
+        members = try table.list("members", \.members)
+        leader = try table.optional("leader", \.leader)
+        hasQuorum = try table.value("quorum", \.hasQuorum)
+        isStale = try table.value("stale", \.isStale, default: false)
+        tolerance = try table.value("tolerance", \.tolerance, default: "")
+        warnings = try table.list("warnings", \.warnings)
     }
 }
 
@@ -70,11 +58,11 @@ extension MemberList: CustomStringConvertible {
     }
 }
 
-extension [Warning] {
+extension [Finding] {
     /// The first so many, and in the place of the others one that counts them.
     ///
     /// What is wrong with every member would make a list as long as the members' reports.
-    public func bounded(to limit: Int) -> [Warning] {
+    public func bounded(to limit: Int) -> [Finding] {
         guard count > limit else { return self }
         // Errors are not hidden behind warnings.
         let sorted = filter { $0.severity == .error } + filter { $0.severity != .error }
@@ -82,7 +70,7 @@ extension [Warning] {
         let kinds = Dictionary(others.map { ($0.code, 1) }, uniquingKeysWith: +).sorted { $0.key < $1.key }
         let counts = kinds.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
         return sorted.prefix(limit - 1) + [
-            Warning(
+            Finding(
                 code: "more-warnings",
                 severity: others.map(\.severity).max() ?? .warning,
                 message: "\(others.count) more are not listed: \(counts)",

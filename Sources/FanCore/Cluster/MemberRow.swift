@@ -119,7 +119,7 @@ public struct MemberRow: Hashable, Sendable {
 
 extension MemberRow.Warnings {
     /// Counts warnings, and names the kinds.
-    init(_ warnings: [Warning]) {
+    init(_ warnings: [Finding]) {
         total = warnings.count
         codes = []
         var left = MemberRow.codesBytes
@@ -135,69 +135,43 @@ extension MemberRow.Warnings {
     }
 }
 
-extension MemberRow {
-    /// The row as an object.
-    public var document: Document {
-        [
-            "name": .string(name),
-            "node_id": .string(nodeID),
-            "address": .text(address),
-            "underlay_address": .text(underlayAddress),
-            "slice": .text(slice),
-            "role": .string(role.rawValue),
-            "pinned_role": .text(pinnedRole?.rawValue),
-            "leader": .bool(isLeader),
-            "state": .string(state.rawValue),
-            "message": .string(message),
-            "overlay": .text(overlay?.rawValue),
-            "version": .string(version),
-            "last_seen_ms": .number(lastSeen?.milliseconds),
-            "clock_offset_ms": .number(clockOffset?.milliseconds),
-            "failure_domain": .string(failureDomain),
-            "peers": peers.map { ["total": .number($0.total), "reachable": .number($0.reachable)] } ?? .null,
-            "warnings": warnings.map {
-                ["total": .number($0.total), "codes": .array($0.codes.map { .string($0) })]
-            } ?? .null,
-        ]
-    }
-
-    /// Reads a row; what servers of the same API did not always say is absent then.
-    ///
-    /// - Throws: ``DocumentError`` naming the key.
-    public init(_ document: Document) throws(DocumentError) {
-        name = try document.text("name")
-        nodeID = try document.optionalText("node_id") ?? ""
-        address = try document.parsed("address") { try SocketAddress(parsing: $0) }
-        underlayAddress = try document.parsed("underlay_address") { try IPv4Address(parsing: $0) }
-        slice = try document.optionalParsed("slice") { try IPv4Prefix(parsing: $0) }
-        role = try document.choice("role")
-        pinnedRole = try document.optionalChoice("pinned_role")
-        isLeader = try document.optionalFlag("leader") ?? false
-        failureDomain = try document.optionalText("failure_domain") ?? "default"
-        state = try document.choice("state")
-        message = try document.text("message")
-        overlay = try document.optionalChoice("overlay")
-        version = try document.text("version")
-        lastSeen = try document.optionalInteger(.lastSeen, as: Int64.self).map { .milliseconds($0) }
-        clockOffset = try document.optionalInteger(.clockOffset, as: Int64.self).map { .milliseconds($0) }
-        peers = try document.optionalObject("peers").map { peers throws(DocumentError) in
-            Peers(total: try peers.integer(.total), reachable: try peers.integer(.reachable))
-        }
-        warnings = try document.optionalObject("warnings").map { warnings throws(DocumentError) in
-            Warnings(total: try warnings.integer(.total), codes: try warnings.texts("codes"))
-        }
+extension MemberRow: DocumentShape {
+    /// Goes through the fields; what servers of the same API did not always say may be missing.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        table.describes("MemberRow")
+        name = try table.value("name", \.name)
+        nodeID = try table.value("node_id", \.nodeID, default: "")
+        address = try table.value("address", \.address)
+        underlayAddress = try table.value("underlay_address", \.underlayAddress)
+        slice = try table.optional("slice", \.slice)
+        role = try table.value("role", \.role)
+        pinnedRole = try table.optional("pinned_role", \.pinnedRole)
+        isLeader = try table.value("leader", \.isLeader, default: false)
+        state = try table.value("state", \.state)
+        message = try table.value("message", \.message)
+        overlay = try table.optional("overlay", \.overlay)
+        version = try table.value("version", \.version)
+        lastSeen = try table.optionalNumber(.lastSeen, \.lastSeen?.milliseconds).map { .milliseconds($0) }
+        clockOffset = try table.optionalNumber(.clockOffset, \.clockOffset?.milliseconds).map { .milliseconds($0) }
+        failureDomain = try table.value("failure_domain", \.failureDomain, default: "default")
+        peers = try table.optional("peers", \.peers)
+        warnings = try table.optional("warnings", \.warnings)
     }
 }
 
-extension Document {
-    /// The texts of a key, empty when absent.
-    fileprivate func texts(_ key: String) throws(DocumentError) -> [String] {
-        try list(key).map { value throws(DocumentError) in
-            guard case .string(let text) = value else {
-                throw DocumentError(path: key, problem: "is not a list of texts")
-            }
-            return text
-        }
+extension MemberRow.Peers: DocumentShape {
+    /// Goes through the fields.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        total = try table.number(.total, \.total)
+        reachable = try table.number(.reachable, \.reachable)
+    }
+}
+
+extension MemberRow.Warnings: DocumentShape {
+    /// Goes through the fields.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        total = try table.number(.total, \.total)
+        codes = try table.texts("codes", \.codes)
     }
 }
 

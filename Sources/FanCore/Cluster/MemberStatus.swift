@@ -93,10 +93,8 @@ public struct NodeReport: Hashable, Sendable {
     public var nodeID: String
     /// Whether the overlay is up and verified.
     public var verdict: Verdict
-    /// The overlay's name, nil while there is none.
-    public var network: String?
-    /// The overlay's mapping.
-    public var mapping: FanMapping?
+    /// The overlay, nil while there is none.
+    public var settings: OverlaySettings?
     /// This node's underlay address.
     public var underlayAddress: IPv4Address?
     /// The slice that the node owns.
@@ -105,10 +103,6 @@ public struct NodeReport: Hashable, Sendable {
     public var forwarder: ForwarderKind?
     /// The overlay's MTU in bytes.
     public var mtuBytes: Int?
-    /// The VXLAN network identifier.
-    public var vni: UInt32?
-    /// The UDP port of the overlay.
-    public var port: UInt16?
     /// What the classifiers counted.
     ///
     /// Counters alone never make a report a changed one.
@@ -118,7 +112,7 @@ public struct NodeReport: Hashable, Sendable {
     /// Times alone never make a report a changed one.
     public var reachability: Reachability
     /// What should be looked at.
-    public var warnings: [Warning]
+    public var warnings: [Finding]
     /// The agent's version.
     public var version: String
     /// The kernel's release.

@@ -6,20 +6,8 @@ public struct Preseed: Hashable, Sendable {
     public var name: String?
     /// Where its server shall listen.
     public var address: SocketAddress?
-    /// How the underlay is found.
-    public var underlay: UnderlaySelector?
-    /// The overlay's prefix.
-    public var overlay: IPv4Prefix?
-    /// The network's name.
-    public var network: String?
-    /// The VXLAN network identifier.
-    public var vni: UInt32?
-    /// The UDP port of the overlay.
-    public var port: UInt16?
-    /// The overlay's MTU in bytes.
-    public var mtuBytes: Int?
-    /// `auto` or the name of a forwarder.
-    public var forwarder: ForwarderChoice?
+    /// The overlay.
+    public var overlay = OverlayChoices()
     /// What may fail together with this member.
     public var failureDomain: String?
     /// For how long a member may be silent before it is OFFLINE.
@@ -35,23 +23,20 @@ public struct Preseed: Hashable, Sendable {
     public init() {}
 
     /// The keys, in the order in which they are written.
-    public static let keys = [
-        "name", "address", "underlay", "overlay", "network", "vni", "port", "mtu", "forwarder", "failure_domain",
-        "offline_after_s", "voters", "standbys", "cluster_token",
-    ]
+    public static let keys = properties.map(\.key)
 
-    /// What a joiner does not choose, since the cluster has it already.
-    private static let clusterKeys: Set = [
-        "underlay", "overlay", "network", "vni", "port", "mtu", "forwarder", "offline_after_s", "voters", "standbys",
-    ]
+    /// What a joiner does choose; the cluster has everything else already.
+    private static let joinerKeys: Set = ["name", "address", "failure_domain", "cluster_token"]
 
     /// Reads the answers.
     ///
     /// - Parameter document: an object whose keys are among ``keys``; null leaves a default.
     /// - Throws: ``DocumentError`` naming the key, with the nearest known one for an unknown one.
     public init(_ document: Document) throws(DocumentError) {
-        guard case .object(let fields) = document else {
-            if document == .null { return }
+        let fields = document.fields
+        switch document {
+        case .object, .null: break
+        default:
             throw DocumentError(path: "", problem: "is not a list of keys with values, such as 'name: node1'")
         }
         for (index, field) in fields.enumerated() {
@@ -66,60 +51,16 @@ public struct Preseed: Hashable, Sendable {
                 throw DocumentError(path: field.key, problem: "is there twice")
             }
         }
-        name = try document.optionalText("name")
-        if let name { try Self.check("name") { try DNSLabel.check(name) } }
-        address = try document.optionalParsed("address") { try SocketAddress(parsing: $0) }
-        underlay = try document.optionalParsed("underlay") { try UnderlaySelector(parsing: $0) }
-        overlay = try document.optionalParsed("overlay") { try IPv4Prefix(parsing: $0) }
-        network = try document.optionalText("network")
-        if let network { try Self.check("network") { try NetworkSpec.check(name: network) } }
-        vni = try document.optionalInteger(.vni)
-        port = try document.optionalInteger(.port)
-        mtuBytes = try document.optionalInteger(.mtu)
-        forwarder = try document.optionalChoice("forwarder")
-        failureDomain = try document.optionalText("failure_domain")
-        if let failureDomain { try Self.check("failure_domain") { try DNSLabel.check(failureDomain) } }
-        offlineAfter = try document.optionalInteger(.offlineAfter, as: Int64.self).map { .seconds($0) }
-        voterTarget = try document.optionalInteger(.voters)
-        if let voterTarget { try Self.check("voters") { try ClusterConfig.check(voterTarget: voterTarget) } }
-        standbyTarget = try document.optionalInteger(.standbys)
-        clusterToken = try document.optionalText("cluster_token")
-        if let clusterToken {
-            try Self.check("cluster_token") { _ = try JoinToken(parsing: clusterToken) }
-            if let field = fields.first(where: { Self.clusterKeys.contains($0.key) && $0.value != .null }) {
-                throw DocumentError(
-                    path: field.key,
-                    problem: "cannot be chosen by a joiner, since the cluster has it; leave it out beside cluster_token"
-                )
-            }
+        var table = FieldTable<Preseed>(.reading(document))
+        try self.init(fields: &table)
+        if clusterToken != nil,
+            let field = fields.first(where: { !Self.joinerKeys.contains($0.key) && $0.value != .null })
+        {
+            throw DocumentError(
+                path: field.key,
+                problem: "cannot be chosen by a joiner, since the cluster has it; leave it out beside cluster_token"
+            )
         }
-    }
-
-    private static func check(_ key: String, _ body: () throws -> Void) throws(DocumentError) {
-        do { try body() } catch { throw DocumentError(path: key, problem: "is wrong: \(error)") }
-    }
-
-    /// The answers as an object with every key that is not left to its default.
-    ///
-    /// It contains the token: ``withoutSecrets`` does not.
-    public var document: Document {
-        let all: Document = [
-            "name": .text(name),
-            "address": .text(address),
-            "underlay": .text(underlay),
-            "overlay": .text(overlay),
-            "network": .text(network),
-            "vni": .number(vni),
-            "port": .number(port),
-            "mtu": .number(mtuBytes),
-            "forwarder": .text(forwarder?.rawValue),
-            "failure_domain": .text(failureDomain),
-            "offline_after_s": .number(offlineAfter?.wholeSeconds),
-            "voters": .number(voterTarget),
-            "standbys": .number(standbyTarget),
-            "cluster_token": .text(clusterToken),
-        ]
-        return .object(all.fields.filter { $0.value != .null })
     }
 
     /// The answers without the token, which is good for one join only.
@@ -133,17 +74,26 @@ public struct Preseed: Hashable, Sendable {
     public init(config: ClusterConfig, member: Member) {
         name = member.name
         address = member.address
-        underlay = .prefix(config.mapping.underlay)
-        overlay = config.mapping.overlay
-        network = config.network
-        vni = config.vni
-        port = config.port
-        mtuBytes = config.mtuBytes
-        forwarder = ForwarderChoice(config.forwarder)
+        overlay = OverlayChoices(config.overlay)
         failureDomain = member.failureDomain
         offlineAfter = config.offlineAfter
         voterTarget = config.voterTarget
         standbyTarget = config.standbyTarget
+    }
+}
+
+extension Preseed: DocumentShape {
+    /// Goes through the fields; the document contains the token, that of ``withoutSecrets`` does not.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        table.describes(leavesOutNull: true)
+        name = try table.optional("name", \.name, check: DNSLabel.check)
+        address = try table.optional("address", \.address)
+        overlay = try table.part(\.overlay)
+        failureDomain = try table.optional("failure_domain", \.failureDomain, check: DNSLabel.check)
+        offlineAfter = try table.optionalNumber(.offlineAfter, \.offlineAfter?.wholeSeconds).map { .seconds($0) }
+        voterTarget = try table.optionalNumber(.voters, \.voterTarget, check: ClusterConfig.check(voterTarget:))
+        standbyTarget = try table.optionalNumber(.standbys, \.standbyTarget)
+        clusterToken = try table.optional("cluster_token", \.clusterToken) { _ = try JoinToken(parsing: $0) }
     }
 }
 

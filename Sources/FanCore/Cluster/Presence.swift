@@ -70,32 +70,10 @@ public struct Presence: Sendable {
     ///   - role: its part in the database.
     ///   - isLeader: whether it is the leader, which always hears itself.
     ///   - report: its last report, nil before the first.
-    ///   - members: all members, whose schema versions are compared.
+    ///   - schemas: the schema versions of all members.
     ///   - now: the moment.
     ///   - offlineAfter: for how long a member may be silent.
     /// - Returns: what lists and `cluster show` say of it.
-    public func status(
-        of member: Member,
-        role: DatabaseRole,
-        isLeader: Bool,
-        report: NodeReport?,
-        members: [Member],
-        now: ContinuousClock.Instant,
-        offlineAfter: Duration
-    ) -> MemberStatus {
-        status(
-            of: member,
-            role: role,
-            isLeader: isLeader,
-            report: report,
-            schemas: SchemaVersions(members),
-            now: now,
-            offlineAfter: offlineAfter
-        )
-    }
-
-    /// As ``status(of:role:isLeader:report:members:now:offlineAfter:)``, for many members: the schema
-    /// versions are compared once.
     public func status(
         of member: Member,
         role: DatabaseRole,
@@ -129,7 +107,7 @@ public struct Presence: Sendable {
         } else if !isVerified {
             state = .joining
             message =
-                report?.worstWarning.map { "the overlay is not verified yet: \($0.message); \($0.remedy)" }
+                report?.worstWarning.map { "the overlay is not verified yet: \($0)" }
                 ?? (heartbeat?.hasAgent == false
                     ? "no report yet, since no agent is connected; start fanmesh agent on \(member.name)"
                     : "waiting for the first verified report")
@@ -151,7 +129,7 @@ public struct Presence: Sendable {
 
     private static func onlineMessage(_ member: Member, _ report: NodeReport?, _ heartbeat: Heartbeat?) -> String {
         if let report, report.verdict == .error {
-            return report.worstWarning.map { "the overlay is broken: \($0.message); \($0.remedy)" }
+            return report.worstWarning.map { "the overlay is broken: \($0)" }
                 ?? "the overlay is broken; run 'fanmesh check' on \(member.name)"
         }
         if let heartbeat, !heartbeat.hasAgent {
@@ -161,17 +139,17 @@ public struct Presence: Sendable {
             return "its clock is \(skew) the leader's; set the time on \(member.name)"
         }
         if let report, report.verdict == .warning {
-            return report.worstWarning.map { "\($0.message); \($0.remedy)" }
+            return report.worstWarning.map { "\($0)" }
                 ?? "its overlay has a warning; run 'fanmesh status' on \(member.name)"
         }
         return "fully operational"
     }
 
     /// A warning for each member whose clock differs from the leader's, by name.
-    public func clockWarnings(leader: String) -> [Warning] {
+    public func clockWarnings(leader: String) -> [Finding] {
         heartbeats.sorted { $0.key < $1.key }.compactMap { name, heartbeat in
             guard name != leader, let skew = Self.clockSkew(heartbeat.clockOffset) else { return nil }
-            return Warning(
+            return Finding(
                 code: "clock-skew",
                 severity: .warning,
                 message: "the clock of \(name) is \(skew) that of \(leader)",
@@ -236,7 +214,7 @@ public struct SchemaVersions: Hashable, Sendable {
 
 extension NodeReport {
     /// The first of its most severe warnings.
-    public var worstWarning: Warning? {
+    public var worstWarning: Finding? {
         warnings.reduce(nil) { worst, next in worst.map { $0.severity >= next.severity } == true ? worst : next }
     }
 }

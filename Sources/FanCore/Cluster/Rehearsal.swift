@@ -153,46 +153,28 @@ public enum Rehearsal {
     }
 }
 
-extension HostCheck {
-    /// The check as an object.
-    public var document: Document {
-        [
-            "check": .string(check), "result": .string(result.rawValue), "detail": .string(detail),
-            "remedy": .string(remedy),
-        ]
+/// What would become of a join.
+public struct RehearsalAnswer: DocumentShape, Hashable, Sendable {
+    /// Who asked.
+    public var name: String
+    /// What the members agree on.
+    public var config: ClusterConfig
+    /// The members.
+    public var members: [Member]
+    /// One result for each check; the join may go on when none is `fail`.
+    public var checks: [HostCheck]
+
+    /// What is answered to a candidate.
+    public init(name: String, config: ClusterConfig, members: [Member], checks: [HostCheck]) {
+        (self.name, self.config, self.members, self.checks) = (name, config, members, checks)
     }
 
-    /// Reads a check.
-    ///
-    /// - Throws: ``DocumentError`` naming the key.
-    public init(_ document: Document) throws(DocumentError) {
-        self.init(
-            check: try document.text("check"),
-            result: try document.choice("result"),
-            detail: try document.text("detail"),
-            remedy: try document.optionalText("remedy") ?? ""
-        )
-    }
-}
-
-extension Warning {
-    /// The warning as an object.
-    public var document: Document {
-        [
-            "code": .string(code), "severity": .string(severity.rawValue), "message": .string(message),
-            "remedy": .string(remedy),
-        ]
-    }
-
-    /// Reads a warning.
-    ///
-    /// - Throws: ``DocumentError`` naming the key.
-    public init(_ document: Document) throws(DocumentError) {
-        self.init(
-            code: try document.text("code"),
-            severity: try document.choice("severity"),
-            message: try document.text("message"),
-            remedy: try document.text("remedy")
-        )
+    /// Goes through the fields.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        table.describes("Rehearsal", schema: "rehearsal")
+        name = try table.value("name", \.name, default: "")
+        config = try table.value("config", \.config)
+        members = try table.list("members", \.members)
+        checks = try table.list("checks", \.checks)
     }
 }

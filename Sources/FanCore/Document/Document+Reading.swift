@@ -16,55 +16,50 @@ public struct DocumentError: Error, Equatable, Sendable, CustomStringConvertible
 }
 
 extension Document {
+    /// What an object has of some keys, in their order; null where it has none.
+    public func picking(_ keys: String...) -> [Field] {
+        keys.map { key in Field(key: key, value: fields.first { $0.key == key }?.value ?? .null) }
+    }
+
     /// The value of a key; null counts as absent.
     func present(_ key: String) -> Document? {
         guard let value = fields.last(where: { $0.key == key })?.value, value != .null else { return nil }
         return value
     }
 
-    private func value<Value>(
+    /// The value of a key, nil when absent.
+    public func optional<Value: DocumentValue>(
         _ key: String,
-        _ kind: String,
-        _ read: (Document) -> Value?
+        as type: Value.Type = Value.self
     ) throws(DocumentError) -> Value? {
-        guard let found = present(key) else { return nil }
-        guard let value = read(found) else { throw DocumentError(path: key, problem: "is not \(kind)") }
-        return value
+        try present(key).map { found throws(DocumentError) in try Value(found, at: key) }
     }
 
-    private static func required<Value>(_ value: Value?, _ key: String) throws(DocumentError) -> Value {
-        guard let value else { throw DocumentError(path: key, problem: "is missing") }
+    /// The value of a key.
+    public func value<Value: DocumentValue>(
+        _ key: String,
+        as type: Value.Type = Value.self
+    ) throws(DocumentError) -> Value {
+        guard let value: Value = try optional(key) else { throw DocumentError(path: key, problem: "is missing") }
         return value
     }
 
     /// The text of a key, nil when absent.
-    public func optionalText(_ key: String) throws(DocumentError) -> String? {
-        try value(key, "a text") { if case .string(let text) = $0 { text } else { nil } }
-    }
+    public func optionalText(_ key: String) throws(DocumentError) -> String? { try optional(key) }
 
     /// The text of a key.
-    public func text(_ key: String) throws(DocumentError) -> String {
-        try Self.required(optionalText(key), key)
-    }
-
-    /// The truth value of a key, nil when absent.
-    public func optionalFlag(_ key: String) throws(DocumentError) -> Bool? {
-        try value(key, "true or false") { if case .bool(let flag) = $0 { flag } else { nil } }
-    }
+    public func text(_ key: String) throws(DocumentError) -> String { try value(key) }
 
     /// The truth value of a key.
-    public func flag(_ key: String) throws(DocumentError) -> Bool {
-        try Self.required(optionalFlag(key), key)
-    }
+    public func flag(_ key: String) throws(DocumentError) -> Bool { try value(key) }
 
     /// The values of a key, empty when absent.
     public func list(_ key: String) throws(DocumentError) -> [Document] {
-        try value(key, "a list") { if case .array(let values) = $0 { values } else { nil } } ?? []
-    }
-
-    /// The object of a key, nil when absent.
-    public func optionalObject(_ key: String) throws(DocumentError) -> Document? {
-        try value(key, "an object") { if case .object = $0 { $0 } else { nil } }
+        switch present(key) {
+        case nil: []
+        case .array(let values): values
+        default: throw DocumentError(path: key, problem: "is not a list")
+        }
     }
 
     /// A value that is read from a key's text, nil when absent.
@@ -78,27 +73,7 @@ extension Document {
 
     /// A value that is read from a key's text.
     public func parsed<Value>(_ key: String, _ parse: (String) throws -> Value) throws(DocumentError) -> Value {
-        try Self.required(optionalParsed(key, parse), key)
-    }
-
-    /// One of an enumeration's values, nil when absent.
-    public func optionalChoice<Value: RawRepresentable & CaseIterable>(
-        _ key: String,
-        as type: Value.Type = Value.self
-    ) throws(DocumentError) -> Value? where Value.RawValue == String {
-        guard let text = try optionalText(key) else { return nil }
-        guard let value = Value(rawValue: text) else {
-            let choices = Value.allCases.map(\.rawValue).joined(separator: ", ")
-            throw DocumentError(path: key, problem: "is '\(text.prefix(64))', not one of \(choices)")
-        }
+        guard let value = try optionalParsed(key, parse) else { throw DocumentError(path: key, problem: "is missing") }
         return value
-    }
-
-    /// One of an enumeration's values.
-    public func choice<Value: RawRepresentable & CaseIterable>(
-        _ key: String,
-        as type: Value.Type = Value.self
-    ) throws(DocumentError) -> Value where Value.RawValue == String {
-        try Self.required(optionalChoice(key), key)
     }
 }

@@ -50,6 +50,17 @@ public indirect enum Document: Hashable, Sendable {
         if case .object(let fields) = self { fields } else { [] }
     }
 
+    /// Sets the value of a key of an object, or adds the key; no other value has any.
+    public mutating func set(_ key: String, _ value: Document) {
+        guard case .object(var fields) = self else { return }
+        if let index = fields.firstIndex(where: { $0.key == key }) {
+            fields[index].value = value
+        } else {
+            fields.append(Field(key: key, value: value))
+        }
+        self = .object(fields)
+    }
+
     /// The value at a dotted path of keys, null when there is none.
     public subscript(path: String) -> Document {
         path.split(separator: ".").reduce(self) { value, key in

@@ -49,20 +49,23 @@ public enum NetworkRecord {
         guard let mapping = try? FanMapping(overlay: overlay, underlay: underlay) else {
             throw NetworkRecordError(key: "underlay", value: underlayText)
         }
+        let name: String = try take("name") { name in
+            try NetworkSpec.check(name: name)
+            return name
+        }
         let spec = try NetworkSpec(
-            name: take("name") { name in
-                try NetworkSpec.check(name: name)
-                return name
-            },
-            mapping: mapping,
+            OverlaySettings(
+                mapping,
+                network: name,
+                vni: take("vni") { UInt32($0) },
+                port: take("port") { UInt16($0) }
+            ),
             host: take("host") { text in
                 let host = try IPv4Address(parsing: text)
                 _ = try mapping.slice(of: host)
                 return host
             },
             forwarder: take("forwarder") { ForwarderKind(rawValue: $0) },
-            vni: take("vni") { UInt32($0) },
-            port: take("port") { UInt16($0) },
             mtuBytes: take("mtu") { Int($0) },
             peers: take("peers") { try $0.split(separator: ",").map { try IPv4Address(parsing: $0) } },
             pins: fields["pins"] == nil ? [] : take("pins") { try $0.split(separator: ",").map(pin) }

@@ -7,7 +7,7 @@ public enum ForwarderKind: String, CaseIterable, Sendable {
 }
 
 /// What one host's overlay shall be, with every choice made.
-public struct NetworkSpec: Hashable, Sendable {
+public struct NetworkSpec: Hashable, Sendable, HasOverlaySettings {
     /// The longest network name: device names hold 15 bytes and ours end in `-vx`.
     public static let maximumNameBytes = 12
     /// The UDP port that FAN bridges use.
@@ -15,18 +15,12 @@ public struct NetworkSpec: Hashable, Sendable {
     /// What VXLAN over IPv4 adds to each frame, in bytes.
     public static let encapsulationBytes = 50
 
-    /// The network's name, which is also its bridge's.
-    public var name: String
-    /// The overlay and the underlay.
-    public var mapping: FanMapping
+    /// The overlay.
+    public var settings: OverlaySettings
     /// This host's underlay address.
     public var host: IPv4Address
     /// How frames are forwarded.
     public var forwarder: ForwarderKind
-    /// The VXLAN network identifier.
-    public var vni: UInt32
-    /// The UDP destination port.
-    public var port: UInt16
     /// The MTU of the bridge and the VXLAN device, in bytes.
     public var mtuBytes: Int
     /// The known peers' underlay addresses.
@@ -36,27 +30,23 @@ public struct NetworkSpec: Hashable, Sendable {
 
     /// Describes one host's overlay.
     public init(
-        name: String,
-        mapping: FanMapping,
+        _ settings: OverlaySettings,
         host: IPv4Address,
         forwarder: ForwarderKind,
-        vni: UInt32,
-        port: UInt16 = Self.defaultPort,
         mtuBytes: Int,
         peers: [IPv4Address] = [],
         pins: [Fence.Pin] = []
     ) {
-        self.name = name
-        self.mapping = mapping
+        self.settings = settings
         self.host = host
         self.forwarder = forwarder
-        self.vni = vni
-        self.port = port
         self.mtuBytes = mtuBytes
         self.peers = peers
         self.pins = pins
     }
 
+    /// The network's name.
+    public var name: String { settings.network }
     /// The bridge's name.
     public var bridgeName: String { name }
     /// The VXLAN device's name.
@@ -83,18 +73,20 @@ public struct NetworkSpec: Hashable, Sendable {
     /// - Throws: ``NetworkSpecError`` or ``FanMappingError`` wrapped in it.
     public func validate(underlayMTU: Int) throws(NetworkSpecError) {
         try Self.check(name: name)
-        guard (1...0xff_ffff).contains(vni) else { throw .badVNI(vni) }
-        guard port > 0 else { throw .badPort(Int(port)) }
+        guard (1...0xff_ffff).contains(settings.vni) else { throw .badVNI(settings.vni) }
+        guard settings.port > 0 else { throw .badPort(Int(settings.port)) }
         let highest = underlayMTU - Self.encapsulationBytes
         guard mtuBytes >= 68, mtuBytes <= highest else {
             throw .badMTU(mtuBytes, underlayMTU: underlayMTU, highest: highest)
         }
         for peer in peers {
-            do throws(FanMappingError) { _ = try mapping.slice(of: peer) } catch { throw .badPeer(peer, error) }
+            do throws(FanMappingError) { _ = try settings.mapping.slice(of: peer) } catch {
+                throw .badPeer(peer, error)
+            }
             guard peer != host else { throw .peerIsThisHost(peer) }
         }
         for (position, pin) in pins.enumerated() {
-            let slice = try? mapping.slice(of: host)
+            let slice = try? settings.mapping.slice(of: host)
             guard let slice, slice.prefix.contains(pin.address), pin.address >= slice.firstGuest,
                 pin.address <= slice.lastGuest
             else { throw .badPin(pin, slice: slice?.prefix) }

@@ -20,23 +20,3 @@ public enum Verdict: String, Comparable, CaseIterable, Sendable {
         }
     }
 }
-
-/// Something an operator should know, with what to do about it.
-public struct Warning: Hashable, Sendable {
-    /// A stable code, such as `underlay-address-gone`.
-    public var code: String
-    /// How bad it is: ``Verdict/warning`` or ``Verdict/error``.
-    public var severity: Verdict
-    /// What is wrong.
-    public var message: String
-    /// What to do about it.
-    public var remedy: String
-
-    /// Describes one warning.
-    public init(code: String, severity: Verdict, message: String, remedy: String) {
-        self.code = code
-        self.severity = severity
-        self.message = message
-        self.remedy = remedy
-    }
-}

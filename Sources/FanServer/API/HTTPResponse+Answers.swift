@@ -12,7 +12,7 @@ extension HTTPResponse {
 extension ClusterError {
     /// The refusal as an answer.
     var response: HTTPResponse {
-        var response = HTTPResponse(status: code.status, document: document)
+        var response = HTTPResponse(answer)
         if isSettled { response.headers[LeaderLink.settledHeader] = "1" }
         return response
     }

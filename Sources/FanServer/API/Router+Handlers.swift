@@ -146,7 +146,7 @@ extension Router {
         let receipt = try node.atLeader(request) { leader throws(ClusterError) in
             leader.reports.receipt(stored: try leader.reports.take(report, of: name, number: number))
         }.document(isChange: true)
-        if report.verdict != .error, report.mapping == node.state.config.mapping {
+        if report.verdict != .error, report.settings?.mapping == node.state.config.mapping {
             do {
                 if try node.finishJoining() { call.local.announce() }
             } catch { throw ClusterError(any: error) }
@@ -155,7 +155,7 @@ extension Router {
     }
 
     private func leave(_ call: Call) throws(ClusterError) -> Document {
-        let isForced = try call.body { body throws(DocumentError) in try body.optionalFlag("force") ?? false }
+        let isForced = try call.body { body throws(DocumentError) in try body.optional("force") ?? false }
         let changes = try Leaving(local: call.local).run(isForced: isForced)
         return ["schema": "fanmesh.leave/v1", "changes": .array(changes.map { .string($0) })]
     }

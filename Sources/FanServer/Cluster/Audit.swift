@@ -1,3 +1,4 @@
+internal import FanCore
 internal import FanDatabase
 internal import FanSystem
 

@@ -15,18 +15,24 @@ struct Candidate: Hashable, Sendable {
     var version: String
     var schema: Int
     var clock: Int64
-
-    var document: Document {
-        [
-            "name": .string(name), "secret": .string(secret), "node_id": .string(nodeID), "address": .text(address),
-            "underlay_address": .text(underlayAddress), "fingerprint": .string(fingerprint),
-            "failure_domain": .string(failureDomain), "version": .string(version), "schema_version": .number(schema),
-            "clock_ms": .number(clock),
-        ]
-    }
 }
 
-extension Candidate {
+extension Candidate: DocumentShape {
+    init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        table.describes("Candidate")
+        name = try table.value("name", \.name, check: DNSLabel.check)
+        secret = try table.value("secret", \.secret)
+        nodeID = try table.value("node_id", \.nodeID) { try checkHexadecimal($0, digits: 32) }
+        address = try table.value("address", \.address)
+        underlayAddress = try table.value("underlay_address", \.underlayAddress)
+        fingerprint = try table.value("fingerprint", \.fingerprint) { try checkHexadecimal($0, digits: 64) }
+        failureDomain = try table.value("failure_domain", \.failureDomain, default: "default", check: DNSLabel.check)
+        version = try table.value("version", \.version)
+        guard version.utf8.count <= 64 else { throw DocumentError(path: "version", problem: "is longer than 64 bytes") }
+        schema = try table.number(.schemaVersion, \.schema)
+        clock = try table.number(.clock, \.clock)
+    }
+
     /// Reads a candidate.
     ///
     /// - Parameters:
@@ -34,21 +40,8 @@ extension Candidate {
     ///   - fingerprint: that of the certificate it came with; nil to believe the document, which a member sent on.
     /// - Throws: ``DocumentError`` naming the key.
     init(_ document: Document, fingerprint: String?) throws(DocumentError) {
-        name = try document.parsed("name", checkedLabel)
-        secret = try document.text("secret")
-        nodeID = try document.parsed("node_id") { try checkedHexadecimal($0, digits: 32) }
-        address = try document.parsed("address") { try SocketAddress(parsing: $0) }
-        underlayAddress = try document.parsed("underlay_address") { try IPv4Address(parsing: $0) }
-        if let fingerprint {
-            self.fingerprint = fingerprint
-        } else {
-            self.fingerprint = try document.parsed("fingerprint") { try checkedHexadecimal($0, digits: 64) }
-        }
-        failureDomain = try document.optionalParsed("failure_domain", checkedLabel) ?? "default"
-        version = try document.text("version")
-        guard version.utf8.count <= 64 else { throw DocumentError(path: "version", problem: "is longer than 64 bytes") }
-        schema = try document.integer(.schemaVersion)
-        clock = try document.integer(.clock)
+        let own = fingerprint.map { [Document.Field(key: "fingerprint", value: .string($0))] } ?? []
+        try self.init(.object(document.fields + own))
     }
 }
 
@@ -58,12 +51,11 @@ func checkedLabel(_ text: String) throws(ClusterInputError) -> String {
     return text
 }
 
-/// Takes lower-case hexadecimal digits of an exact number.
-private func checkedHexadecimal(_ text: String, digits: Int) throws(DocumentError) -> String {
+/// Refuses what is not lower-case hexadecimal digits of an exact number.
+private func checkHexadecimal(_ text: String, digits: Int) throws(DocumentError) {
     let isRight =
         text.utf8.count == digits && text.utf8.allSatisfy { (48...57).contains($0) || (97...102).contains($0) }
     guard isRight else { throw DocumentError(path: "", problem: "has not \(digits) hexadecimal digits") }
-    return text
 }
 
 /// Whether candidates may join: the leader judges them by their tokens and by the members that there are.
@@ -100,13 +92,9 @@ struct Candidacy {
     func rehearse(_ candidate: Candidate) throws(ClusterError) -> Document {
         try leader.read { transaction in try requireToken(candidate, &transaction) }
         let state = leader.state
-        return [
-            "schema": "fanmesh.rehearsal/v1",
-            "name": .string(candidate.name),
-            "config": state.config.document,
-            "members": .array(state.members.map(\.document)),
-            "checks": .array(checks(of: candidate, in: state).map(\.document)),
-        ]
+        let checks = checks(of: candidate, in: state)
+        return RehearsalAnswer(name: candidate.name, config: state.config, members: state.members, checks: checks)
+            .document
     }
 
     private func checks(of candidate: Candidate, in state: ClusterState) -> [HostCheck] {
@@ -134,8 +122,8 @@ struct Candidacy {
         if known == nil {
             // The token comes first: a stranger learns nothing about the cluster.
             try leader.read { transaction in try requireToken(candidate, &transaction) }
-            if let failure = checks(of: candidate, in: state).first(where: { $0.result == .fail }) {
-                throw ClusterError(.rehearsalFailed, failure.detail, remedy: failure.remedy)
+            if let failure = checks(of: candidate, in: state).first(where: { $0.result == .fail })?.finding {
+                throw ClusterError(.rehearsalFailed, failure.message, remedy: failure.remedy)
             }
             guard state.members.count < Self.memberLimit else {
                 throw ClusterError(.conflict, "the cluster has \(Self.memberLimit) members, which is the limit")

@@ -173,11 +173,8 @@ extension StoredRequest {
         switch outcome {
         case .success(let answer): self.init(request: request.digest, status: 200, answer: answer.compactJSONText)
         case .failure(let refusal):
-            self.init(
-                request: request.digest,
-                status: refusal.code.status,
-                answer: refusal.document.compactJSONText
-            )
+            let answer = refusal.answer
+            self.init(request: request.digest, status: answer.status, answer: answer.document.compactJSONText)
         }
     }
 }

@@ -2,35 +2,32 @@ internal import FanCore
 internal import FanDatabase
 internal import FanHTTP
 
-/// Why something is refused, or failed: what happened, what to do about it, and a stable code.
+/// Why something is refused, or failed.
+@dynamicMemberLookup
 struct ClusterError: Error, Equatable, CustomStringConvertible {
     /// The stable codes, each with its HTTP status.
     typealias Code = APIErrorCode
 
-    /// The stable code.
-    var code: Code
-    /// What happened.
-    var message: String
-    /// What to do about it.
-    var remedy: String
+    /// What happened and what to do about it, under the stable code.
+    let finding: Finding
     /// Whether what was asked for will never be done under the key that it came with.
     var isSettled = false
 
     init(_ code: Code, _ message: String, remedy: String = "") {
-        self.code = code
-        self.message = message
-        self.remedy = remedy
+        finding = Finding(code: code.rawValue, severity: .error, message: message, remedy: remedy)
     }
 
-    var description: String { remedy.isEmpty ? message : "\(message); \(remedy)" }
+    /// The stable code.
+    var code: Code { Code(rawValue: finding.code) ?? .failed }
+
+    var description: String { finding.description }
 
     /// The refusal as servers send it and keep it.
-    var document: Document {
-        [
-            "schema": "fanmesh.error/v1", "code": .string(code.rawValue), "message": .string(message),
-            "remedy": .string(remedy),
-        ]
+    var answer: APIError {
+        APIError(status: code.status, code: finding.code, finding.message, remedy: finding.remedy)
     }
+
+    subscript<Value>(dynamicMember path: KeyPath<Finding, Value>) -> Value { finding[keyPath: path] }
 
     /// Reads a refusal.
     ///
@@ -38,9 +35,8 @@ struct ClusterError: Error, Equatable, CustomStringConvertible {
     ///   - document: what was sent or kept; nil when that was no document.
     ///   - problem: what to say when it says nothing.
     init(_ document: Document?, or problem: String) {
-        let code = document.flatMap { try? $0.optionalText("code") }.flatMap(Code.init(rawValue:))
-        let message = document.flatMap { try? $0.optionalText("message") } ?? problem
-        self.init(code ?? .failed, message, remedy: document.flatMap { try? $0.optionalText("remedy") } ?? "")
+        let answer = APIError(status: 0, document, or: problem)
+        self.init(Code(rawValue: answer.code) ?? .failed, answer.message, remedy: answer.remedy)
     }
 
     /// What a stranger is told, whatever the reason.
@@ -65,7 +61,9 @@ struct ClusterError: Error, Equatable, CustomStringConvertible {
     }
 
     /// The refusal of a whole member, as what it is asked ends in.
-    var asFailure: ClusterError { ClusterError(.failed, "this member may not take part: \(message)", remedy: remedy) }
+    var asFailure: ClusterError {
+        ClusterError(.failed, "this member may not take part: \(finding.message)", remedy: finding.remedy)
+    }
 
     /// The node is in no cluster.
     static let notConfigured = ClusterError(

@@ -1,6 +1,5 @@
 internal import FanCore
 internal import FanDatabase
-internal import FanSystem
 
 /// What administrators change of the settings and of members.
 struct Edits {
@@ -65,9 +64,8 @@ struct Edits {
                 remedy: "run 'fanmesh leave' on it; it hands the leadership over first"
             )
         }
-        let now = wallClockMilliseconds() / 1000
         return try leader.once(request, evenIfBlocked: true) { transaction in
-            guard try transaction.remove(name, now: now) else { throw ClusterError.noMember(name) }
+            guard try transaction.remove(name) else { throw ClusterError.noMember(name) }
             // When the last one that was named goes, all may administer again: nobody could name another.
             if var config = try transaction.loadConfig(), config.administrators.contains(name) {
                 config.administrators.removeAll { $0 == name }
@@ -79,11 +77,6 @@ struct Edits {
 }
 
 extension ClusterConfig {
-    /// The keys that may be changed after the cluster was made.
-    private static let editable = [
-        "offline_after_s", "voters", "standbys", "token_expiry_s", "mtu", "forwarder", "administrators",
-    ]
-
     /// Changes the keys that a document names.
     ///
     /// - Throws: ``DocumentError`` for a key that cannot be changed, or a value that it cannot have.
@@ -94,18 +87,11 @@ extension ClusterConfig {
                 problem: "cannot be changed; what can be is \(Self.editable.joined(separator: ", "))"
             )
         }
-        if let seconds: Int64 = try changes.optionalInteger(.offlineAfter) { offlineAfter = .seconds(seconds) }
-        if let seconds: Int64 = try changes.optionalInteger(.tokenExpiry) { tokenExpiry = .seconds(seconds) }
-        voterTarget = try changes.optionalInteger(.voters) ?? voterTarget
-        standbyTarget = try changes.optionalInteger(.standbys) ?? standbyTarget
-        if changes.fields.contains(where: { $0.key == "mtu" }) { mtuBytes = try changes.optionalInteger(.mtu) }
-        if let name = try changes.optionalText("forwarder") {
-            guard name == "auto" || ForwarderKind(rawValue: name) != nil else {
-                throw DocumentError(path: "forwarder", problem: "is '\(name)', not auto, ebpf or fdb")
-            }
-            forwarder = ForwarderKind(rawValue: name)
+        var changed = document
+        // Null stands for nothing but an MTU of each host's own.
+        for field in changes.fields where field.value != .null || field.key == "mtu" {
+            changed.set(field.key, field.value)
         }
-        administrators =
-            try changes.optionalParsed("administrators", ClusterConfig.administrators(parsing:)) ?? administrators
+        self = try ClusterConfig(changed)
     }
 }

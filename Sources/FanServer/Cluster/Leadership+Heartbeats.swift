@@ -30,37 +30,25 @@ struct Heartbeat: Hashable, Sendable {
     var formerBeats = 0
     /// The term of its leadership, when it announces that; nil otherwise.
     var term: Int?
-
-    var document: Document {
-        [
-            "name": .string(name), "cluster_id": .string(clusterID), "generation": .number(generation),
-            "incarnation": .number(incarnation), "version": .string(version), "schema_version": .number(schema),
-            "clock_ms": .number(clock), "wait_ms": .number(wait.milliseconds),
-            "agent": .bool(hasAgent), "joining": .bool(isJoining), "run": .string(pulse.run),
-            "beats": .number(pulse.beats),
-            "former_beats": .number(formerBeats), "leads_term": .number(term),
-        ]
-    }
 }
 
-extension Heartbeat {
-    init(_ document: Document) throws(DocumentError) {
-        name = try document.text("name")
-        clusterID = try document.text("cluster_id")
-        generation = try document.integer(.generation)
-        incarnation = try document.integer(.incarnation)
-        version = try document.text("version")
-        schema = try document.integer(.schemaVersion)
-        clock = try document.integer(.clock)
-        wait = .milliseconds(try document.integer(.heartbeatWait, as: Int64.self))
-        hasAgent = try document.flag("agent")
-        isJoining = try document.flag("joining")
-        pulse = Pulse(
-            run: try document.optionalText("run") ?? "",
-            beats: try document.optionalInteger(.beats) ?? 0
-        )
-        formerBeats = try document.optionalInteger(.formerBeats) ?? 0
-        term = try document.optionalInteger(.leadsTerm)
+extension Heartbeat: DocumentShape {
+    init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        table.describes("Heartbeat")
+        name = try table.value("name", \.name)
+        clusterID = try table.value("cluster_id", \.clusterID)
+        generation = try table.number(.generation, \.generation)
+        incarnation = try table.number(.incarnation, \.incarnation)
+        version = try table.value("version", \.version)
+        schema = try table.number(.schemaVersion, \.schema)
+        clock = try table.number(.clock, \.clock)
+        wait = .milliseconds(try table.number(.heartbeatWait, \.wait.milliseconds))
+        hasAgent = try table.value("agent", \.hasAgent)
+        isJoining = try table.value("joining", \.isJoining)
+        pulse.run = try table.value("run", \.pulse.run, default: "")
+        pulse.beats = try table.number(.beats, \.pulse.beats, default: 0)
+        formerBeats = try table.number(.formerBeats, \.formerBeats, default: 0)
+        term = try table.optionalNumber(.leadsTerm, \.term)
     }
 }
 

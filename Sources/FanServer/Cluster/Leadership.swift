@@ -67,7 +67,6 @@ final class Leadership: Sendable {
         let mark = lease.mark()
         var loaded: Model
         let term: Int
-        let now = wallClockMilliseconds() / 1000
         do {
             (loaded, term) = try database.write(timeout: Self.writeTimeout, toleratesOldSchema: true) { transaction in
                 let term = try transaction.leadershipTerm() + 1
@@ -84,7 +83,7 @@ final class Leadership: Sendable {
                     config.administrators = []
                     try transaction.saveConfig(config)
                     for member in try transaction.members() where member.name != name {
-                        try transaction.remove(member.name, now: now)
+                        try transaction.remove(member.name)
                     }
                     try transaction.bumpGeneration()
                 }

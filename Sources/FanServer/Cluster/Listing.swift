@@ -22,7 +22,7 @@ struct Listing {
     private static let warningLimit = 100
 
     /// What should be looked at.
-    func warnings() -> [Warning] {
+    func warnings() -> [Finding] {
         let (config, members, reports, presence) = leader.model.withLock {
             ($0.state.config, $0.state.members, $0.reports, $0.presence)
         }
@@ -65,19 +65,7 @@ struct Listing {
     /// Who administered the cluster, the newest last.
     func audit(limit: Int) throws(ClusterError) -> Document {
         let entries = try leader.read { transaction in try transaction.audit(limit: limit) }
-        return [
-            "schema": "fanmesh.audit/v1",
-            "entries": .array(
-                entries.map { entry in
-                    [
-                        "at": .string(Timestamp(secondsSince1970: entry.at).description),
-                        "member": .string(entry.member), "caller": .string(entry.caller),
-                        "action": .string(entry.action), "subject": .string(entry.subject),
-                        "detail": .string(entry.detail), "outcome": .string(entry.outcome),
-                    ]
-                }
-            ),
-        ]
+        return ["schema": "fanmesh.audit/v1", "entries": .array(entries.map(\.document))]
     }
 }
 
@@ -105,7 +93,7 @@ extension MemberList {
             leader: nil,
             isStale: true,
             tolerance: "no change is possible now: the database has no quorum",
-            warnings: [Warning(code: "no-quorum", severity: .error, message: error.message, remedy: error.remedy)]
+            warnings: [Finding(code: "no-quorum", severity: .error, message: error.message, remedy: error.remedy)]
         )
     }
 }

@@ -77,20 +77,23 @@ struct Tokens {
     func list() throws(ClusterError) -> Document {
         let now = wallClockMilliseconds() / 1000
         let records = try leader.read { transaction in try transaction.tokens() }
-        let rows = records.map { token -> Document in
-            [
-                "name": .string(token.name),
-                "created_by": .string(token.createdBy),
-                "created_at": .string(Timestamp(secondsSince1970: token.createdAt).description),
-                "expires_at": .string(Timestamp(secondsSince1970: token.expiresAt).description),
-                "state": .string(
-                    token.usedAt != nil
-                        ? "used"
-                        : token.revokedAt != nil ? "revoked" : token.expiresAt <= now ? "expired" : "valid"
-                ),
-            ]
+        let rows = records.map { token in
+            let state: TokenRow.State =
+                switch token.state(now: now) {
+                case .valid, .unknown: .valid
+                case .expired: .expired
+                case .used: .used
+                case .revoked: .revoked
+                }
+            return TokenRow(
+                name: token.name,
+                state: state,
+                expiresAt: Timestamp(secondsSince1970: token.expiresAt),
+                createdBy: token.createdBy,
+                createdAt: Timestamp(secondsSince1970: token.createdAt)
+            )
         }
-        return ["schema": "fanmesh.tokens/v1", "tokens": .array(rows)]
+        return ["schema": "fanmesh.tokens/v1", "tokens": .array(rows.map(\.document))]
     }
 
     /// Makes a name's token void.

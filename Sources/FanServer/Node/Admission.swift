@@ -33,20 +33,14 @@ struct Admission {
             var answer = try node.atLeader(request) { leader throws(ClusterError) in
                 redeeming ? try leader.candidacy.redeem(candidate) : try leader.candidacy.rehearse(candidate)
             }.document(isChange: redeeming)
-            guard case .object(var fields) = answer else {
-                throw ClusterError(.failed, "the leader's answer is no object")
-            }
             if redeeming {
                 let cluster = node.certificates.withLock { $0.cluster }
-                fields.append(Document.Field(key: "cluster_certificate", value: .string(cluster.certificatePEM)))
-                fields.append(Document.Field(key: "cluster_key", value: .string(cluster.keyPEM)))
+                answer.set("cluster_certificate", .string(cluster.certificatePEM))
+                answer.set("cluster_key", .string(cluster.keyPEM))
                 node.log.notice("admitted", "'\(candidate.name)' at \(candidate.address) is a member now")
-            } else if let index = fields.firstIndex(where: { $0.key == "checks" }),
-                case .array(let checks) = fields[index].value
-            {
-                fields[index].value = .array(checks + [wayBack(candidate).document])
+            } else if case .array(let checks) = answer["checks"] {
+                answer.set("checks", .array(checks + [wayBack(candidate).document]))
             }
-            answer = .object(fields)
             return answer
         } catch {
             if error.code == .notAuthorized {

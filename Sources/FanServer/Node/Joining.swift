@@ -74,15 +74,16 @@ struct Joining {
     private func apply(_ body: Document) throws(ClusterError) -> Application {
         let nodeID = try local.agentNodeID()
         do {
+            let request = try JoinRequest(body)
             let token: JoinToken
-            do { token = try JoinToken(parsing: body.text("token")) } catch let error as TokenError {
+            do throws(TokenError) { token = try JoinToken(parsing: request.token) } catch {
                 throw ClusterError(
                     .tokenMalformed,
                     "\(error)",
                     remedy: "copy the whole token that 'fanmesh cluster add NAME' printed"
                 )
             }
-            let name = try body.optionalText("name") ?? token.serverName
+            let name = request.name ?? token.serverName
             guard name == token.serverName else {
                 throw ClusterError(
                     .conflict,
@@ -93,17 +94,15 @@ struct Joining {
             guard let first = token.addresses.first else {
                 throw ClusterError(.tokenMalformed, "the token names no address")
             }
-            let address = try body.parsed("address") { try SocketAddress(parsing: $0) }
             let identity = try Identity.generate(commonName: name)
             let candidate = Candidate(
                 name: name,
                 secret: token.secret,
                 nodeID: nodeID,
-                address: address,
-                underlayAddress: try body.optionalParsed("underlay_address") { try IPv4Address(parsing: $0) }
-                    ?? address.address,
+                address: request.address,
+                underlayAddress: request.underlayAddress ?? request.address.address,
                 fingerprint: identity.fingerprint,
-                failureDomain: try body.optionalParsed("failure_domain", checkedLabel) ?? "default",
+                failureDomain: request.failureDomain ?? "default",
                 version: FanmeshVersion.text,
                 schema: Schema.version,
                 clock: wallClockMilliseconds()
@@ -135,10 +134,7 @@ struct Joining {
     /// Keeps the membership and begins to work; the token is used up by now.
     private func settle(_ application: Application, _ admission: Document) throws(ClusterError) {
         do {
-            guard let object = try admission.optionalObject("state") else {
-                throw DocumentError(path: "state", problem: "is missing")
-            }
-            let known = try ClusterState(object)
+            let known: ClusterState = try admission.value("state")
             let cluster = try Identity(
                 certificatePEM: admission.text("cluster_certificate"),
                 keyPEM: admission.text("cluster_key")

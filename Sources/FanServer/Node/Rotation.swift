@@ -5,7 +5,7 @@ internal import FanSystem
 internal import FanTLS
 
 /// The three steps in which all members change to another cluster certificate without an interruption.
-enum RotationStep: String, CaseIterable {
+enum RotationStep: String, WordValue {
     /// Trust the next certificate beside the present one.
     case accept
     /// Present the next one, and go on trusting the former.
@@ -103,7 +103,7 @@ struct Rotation {
                 throw ClusterError(.wrongCluster, "another cluster is meant")
             }
             let next = try Identity(certificatePEM: order.text("certificate"), keyPEM: order.text("key"))
-            let step: RotationStep = try order.choice("step")
+            let step: RotationStep = try order.value("step")
             try take(step, next)
             return ["schema": "fanmesh.rotation/v1", "fingerprint": .string(next.fingerprint)]
         } catch { throw ClusterError(any: error) }

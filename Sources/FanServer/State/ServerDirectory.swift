@@ -164,7 +164,7 @@ struct ServerDirectory: Sendable {
 }
 
 /// Which member of which cluster a node is.
-struct Membership: Hashable, Sendable {
+struct Membership: Hashable, Sendable, DocumentShape {
     /// The cluster.
     var clusterID: String
     /// The number of its database node.
@@ -176,13 +176,6 @@ struct Membership: Hashable, Sendable {
     /// Whether its overlay was not yet verified.
     var isJoining: Bool
 
-    var document: Document {
-        [
-            "schema": "fanmesh.membership/v1", "cluster_id": .string(clusterID), "id": .number(id),
-            "name": .string(name), "address": .text(address), "joining": .bool(isJoining),
-        ]
-    }
-
     init(clusterID: String, id: UInt64, name: String, address: SocketAddress, isJoining: Bool) {
         self.clusterID = clusterID
         self.id = id
@@ -191,44 +184,12 @@ struct Membership: Hashable, Sendable {
         self.isJoining = isJoining
     }
 
-    init(_ document: Document) throws(DocumentError) {
-        clusterID = try document.text("cluster_id")
-        id = try document.integer(.id)
-        name = try document.text("name")
-        address = try document.parsed("address") { try SocketAddress(parsing: $0) }
-        isJoining = try document.flag("joining")
-    }
-}
-
-/// What all members know of their cluster.
-struct ClusterState: Hashable, Sendable {
-    /// Grows with every change.
-    var generation: Int
-    /// What they agree on.
-    var config: ClusterConfig
-    /// Who they are.
-    var members: [Member]
-
-    var document: Document {
-        [
-            "schema": "fanmesh.state/v1", "generation": .number(generation), "config": config.document,
-            "members": .array(members.map(\.document)),
-        ]
-    }
-
-    init(generation: Int, config: ClusterConfig, members: [Member]) {
-        self.generation = generation
-        self.config = config
-        self.members = members
-    }
-
-    init(_ document: Document) throws(DocumentError) {
-        generation = try document.integer(.generation)
-        guard let config = try document.optionalObject("config") else {
-            throw DocumentError(path: "config", problem: "is missing")
-        }
-        self.config = try ClusterConfig(config)
-        members = []
-        for member in try document.list("members") { members.append(try Member(member)) }
+    init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        table.describes(schema: "membership")
+        clusterID = try table.value("cluster_id", \.clusterID)
+        id = try table.number(.id, \.id)
+        name = try table.value("name", \.name)
+        address = try table.value("address", \.address)
+        isJoining = try table.value("joining", \.isJoining)
     }
 }

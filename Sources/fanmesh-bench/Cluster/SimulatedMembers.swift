@@ -34,9 +34,6 @@ final class SimulatedMembers {
         guard let report = try ours.cluster.report(of: leader, from: leader) else {
             throw BenchError("the leader has not reported")
         }
-        guard let config = try client.call(.watchLocal).optionalObject("config") else {
-            throw BenchError("the cluster has no configuration")
-        }
         let plan = ours.cluster.lab.plan
         door = SimulatedDoor(
             leader: leader,
@@ -44,7 +41,7 @@ final class SimulatedMembers {
             namespace: plan.switchNamespace,
             trusted: try ours.fingerprint(),
             template: report,
-            config: try ClusterConfig(config),
+            config: try client.call(.watchLocal).value("config"),
             version: try api.text("version"),
             schema: try api.integer(.schemaVersion)
         )
@@ -166,7 +163,6 @@ struct SimulatedDoor: Sendable {
             "clock_ms": .number(SimulatedMember.clock()),
         ]
         let admission = try connection.call(.redeem, candidate)
-        guard let state = try admission.optionalObject("state") else { throw BenchError("\(name) was given no state") }
         let heartbeat: [Document.Field] = [
             Document.Field(key: "name", value: .string(name)),
             Document.Field(key: "cluster_id", value: .string(config.clusterID)),
@@ -186,7 +182,7 @@ struct SimulatedDoor: Sendable {
             connection: connection,
             heartbeat: heartbeat,
             report: report,
-            generation: try state.integer(.generation)
+            generation: try admission["state"].integer(.generation)
         )
         // The first heartbeat says which start this is, which the cluster writes down.
         try member.sendHeartbeat(waiting: .zero)

@@ -98,7 +98,7 @@ struct ChangingReport: Sendable {
     mutating func next() -> NodeReport {
         number += 1
         report.warnings = [
-            Warning(code: "bench", severity: .warning, message: "state number \(number)", remedy: "none is needed")
+            Finding(code: "bench", severity: .warning, message: "state number \(number)", remedy: "none is needed")
         ]
         return report
     }

@@ -46,7 +46,7 @@ import Testing
                 return [full.document(config.mapping), bare.document(nil)]
             case .row: return rows.map(\.document)
             case .list:
-                let warning = Warning(code: "a-b", severity: .error, message: "m", remedy: "r")
+                let warning = Finding(code: "a-b", severity: .error, message: "m", remedy: "r")
                 return [
                     MemberList(members: rows, leader: "node2", tolerance: "1 of 3 may fail", warnings: [warning])
                         .document,
@@ -61,7 +61,7 @@ import Testing
                     HostCheck(check: "name", result: .ok, detail: "free").document,
                 ]
             case .warning:
-                return [Warning(code: "a-b", severity: .error, message: "m", remedy: "r").document]
+                return [Finding(code: "a-b", severity: .error, message: "m", remedy: "r").document]
             }
         }
 
@@ -76,7 +76,7 @@ import Testing
             case .report: try NodeReport(document).document
             case .snapshot: try ClusterSnapshot(document).document
             case .check: try HostCheck(document).document
-            case .warning: try Warning(document).document
+            case .warning: try Finding(document).document
             }
         }
 
@@ -126,6 +126,17 @@ import Testing
         for sample in try kind.samples() {
             #expect(OpenAPIValidator().problems(sample, schema: kind.rawValue) == [])
         }
+    }
+
+    /// What is described is what is written, key by key in the same order.
+    @Test(arguments: Kind.allCases)
+    func writesWhatIsDescribed(kind: Kind) throws {
+        let schema = OpenAPI.document["components.schemas.\(kind.rawValue)"]
+        let keys = schema["properties"].fields.map(\.key)
+        for sample in try kind.samples() {
+            #expect(sample.fields.map(\.key) == keys)
+        }
+        #expect(schema["required"] == .array(keys.map { .string($0) }))
     }
 
     @Test(arguments: Kind.allCases)
@@ -194,7 +205,7 @@ import Testing
         (.report, "counters", ["forwarded": -1, "spoofed": 0, "outside": 0, "unsupported": 0], "forwarded"),
         (.report, "counters", [:], "forwarded"), (.report, "peers", [["name": "a"]], "reachable"),
         (.report, "peers", [7], "name"), (.report, "warnings", [["code": "a"]], "severity"),
-        (.snapshot, "state", "gone", "state"), (.snapshot, "config", [:], "overlay"),
+        (.snapshot, "state", "gone", "state"), (.snapshot, "config", ["cluster_id": "c"], "overlay"),
         (.snapshot, "members", [[:]], "id"), (.check, "result", "good", "result"),
         (.warning, "severity", "bad", "severity"),
     ]

@@ -31,22 +31,19 @@ enum ClusterFixture {
         let config = try config()
         var report = NodeReport(nodeID: member.nodeID, version: member.version, kernel: "6.18.0")
         report.verdict = .healthy
-        report.network = config.network
-        report.mapping = config.mapping
+        report.settings = config.overlay.settings
         report.underlayAddress = member.underlayAddress
         report.slice = try config.mapping.slice(of: member.underlayAddress).prefix
         report.forwarder = .ebpf
         report.mtuBytes = 1450
-        report.vni = config.vni
-        report.port = config.port
         report.counters = ForwardingCounters(forwarded: 7, spoofed: 1, outside: 0, unsupported: UInt64(Int64.max))
         report.reachability.peers = [
             NodeReport.Reachability.Peer(name: "node8", isReachable: true, roundTrip: .microseconds(1500)),
             NodeReport.Reachability.Peer(name: "node9", isReachable: false, diagnosis: "UDP 8472 is blocked"),
         ]
         report.warnings = [
-            Warning(code: "mtu", severity: .warning, message: "the MTU is small", remedy: "raise it"),
-            Warning(code: "peer", severity: .error, message: "node9 is lost", remedy: "look at it"),
+            Finding(code: "mtu", severity: .warning, message: "the MTU is small", remedy: "raise it"),
+            Finding(code: "peer", severity: .error, message: "node9 is lost", remedy: "look at it"),
         ]
         report.generation = 3
         return report

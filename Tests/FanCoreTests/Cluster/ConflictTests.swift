@@ -6,7 +6,7 @@ import Testing
     private func conflicts(
         _ members: [Member] = (1...3).map { ClusterFixture.member($0) },
         _ change: (inout [String: NodeReport]) throws -> Void = { _ in }
-    ) throws -> [Warning] {
+    ) throws -> [Finding] {
         var reports = Dictionary(
             try members.map { ($0.name, try ClusterFixture.report(of: $0)) },
             uniquingKeysWith: { first, _ in first }
@@ -66,9 +66,9 @@ import Testing
             underlay: IPv4Prefix(parsing: "172.31.0.0/16")
         )
         let found = try conflicts {
-            $0["node2"]?.mapping = other
-            $0["node3"]?.vni = 7
-            $0["node1"]?.port = 4789
+            $0["node2"]?.settings?.mapping = other
+            $0["node3"]?.settings?.vni = 7
+            $0["node1"]?.settings?.port = 4789
         }
         #expect(found.map(\.code) == ["map-conflict", "vni-conflict", "port-conflict"])
         #expect(
@@ -83,8 +83,8 @@ import Testing
 
     @Test func namesAnotherNodeEvenWhenAllAreWrong() throws {
         let found = try conflicts(Array((1...2).map { ClusterFixture.member($0) })) {
-            $0["node1"]?.vni = 7
-            $0["node2"]?.vni = 8
+            $0["node1"]?.settings?.vni = 7
+            $0["node2"]?.settings?.vni = 8
         }
         #expect(
             found.map(\.message) == [
@@ -92,7 +92,7 @@ import Testing
                 "node2 uses VNI 8, node1 7; the cluster's is 15728640",
             ]
         )
-        let alone = try conflicts([ClusterFixture.member(1)]) { $0["node1"]?.vni = 7 }
+        let alone = try conflicts([ClusterFixture.member(1)]) { $0["node1"]?.settings?.vni = 7 }
         #expect(alone.map(\.message) == ["node1 uses VNI 7; the cluster's is 15728640"])
     }
 }
@@ -125,9 +125,9 @@ import Testing
 
     @Test func passes() throws {
         let checks = try Self.checks()
-        #expect(checks.map(\.check) == ["name", "underlay", "slice", "address", "clock", "version"])
-        #expect(checks.allSatisfy { $0.result == .ok && $0.remedy.isEmpty })
-        #expect(checks[1].detail == "172.31.16.4 is in 172.31.16.0/20 and owns 240.0.64.0/20")
+        #expect(checks.map(\.finding.subject) == ["name", "underlay", "slice", "address", "clock", "version"])
+        #expect(checks.allSatisfy { $0.result == .ok && $0.finding.remedy.isEmpty })
+        #expect(checks[1].finding.message == "172.31.16.4 is in 172.31.16.0/20 and owns 240.0.64.0/20")
         #expect(try Self.checks(members: []).allSatisfy { $0.result == .ok })
     }
 
@@ -182,10 +182,10 @@ import Testing
     @Test(arguments: failures)
     func refuses(failure: Case) throws {
         let failed = try Self.checks(failure.change).filter { $0.result != .ok && $0.result != .skipped }
-        #expect(failed.map(\.check) == [failure.check])
-        let text = failed.map { "\($0.detail); \($0.remedy)" }.joined()
+        #expect(failed.map(\.finding.subject) == [failure.check])
+        let text = failed.map(\.finding.description).joined()
         for part in failure.parts { #expect(text.contains(part), "\(text)") }
-        #expect(failed.allSatisfy { $0.result == .fail && !$0.remedy.isEmpty })
+        #expect(failed.allSatisfy { $0.result == .fail && !$0.finding.remedy.isEmpty })
     }
 
     @Test(arguments: [-60, 60, 0, 5])
@@ -194,7 +194,9 @@ import Testing
     }
 
     @Test func anAddressOutsideHasNoSlice() throws {
-        let slice = try Self.checks { $0.underlayAddress = IPv4Address(10, 0, 0, 1) }.first { $0.check == "slice" }
+        let slice = try Self.checks { $0.underlayAddress = IPv4Address(10, 0, 0, 1) }.first {
+            $0.finding.subject == "slice"
+        }
         #expect(slice?.result == .skipped)
     }
 }

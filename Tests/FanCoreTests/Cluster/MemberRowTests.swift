@@ -57,7 +57,7 @@ import Testing
         )
         var report = try ClusterFixture.report(of: ClusterFixture.member(7)).failing(peers: 4000)
         report.warnings = (0..<1000).map { number in
-            Warning(code: "\(letter)\(number)", severity: .error, message: "", remedy: "")
+            Finding(code: "\(letter)\(number)", severity: .error, message: "", remedy: "")
         }
         let mapping = try FanMapping(
             overlay: IPv4Prefix(parsing: "240.0.0.0/8"),
@@ -90,7 +90,7 @@ import Testing
     /// What is wrong with every member is not said 10,000 times.
     @Test func manyWarningsAreCounted() {
         let warnings = (0..<10_000).map { number in
-            Warning(code: "c\(number % 3)", severity: number % 3 == 2 ? .error : .warning, message: "m", remedy: "r")
+            Finding(code: "c\(number % 3)", severity: number % 3 == 2 ? .error : .warning, message: "m", remedy: "r")
         }
         #expect(warnings.bounded(to: 10_000) == warnings)
         let bounded = warnings.bounded(to: 100)

@@ -13,7 +13,7 @@ import Testing
         at seconds: Double,
         isLeader: Bool = false,
         verdict: Verdict? = .healthy,
-        warnings: [Warning] = [],
+        warnings: [Finding] = [],
         members: [Member] = [ClusterFixture.member(1), ClusterFixture.member(2)]
     ) throws -> MemberStatus {
         let member = try #require(members.first { $0.id == number })
@@ -25,7 +25,7 @@ import Testing
             role: .voter,
             isLeader: isLeader,
             report: verdict == nil ? nil : report,
-            members: members,
+            schemas: SchemaVersions(members),
             now: at(seconds),
             offlineAfter: limit
         )
@@ -96,7 +96,7 @@ import Testing
         #expect(fresh.state == .joining)
         #expect(fresh.message == "waiting for the first verified report")
         #expect(fresh.report == nil)
-        let trouble = Warning(code: "x", severity: .error, message: "no bridge", remedy: "load the module")
+        let trouble = Finding(code: "x", severity: .error, message: "no bridge", remedy: "load the module")
         let broken = try Self.status(presence, at: 1, verdict: .error, warnings: [trouble])
         #expect(broken.state == .joining)
         #expect(broken.message == "the overlay is not verified yet: no bridge; load the module")
@@ -116,8 +116,8 @@ import Testing
         var presence = Presence(at: Self.start)
         presence.heard("node2", at: Self.at(0))
         let warnings = [
-            Warning(code: "a", severity: .warning, message: "first", remedy: "do a"),
-            Warning(code: "b", severity: .warning, message: "second", remedy: "do b"),
+            Finding(code: "a", severity: .warning, message: "first", remedy: "do a"),
+            Finding(code: "b", severity: .warning, message: "second", remedy: "do b"),
         ]
         #expect(try Self.status(presence, at: 0, verdict: .warning, warnings: warnings).message == "first; do a")
         #expect(try Self.status(presence, at: 0, verdict: .warning).message.contains("'fanmesh status' on node2"))

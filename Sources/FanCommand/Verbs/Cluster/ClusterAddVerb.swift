@@ -1,4 +1,5 @@
 internal import FanCore
+internal import FanStore
 
 /// `fanmesh cluster add`: a join token, and the command to run on the new member.
 enum ClusterAddVerb {
@@ -30,31 +31,20 @@ enum ClusterAddVerb {
 
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
         let name = try invocation.memberName(name)
-        var body: [Document.Field] = [Document.Field(key: "name", value: .string(name))]
-        if let time = try invocation.duration(expiry) {
-            guard time >= .seconds(1) else { throw .badInput("--expiry: at least 1s is needed") }
-            body.append(Document.Field(key: "expiry_s", value: .number(time.wholeSeconds)))
-        }
-        let (document, token, expiry) = try invocation.server.call(.addToken, .object(body)) {
-            document throws(DocumentError) in
-            let expiry = try document.parsed("expires_at") { try Timestamp(parsing: $0) }
-            return (document, try document.text("token"), expiry)
+        let lifetime = try invocation.duration(expiry)
+        if let lifetime, lifetime < .seconds(1) { throw .badInput("--expiry: at least 1s is needed") }
+        let issued = try invocation.administer { cluster throws(StoreError) in
+            try cluster.addToken(for: name, lifetime: lifetime)
         }
         if invocation.isQuiet {
-            invocation.output.print(token)
+            invocation.output.print(issued.token)
         } else {
-            invocation.show(report(name, token, expiry, document, now: invocation.environment.now()))
+            invocation.show(report(name, issued.token, issued.expiresAt, now: invocation.environment.now()))
         }
         return .success
     }
 
-    private static func report(
-        _ name: String,
-        _ token: String,
-        _ expiry: Timestamp,
-        _ document: Document,
-        now: Timestamp
-    ) -> Report {
+    private static func report(_ name: String, _ token: String, _ expiry: Timestamp, now: Timestamp) -> Report {
         let left = Duration.seconds(expiry.secondsSince1970 - now.secondsSince1970)
         let command = "fanmesh join \(token)"
         let whole: Document = [

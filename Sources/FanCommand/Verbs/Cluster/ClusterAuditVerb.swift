@@ -1,4 +1,5 @@
 internal import FanCore
+internal import FanStore
 
 /// `fanmesh cluster audit`: who administered the cluster.
 enum ClusterAuditVerb {
@@ -27,16 +28,8 @@ enum ClusterAuditVerb {
         guard let count = Int(number), (1...1000).contains(count) else {
             throw .badInput("--limit cannot be '\(number)': it is a number from 1 to 1000")
         }
-        let entries = try invocation.server.call(.listAudit, query: [(.limit, number)]) {
-            document throws(DocumentError) in
-            try document.list("entries").map { entry throws(DocumentError) -> Document in
-                var fields: [Document.Field] = []
-                for column in columns {
-                    fields.append(Document.Field(key: column, value: .string(try entry.text(column))))
-                }
-                return .object(fields)
-            }
-        }
+        let entries = try invocation.administer { cluster throws(StoreError) in try cluster.audit(limit: count) }
+            .map(\.document)
         let document: Document = ["schema": "fanmesh.audit/v1", "entries": .array(entries)]
         let table = Table(
             columns.map { Table.Column($0, title: $0 == "at" ? "TIME" : $0 == "caller" ? "USER" : nil) },

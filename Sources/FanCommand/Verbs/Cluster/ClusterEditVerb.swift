@@ -58,12 +58,9 @@ enum ClusterEditVerb {
         // Who decides by the settings that were shown changes those and no later ones.
         var tag: String?
         if words.isEmpty {
-            let shown = try invocation.server.exchange(.showCluster)
+            let shown = try invocation.administer { cluster throws(StoreError) in try cluster.cluster() }
             tag = shown.tag
-            let current = shown.document["config"]
-            guard case .object = current else {
-                throw CommandFailure(.malformed(request: "GET /1.0/cluster", problem: "'config' is missing"))
-            }
+            let current = shown.config
             let isTerminal = invocation.environment.input.isTerminal
             let wanted = isTerminal ? try edited(current, invocation) : try fromInput(invocation)
             changes = wanted.filter { current[$0.key] != $0.value }
@@ -74,7 +71,7 @@ enum ClusterEditVerb {
             invocation.show(.changes(["nothing to change"]))
             return .success
         }
-        try invocation.server.exchange(.editCluster, .object(changes), ifMatch: tag)
+        try invocation.administer { cluster throws(StoreError) in try cluster.edit(changes, ifTagged: tag) }
         invocation.show(.changes(changes.map { "\($0.key) is now \($0.value == .null ? "auto" : $0.value.plainText)" }))
         return .success
     }

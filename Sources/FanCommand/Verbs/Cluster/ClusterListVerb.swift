@@ -1,4 +1,5 @@
 internal import FanCore
+internal import FanStore
 
 /// `fanmesh cluster list`: the members, how they stand, and how many may fail.
 enum ClusterListVerb {
@@ -29,9 +30,7 @@ enum ClusterListVerb {
     )
 
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
-        var listing = try invocation.server.call(.listMembers) { document throws(DocumentError) in
-            try MemberList(document)
-        }
+        var listing = try invocation.ask { store throws(StoreError) in try store.listing() }
         listing.members.sort { NaturalOrder.precedes($0.name, $1.name) }
         if invocation.isQuiet {
             listing.members.forEach { invocation.output.print($0.name) }
@@ -95,19 +94,19 @@ extension MemberRow {
 
     /// The member as JSON shows it.
     func document(now: Timestamp) -> Document {
-        [
-            "name": .string(name),
-            "address": .text(address),
-            "underlay_address": .text(underlayAddress),
-            "slice": .text(slice),
-            "role": .string(role.rawValue),
-            "state": .string(state.rawValue),
-            "message": .string(message),
-            "overlay": .text(overlay?.rawValue),
-            "version": .string(version),
-            "last_seen": .text(
-                lastSeen.map { Timestamp(secondsSince1970: now.secondsSince1970 - $0.components.seconds) }
-            ),
-        ]
+        let seen = lastSeen.map { Timestamp(secondsSince1970: now.secondsSince1970 - $0.components.seconds) }
+        return .object(
+            document.picking(
+                "name",
+                "address",
+                "underlay_address",
+                "slice",
+                "role",
+                "state",
+                "message",
+                "overlay",
+                "version"
+            ) + [Document.Field(key: "last_seen", value: .text(seen))]
+        )
     }
 }

@@ -1,3 +1,5 @@
+internal import FanStore
+
 /// `fanmesh cluster recover`: starts the cluster anew from this node's copy of the database.
 enum ClusterRecoverVerb {
     static let yes = CommandOption.flag("yes", help: "do not ask")
@@ -35,6 +37,6 @@ enum ClusterRecoverVerb {
             guard try Prompt(invocation: invocation).confirm("Recover the cluster from this node?", default: false)
             else { throw CommandFailure("nothing was changed", exitCode: .usage) }
         }
-        return try ServerVerb.execute(invocation, ["recover"])
+        return try ServerVerb.execute(invocation, try invocation.administration().recovery)
     }
 }

@@ -31,10 +31,8 @@ enum ClusterRemoveVerb {
         if isForced {
             try invocation.confirmOnTerminal("Remove \(name) without asking it, never to return as it is?", unless: yes)
         }
-        let query: [(Endpoint.Parameter, String)] = isForced ? [(.force, "1")] : []
-        let (message, remedy) = try invocation.server.call(.removeMember, of: name, query: query) {
-            document throws(DocumentError) in
-            (try document.optionalText("message"), try document.optionalText("remedy"))
+        let (message, remedy) = try invocation.administer { cluster throws(StoreError) in
+            try cluster.remove(name, byForce: isForced)
         }
         invocation.show(
             .changes(

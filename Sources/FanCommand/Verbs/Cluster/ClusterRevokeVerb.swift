@@ -16,7 +16,7 @@ enum ClusterRevokeVerb {
 
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
         let name = try invocation.memberName(name)
-        try invocation.server.call(.revokeToken, of: name)
+        try invocation.administer { cluster throws(StoreError) in try cluster.revokeToken(for: name) }
         invocation.show(.changes(["the token for \(name) is revoked"]))
         return .success
     }

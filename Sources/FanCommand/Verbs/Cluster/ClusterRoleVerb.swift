@@ -27,11 +27,10 @@ enum ClusterRoleVerb {
 
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
         let name = try invocation.memberName(ClusterVerb.member)
-        let role = invocation.argument(role) ?? ""
-        try invocation.server.call(.editMember, of: name, ["role": .string(role)])
-        let change =
-            role == "auto" ? "the cluster decides the role of \(name)" : "\(name) is pinned to the role of a \(role)"
-        invocation.show(.changes([change]))
+        let role = invocation.argument(role).flatMap(DatabaseRole.init)
+        try invocation.administer { cluster throws(StoreError) in try cluster.pin(name, to: role) }
+        let change = role.map { "\(name) is pinned to the role of a \($0.rawValue)" }
+        invocation.show(.changes([change ?? "the cluster decides the role of \(name)"]))
         return .success
     }
 }

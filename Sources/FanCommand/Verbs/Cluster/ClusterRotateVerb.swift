@@ -1,4 +1,5 @@
 internal import FanCore
+internal import FanStore
 
 /// `fanmesh cluster rotate`: a new cluster certificate on all members.
 enum ClusterRotateVerb {
@@ -16,17 +17,11 @@ enum ClusterRotateVerb {
 
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
         invocation.progress("replacing the cluster certificate")
-        let (fingerprint, members) = try invocation.server.call(
-            .rotate,
-            [:],
-            timeout: .seconds(120)
-        ) { document throws(DocumentError) in
-            (try document.text("fingerprint"), try document.list("members"))
-        }
-        let names = members.map { $0["name"] == .null ? $0.plainText : $0["name"].plainText }
+        let new = try invocation.administer { cluster throws(StoreError) in try cluster.rotate() }
+        let names = Document.array(new.members.map { .string($0) }).plainText
         invocation.show(
             .changes(
-                ["the cluster certificate is replaced on \(names.joined(separator: ", ")); fingerprint \(fingerprint)"],
+                ["the cluster certificate is replaced on \(names); fingerprint \(new.fingerprint)"],
                 advice: ["make new tokens for nodes that have not joined yet: fanmesh cluster add NAME"]
             )
         )

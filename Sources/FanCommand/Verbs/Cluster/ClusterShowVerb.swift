@@ -23,52 +23,16 @@ enum ClusterShowVerb {
 
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
         let name = try invocation.memberName(ClusterVerb.member)
-        let document = try document(of: name, invocation.server)
-        let row: MemberRow
-        let status: MemberStatus
-        do throws(DocumentError) {
-            row = try MemberRow(document)
-            status = try MemberStatus(document)
-        } catch {
-            throw CommandFailure(.malformed(request: "GET \(Endpoint.showMember.target(name))", problem: "\(error)"))
+        let record = try invocation.administer { cluster throws(StoreError) in
+            try cluster.member(name, orLastKnown: true)
         }
-        invocation.show(report(document, row, status, now: invocation.environment.now()))
-        if status.state == .unknown { return .undetermined }
-        return row.hasProblem || status.report?.verdict == .error ? .problem : .success
+        invocation.show(report(record))
+        if record.status.state == .unknown { return .undetermined }
+        return record.row.hasProblem || record.status.report?.verdict == .error ? .problem : .success
     }
 
-    /// The member as the leader sees it; without a quorum as it was last known.
-    private static func document(of name: String, _ server: LocalServer) throws(CommandFailure) -> Document {
-        do throws(StoreError) {
-            return try server.client.call(.showMember, of: name)
-        } catch {
-            guard error.refusal?.code == "no_quorum" else { throw CommandFailure(error) }
-            // The list says how it stands, and this node's own server who it is.
-            let list = try server.call(.listMembers) { document throws(DocumentError) in
-                try MemberList(document)
-            }
-            let known = try server.snapshot()
-            guard let row = list[name], let member = known.members.first(where: { $0.name == name }) else {
-                throw CommandFailure(error)
-            }
-            let status = MemberStatus(
-                member: member,
-                role: row.role,
-                isLeader: row.isLeader,
-                state: row.state,
-                message: row.message,
-                lastSeen: row.lastSeen
-            )
-            return status.document(known.config?.mapping)
-        }
-    }
-
-    private static func report(
-        _ document: Document,
-        _ row: MemberRow,
-        _ status: MemberStatus,
-        now: Timestamp
-    ) -> Report {
+    private static func report(_ known: MemberRecord) -> Report {
+        let (row, status) = (known.row, known.status)
         let member = status.member
         let record: Document = [
             "name": .string(member.name),
@@ -106,29 +70,25 @@ enum ClusterShowVerb {
         } else {
             sections.append(.lines([Report.Line("Its agent has not reported yet.", mark: .warning)]))
         }
-        return Report(document, sections: sections, rows: Table(record: record))
+        return Report(known.document, sections: sections, rows: Table(record: record))
     }
 
     private static func overlay(_ report: NodeReport) -> Document {
-        [
-            "verdict": .string(report.verdict.rawValue),
-            "network": .text(report.network),
-            "overlay": .text(report.mapping?.overlay),
-            "underlay": .text(report.mapping?.underlay),
-            "underlay_address": .text(report.underlayAddress),
-            "slice": .text(report.slice),
-            "forwarder": .text(report.forwarder?.rawValue),
-            "mtu": .number(report.mtuBytes),
-            "vni": .number(report.vni),
-            "port": .number(report.port),
-            "counters": report.counters.map {
-                [
-                    "forwarded": .number($0.forwarded), "spoofed": .number($0.spoofed),
-                    "outside": .number($0.outside), "unsupported": .number($0.unsupported),
-                ]
-            } ?? .null,
-            "kernel": .string(report.kernel),
-            "agent_version": .string(report.version),
-        ]
+        .object(
+            report.document.picking(
+                "verdict",
+                "network",
+                "overlay",
+                "underlay",
+                "underlay_address",
+                "slice",
+                "forwarder",
+                "mtu",
+                "vni",
+                "port",
+                "counters",
+                "kernel"
+            ) + [Document.Field(key: "agent_version", value: .string(report.version))]
+        )
     }
 }

@@ -1,4 +1,5 @@
 internal import FanCore
+internal import FanStore
 
 /// `fanmesh cluster tokens`: the join tokens and what became of them.
 enum ClusterTokensVerb {
@@ -12,17 +13,8 @@ enum ClusterTokensVerb {
     )
 
     @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
-        let tokens = try invocation.server.call(.listTokens) { document throws(DocumentError) in
-            try document.list("tokens").map { token throws(DocumentError) -> Document in
-                [
-                    "name": .string(try token.text("name")),
-                    "state": .string(try token.text("state")),
-                    "expires_at": .string(try token.text("expires_at")),
-                    "created_by": .string(try token.text("created_by")),
-                    "created_at": .string(try token.text("created_at")),
-                ]
-            }
-        }.sortedNaturally(by: "name")
+        let tokens = try invocation.administer { cluster throws(StoreError) in try cluster.tokens() }
+            .map(\.document).sortedNaturally(by: "name")
         let document: Document = ["schema": "fanmesh.tokens/v1", "tokens": .array(tokens)]
         let table = Table(["name", "state", "expires_at", "created_by", "created_at"].map { Table.Column($0) }, tokens)
         let none = Report.Section.lines([Report.Line("no join tokens; make one with: fanmesh cluster add NAME")])

@@ -1,8 +1,8 @@
 public import FanCore
 
-extension Warning {
+extension Finding {
     /// The warning with the remedy that a member of a cluster has, where the one of a single host would be wrong.
-    public var inCluster: Warning {
+    public var inCluster: Finding {
         var warning = self
         switch code {
         case "overlay-out-of-shape":
