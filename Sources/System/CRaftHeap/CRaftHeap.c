@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 // Addresses for kept blocks: only those that are in use have memory.
-static const size_t space_size = (size_t)64 << 30;
+static const size_t space_size = (size_t)4 << 30;
 // Smaller blocks are not shared by entries of a log: two of them, with their heads, need more.
 static const size_t least_kept = 64;
 static const time_t seconds_kept = 60;
