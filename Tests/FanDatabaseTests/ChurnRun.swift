@@ -151,10 +151,13 @@ final class ChurnRun {
         for id in cluster.ids where !members.contains(where: { $0.id == id }) { try cluster.end(id, by: SIGKILL) }
         for id in cluster.ids { try cluster.assign(id, .voter) }
         try writer.stop()
-        let leader = try cluster.leader()
-        let client = try cluster.connect(leader, timeout: .seconds(10))
-        try client.open()
-        let rows = try client.query("SELECT k, n FROM churn")
+        // Under load another may lead a moment later.
+        let (leader, rows) = try eventually(within: .seconds(30), "what was written") { () -> (UInt64, [SQLRow])? in
+            guard let leader = try? cluster.leader(), let client = try? cluster.connect(leader, timeout: .seconds(10)),
+                (try? client.open()) != nil, let rows = try? client.query("SELECT k, n FROM churn")
+            else { return nil }
+            return (leader, rows)
+        }
         var stored: [Int64: Int64] = [:]
         for case .integer(let key) in rows.compactMap(\.first) {
             if case .integer(let value)? = rows.first(where: { $0.first == .integer(key) })?.last {
