@@ -1,4 +1,5 @@
 import FanCore
+import Foundation
 import Glibc
 import TestSupport
 import Testing
@@ -88,6 +89,20 @@ struct LabDaemonTests {
         let daemon = try LabDaemon("sleeper", on: lab.nodes[0], ["sleep", "1000"])
         try lab.keep()
         return daemon
+    }
+
+    /// A program that is being started has copies of the lab's descriptors for a moment after it is known to run.
+    @Test func aKeptLabIsFreeWhoeverHasCopiesOfItsDescriptors() throws {
+        let lab = try hosts("d-copy", nodes: 1)
+        let copies = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").filter { name in
+            (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\(name)"))
+                == "\(LabPlan.directory)/d-copy"
+        }.compactMap { Int32($0) }.map { dup($0) }
+        defer { for copy in copies { close(copy) } }
+        #expect(!copies.isEmpty)
+        let daemon = try Self.keep(lab)
+        #expect(try Lab.down(name: "d-copy") == 2)
+        #expect(!daemon.isRunning)
     }
 
     @Test func aMissingProgramIsNamed() throws {

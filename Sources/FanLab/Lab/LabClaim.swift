@@ -35,6 +35,11 @@ struct LabClaim: ~Copyable, Sendable {
         throw .system(operation: "lock", object: path, code: EAGAIN)
     }
 
+    deinit {
+        // A program that is being started still has a copy of the descriptor, with which the lock would stay.
+        _ = flock(directory.number, LOCK_UN)
+    }
+
     /// Takes the claim on a lab that may not be there; nil when there is none.
     static func existing(name: String) throws(LabError) -> LabClaim? {
         guard geteuid() == 0 else { throw .notRoot }
