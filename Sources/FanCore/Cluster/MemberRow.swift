@@ -151,8 +151,8 @@ extension MemberRow: DocumentShape {
         message = try table.value("message", \.message)
         overlay = try table.optional("overlay", \.overlay)
         version = try table.value("version", \.version)
-        lastSeen = try table.optionalNumber(.lastSeen, \.lastSeen?.milliseconds).map { .milliseconds($0) }
-        clockOffset = try table.optionalNumber(.clockOffset, \.clockOffset?.milliseconds).map { .milliseconds($0) }
+        lastSeen = try table.optionalNumber(.lastSeen, { $0.lastSeen?.milliseconds }).map { .milliseconds($0) }
+        clockOffset = try table.optionalNumber(.clockOffset, { $0.clockOffset?.milliseconds }).map { .milliseconds($0) }
         failureDomain = try table.value("failure_domain", \.failureDomain, default: "default")
         peers = try table.optional("peers", \.peers)
         warnings = try table.optional("warnings", \.warnings)

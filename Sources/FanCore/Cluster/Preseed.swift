@@ -90,7 +90,7 @@ extension Preseed: DocumentShape {
         address = try table.optional("address", \.address)
         overlay = try table.part(\.overlay)
         failureDomain = try table.optional("failure_domain", \.failureDomain, check: DNSLabel.check)
-        offlineAfter = try table.optionalNumber(.offlineAfter, \.offlineAfter?.wholeSeconds).map { .seconds($0) }
+        offlineAfter = try table.optionalNumber(.offlineAfter, { $0.offlineAfter?.wholeSeconds }).map { .seconds($0) }
         voterTarget = try table.optionalNumber(.voters, \.voterTarget, check: ClusterConfig.check(voterTarget:))
         standbyTarget = try table.optionalNumber(.standbys, \.standbyTarget)
         clusterToken = try table.optional("cluster_token", \.clusterToken) { _ = try JoinToken(parsing: $0) }
