@@ -72,7 +72,7 @@ let package = Package(
         .target(name: "FanProbe", dependencies: ["FanCore", "FanSystem", "CLinux"], swiftSettings: settings),
         .target(
             name: "FanLink",
-            dependencies: ["FanCore", "FanSystem", "CNetlinkRoute", "CMnl", "CBPF", "CLinuxNetlink", "CLinux"],
+            dependencies: ["FanCore", "FanSystem", "CMnl", "CBPF", "CLinuxNetlink", "CLinux"],
             swiftSettings: settings
         ),
         .target(name: "FanCore", swiftSettings: settings),
@@ -86,12 +86,6 @@ let package = Package(
         .target(name: "CConfine", path: "Sources/System/CConfine"),
         .target(name: "CBench", path: "Sources/System/CBench"),
         .target(name: "CRaftHeap", path: "Sources/System/CRaftHeap", linkerSettings: [.linkedLibrary("raft")]),
-        .systemLibrary(
-            name: "CNetlinkRoute",
-            path: "Sources/System/CNetlinkRoute",
-            pkgConfig: "libnl-route-3.0",
-            providers: [.apt(["libnl-route-3-dev"])]
-        ),
         .systemLibrary(name: "CLinuxNetlink", path: "Sources/System/CLinuxNetlink"),
         .systemLibrary(
             name: "CMnl",
@@ -132,7 +126,7 @@ let package = Package(
         // What several of the test targets below need.
         .target(
             name: "TestSupport",
-            dependencies: ["FanCore", "FanHTTP", "FanStore", "FanSystem", "CLinux"],
+            dependencies: ["FanCore", "FanHTTP", "FanLab", "FanLink", "FanStore", "FanSystem", "CLinux"],
             path: "Tests/TestSupport",
             swiftSettings: settings
         ),

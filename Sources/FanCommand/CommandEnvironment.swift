@@ -1,5 +1,6 @@
 internal import CLinux
 internal import FanCore
+internal import FanLab
 internal import FanLink
 internal import FanStore
 internal import FanSystem
@@ -13,7 +14,7 @@ struct CommandEnvironment: Sendable {
     var variable: @Sendable (String) -> String?
     /// Opens the kernel of the calling thread's network namespace.
     var kernel: @Sendable () throws -> any OverlayKernel
-    /// The store of the cluster of the node with a runtime directory; the second is the identity of the agent that asks,
+    /// The store of the cluster of the node with a runtime directory; the second is the id of the agent that asks,
     /// nil for commands.
     var store: @Sendable (String, String?) -> any ClusterStore = { ServerStore(runtimeDirectory: $0, agent: $1) }
     /// Where answers, tokens and files given as `-` are read.
@@ -23,9 +24,9 @@ struct CommandEnvironment: Sendable {
     /// This machine's name.
     var hostName: @Sendable () -> String = processHostName
     /// The time of day.
-    var now: @Sendable () -> Timestamp = processTime
+    var now: @Sendable () -> Timestamp = { Timestamp(secondsSince1970: Int64(time(nil))) }
     /// Replaces this process by a program with arguments; returns an errno when it cannot.
-    var execute: @Sendable ([String]) -> Int32 = processExecute
+    var execute: @Sendable ([String]) -> Int32 = { executeProgram($0) }
     /// Runs a shell command on this terminal until it ends, and gives its exit code; -1 when it did not run.
     var shell: @Sendable (String) -> Int32 = processShell
 
@@ -55,21 +56,6 @@ struct CommandEnvironment: Sendable {
     return unsafe withUnsafeBytes(of: names.nodename) { bytes in
         unsafe String(decoding: unsafe bytes.prefix { $0 != 0 }, as: UTF8.self)
     }
-}
-
-@Sendable private func processTime() -> Timestamp {
-    Timestamp(secondsSince1970: Int64(time(nil)))
-}
-
-@Sendable private func processExecute(_ words: [String]) -> Int32 {
-    let arguments = UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>.allocate(capacity: words.count + 1)
-    for (index, word) in words.enumerated() { unsafe arguments[index] = strdup(word) }
-    unsafe arguments[words.count] = nil
-    defer {
-        for index in words.indices { unsafe free(arguments[index]) }
-        unsafe arguments.deallocate()
-    }
-    return unsafe -fan_execute(arguments[0], arguments, fan_environment())
 }
 
 @Sendable private func processShell(_ command: String) -> Int32 {

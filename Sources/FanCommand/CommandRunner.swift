@@ -35,11 +35,10 @@ struct CommandRunner: Sendable {
 
     private func run(_ selection: CommandParser.Selection) -> ExitCode {
         guard let handler = selection.path.last?.handler else { return .usage }
-        do throws(CommandFailure) {
-            return try handler(Invocation(selection: selection, environment: environment))
-        } catch {
-            environment.output.explain(error)
-            return error.exitCode
+        do { return try handler(Invocation(selection: selection, environment: environment)) } catch {
+            let failure = CommandFailure(error)
+            environment.output.explain(failure)
+            return failure.exitCode
         }
     }
 }

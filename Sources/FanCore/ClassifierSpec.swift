@@ -26,7 +26,7 @@ public struct ClassifierSpec: Hashable, Sendable {
 
     /// Twelve hexadecimal digits that stand for this spec and generation; they are part of the programs' names in the
     /// kernel, so that what is attached can be recognised without loading anything.
-    public var identity: String {
+    public var digest: String {
         var hash = StableHash()
         hash.add("fanmesh classifier \(Self.generation)")
         hash.add("\(mapping.overlay) \(mapping.underlay) \(host) \(vni)")

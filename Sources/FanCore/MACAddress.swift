@@ -19,14 +19,14 @@ public struct MACAddress: Hashable, Sendable, CustomStringConvertible {
     /// The six octets in wire order.
     public var octets: [UInt8] { (0..<6).map { UInt8(truncatingIfNeeded: rawValue >> UInt64(40 - 8 * $0)) } }
 
-    /// Derives a device's address from the node's identity, so that it differs on every node, stays the same across
+    /// Derives a device's address from the node's id, so that it differs on every node, stays the same across
     /// restarts, and marks the device as this node's own.
     ///
     /// Shape: `fa` (unicast, locally administered), then 40 bits of a hash.
     /// With 10,000 nodes the chance that any two collide is below 0.005 %.
     ///
     /// - Parameters:
-    ///   - node: the node's identity.
+    ///   - node: the node's id.
     ///   - device: the device's name.
     /// - Returns: the device's address.
     public static func derived(node: String, device: String) -> MACAddress {

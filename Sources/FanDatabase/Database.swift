@@ -75,10 +75,10 @@ public final class Database: Sendable {
         toleratesOldSchema: Bool = false,
         _ body: @escaping @Sendable (inout Transaction) throws -> R
     ) throws -> R {
-        let result = ResultBox<R>()
+        let result = Lock<R?>(nil)
         let job = WriteJob(deadline: .now + timeout, toleratesOldSchema: toleratesOldSchema) { transaction in
             let value = try body(&transaction)
-            result.value.withLock { $0 = value }
+            result.withLock { $0 = value }
         }
         let refusal: DatabaseError? = queue.withLock { queue in
             if queue.isStopped { return Self.stopped }
@@ -94,7 +94,7 @@ public final class Database: Sendable {
         }
         if let refusal { throw refusal }
         try job.wait()
-        guard let value = result.value.withLock({ $0 }) else { throw Self.stopped }
+        guard let value = result.withLock({ $0 }) else { throw Self.stopped }
         return value
     }
 
@@ -174,8 +174,4 @@ public final class Database: Sendable {
             } ?? []
         return jobs.isEmpty ? nil : jobs
     }
-}
-
-private final class ResultBox<R: Sendable>: Sendable {
-    let value = Lock<R?>(nil)
 }

@@ -85,9 +85,7 @@ public final class DatabaseClient: Sendable {
     ///
     /// - Throws: ``DatabaseError``.
     public func leader() throws(DatabaseError) -> DatabaseLeader? {
-        var request = WireWriter(.leader)
-        request.append(0)
-        return try ask(request, "ask for the leader", .server) { reader throws(DatabaseError) in
+        try ask(WireWriter(.leader, 0), "ask for the leader", .server) { reader throws(DatabaseError) in
             let id = try reader.word()
             let address = try reader.text()
             return id == 0 || address.isEmpty ? nil : DatabaseLeader(id: id, address: address)
@@ -98,9 +96,7 @@ public final class DatabaseClient: Sendable {
     ///
     /// - Throws: ``DatabaseError``.
     public func cluster() throws(DatabaseError) -> [DatabaseServer] {
-        var request = WireWriter(.cluster)
-        request.append(1)
-        return try ask(request, "ask for the nodes", .servers) { reader throws(DatabaseError) in
+        try ask(WireWriter(.cluster, 1), "ask for the nodes", .servers) { reader throws(DatabaseError) in
             var servers: [DatabaseServer] = []
             for _ in 0..<(try reader.count(bytesEach: 24)) {
                 let id = try reader.word()
@@ -120,8 +116,7 @@ public final class DatabaseClient: Sendable {
     ///   - address: where the others reach it.
     /// - Throws: ``DatabaseError``.
     public func add(id: UInt64, address: String) throws(DatabaseError) {
-        var request = WireWriter(.add)
-        request.append(id)
+        var request = WireWriter(.add, id)
         try request.append(address)
         try change(request, "add database node \(id)")
     }
@@ -133,10 +128,7 @@ public final class DatabaseClient: Sendable {
     ///   - role: what it becomes.
     /// - Throws: ``DatabaseError``.
     public func assign(id: UInt64, role: DatabaseRole) throws(DatabaseError) {
-        var request = WireWriter(.assign)
-        request.append(id)
-        request.append(role.wireNumber)
-        try change(request, "make database node \(id) a \(role.rawValue)")
+        try change(WireWriter(.assign, id, role.wireNumber), "make database node \(id) a \(role.rawValue)")
     }
 
     /// Removes a node, at the leader.
@@ -144,9 +136,7 @@ public final class DatabaseClient: Sendable {
     /// - Parameter id: the node's number.
     /// - Throws: ``DatabaseError``.
     public func remove(id: UInt64) throws(DatabaseError) {
-        var request = WireWriter(.remove)
-        request.append(id)
-        try change(request, "remove database node \(id)")
+        try change(WireWriter(.remove, id), "remove database node \(id)")
     }
 
     /// Makes another voter the leader, at the leader.
@@ -154,9 +144,7 @@ public final class DatabaseClient: Sendable {
     /// - Parameter id: the node's number.
     /// - Throws: ``DatabaseError``.
     public func transfer(to id: UInt64) throws(DatabaseError) {
-        var request = WireWriter(.transfer)
-        request.append(id)
-        try change(request, "transfer the database's lead to node \(id)")
+        try change(WireWriter(.transfer, id), "transfer the database's lead to node \(id)")
     }
 
     /// The node's own copy of the database, leader or not: the file and its write-ahead log.
@@ -207,8 +195,7 @@ public final class DatabaseClient: Sendable {
         _ sql: String,
         _ values: [SQLValue] = []
     ) throws(DatabaseError) -> (lastID: UInt64, rows: UInt64) {
-        var request = WireWriter(.execSQL)
-        request.append(0)
+        var request = WireWriter(.execSQL, 0)
         try request.append(sql)
         try request.append(values)
         return try ask(request, "execute", .result, Self.result)
@@ -222,8 +209,7 @@ public final class DatabaseClient: Sendable {
     /// - Returns: the rows.
     /// - Throws: ``DatabaseError``.
     public func query(_ sql: String, _ values: [SQLValue] = []) throws(DatabaseError) -> [SQLRow] {
-        var request = WireWriter(.querySQL)
-        request.append(0)
+        var request = WireWriter(.querySQL, 0)
         try request.append(sql)
         try request.append(values)
         return try rows(request, "query")
@@ -258,17 +244,14 @@ public final class DatabaseClient: Sendable {
                 message: "\(values.count) parameters for a statement with \(statement.parameters)"
             )
         }
-        var request = WireWriter(kind)
-        request.append(half: 0)
-        request.append(half: statement.id)
+        var request = WireWriter(kind, UInt64(statement.id) << 32)
         try request.append(values)
         return request
     }
 
     private func prepare(_ sql: String) throws(DatabaseError) -> Statement {
         if let known = state.withLock({ $0.statements[sql] }) { return known }
-        var request = WireWriter(.prepare)
-        request.append(0)
+        var request = WireWriter(.prepare, 0)
         try request.append(sql)
         let statement = try ask(request, "prepare", .statement) { reader throws(DatabaseError) in
             let ids = try reader.word()
@@ -279,13 +262,6 @@ public final class DatabaseClient: Sendable {
     }
 
     // MARK: one request, one answer
-
-    private func ask(_ request: WireWriter, _ operation: String, _ reply: WireReply) throws(DatabaseError) {
-        try ask(request, operation, reply) { reader throws(DatabaseError) in
-            // The node answers "nothing" with a word.
-            _ = try reader.word()
-        }
-    }
 
     private func ask<Answer: Sendable>(
         _ request: WireWriter,

@@ -68,40 +68,20 @@ public struct DatabaseError: Error, Equatable, Sendable, CustomStringConvertible
     ///   - operation: what was tried.
     init(code: UInt64, text: String, operation: String) {
         let words = text.escapingControls()
-        let said = words.isEmpty ? "" : ": \(words)"
-        switch code {
-        // Only statements without a connection's database or after a lost leadership end in the last two.
-        case ResultCode.ioErrorNotLeader, ResultCode.ioErrorLeadershipLost, ResultCode.ok, ResultCode.notFound:
-            self.init(
-                .notLeader,
-                code: code,
-                operation: operation,
-                message: "this node is not the leader (\(code)\(said))"
-            )
-        case ResultCode.busy, ResultCode.busyRecovery, ResultCode.busySnapshot:
-            self.init(
-                .busy,
-                code: code,
-                operation: operation,
-                message: "the database is busy (\(code)\(said)); try again"
-            )
-        case ResultCode.ioErrorWrite, ResultCode.full:
-            self.init(
-                .diskFull,
-                code: code,
-                operation: operation,
-                message: "the disk under the database is full (\(code)\(said)); free some space, then writes go on"
-            )
-        case _ where ResultCode.primary(code) == ResultCode.constraint:
-            self.init(.constraint, code: code, operation: operation, message: "\(words) (\(code))")
-        default:
-            self.init(
-                .refused,
-                code: code,
-                operation: operation,
-                message: "\(words.isEmpty ? "failed" : words) (\(code))"
-            )
-        }
+        let said = words.isEmpty ? "\(code)" : "\(code): \(words)"
+        let (reason, message): (Reason, String) =
+            switch code {
+            // Only statements without a connection's database or after a lost leadership end in the last two.
+            case ResultCode.ioErrorNotLeader, ResultCode.ioErrorLeadershipLost, ResultCode.ok, ResultCode.notFound:
+                (.notLeader, "this node is not the leader (\(said))")
+            case ResultCode.busy, ResultCode.busyRecovery, ResultCode.busySnapshot:
+                (.busy, "the database is busy (\(said)); try again")
+            case ResultCode.ioErrorWrite, ResultCode.full:
+                (.diskFull, "the disk under the database is full (\(said)); free some space, then writes go on")
+            case _ where ResultCode.primary(code) == ResultCode.constraint: (.constraint, "\(words) (\(code))")
+            default: (.refused, "\(words.isEmpty ? "failed" : words) (\(code))")
+            }
+        self.init(reason, code: code, operation: operation, message: message)
     }
 
     /// Whether another node must be asked.

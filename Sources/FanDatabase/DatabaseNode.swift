@@ -40,6 +40,10 @@ public final class DatabaseNode: Sendable {
     }
 
     private let state: Lock<State>
+    /// Connects to another node, as the library does; gives -1 when that fails.
+    let connect: @Sendable (String) -> Int32
+    /// Who answers those that ask for a vote.
+    let voting = WorkerPool(name: "fan-vote", threads: 1, queueLimit: 1)
 
     /// Makes a node that does not run yet.
     ///
@@ -73,42 +77,27 @@ public final class DatabaseNode: Sendable {
         let pointer = try unsafe Self.create(id: id, address: address, directory: directory)
         let dialer = unsafe Unmanaged.passRetained(Dialer(connect))
         do throws(DatabaseError) {
-            try unsafe Self.check(
-                pointer,
-                unsafe cowsql_node_set_bind_address(pointer, bind),
-                "bind the database's socket"
+            func set(_ operation: String, _ code: Int32) throws(DatabaseError) {
+                try unsafe DatabaseNode.check(pointer, code, operation)
+            }
+            try set("bind the database's socket", unsafe cowsql_node_set_bind_address(pointer, bind))
+            try set(
+                "set how the database connects",
+                unsafe cowsql_node_set_connect_func(pointer, dialNode, dialer.toOpaque())
             )
-            try unsafe Self.check(
-                pointer,
-                unsafe cowsql_node_set_connect_func(pointer, dialNode, dialer.toOpaque()),
-                "set how the database connects"
+            try set(
+                "set the database's latency to \(latencyMilliseconds) ms",
+                unsafe cowsql_node_set_network_latency_ms(pointer, UInt32(clamping: latencyMilliseconds))
             )
-            try unsafe Self.check(
-                pointer,
-                unsafe cowsql_node_set_network_latency_ms(pointer, UInt32(clamping: latencyMilliseconds)),
-                "set the database's latency to \(latencyMilliseconds) ms"
-            )
-            try unsafe Self.check(
-                pointer,
-                unsafe cowsql_node_set_failure_domain(pointer, failureDomain),
-                "set the database's failure domain"
-            )
-            try unsafe Self.check(
-                pointer,
-                unsafe cowsql_node_set_snapshot_params(
-                    pointer,
-                    UInt32(clamping: log.changes),
-                    UInt32(clamping: log.trailing)
-                ),
-                "take a snapshot after \(log.changes) changes and keep \(log.trailing) before it"
+            try set("set the database's failure domain", unsafe cowsql_node_set_failure_domain(pointer, failureDomain))
+            let (changes, trailing) = (UInt32(clamping: log.changes), UInt32(clamping: log.trailing))
+            try set(
+                "take a snapshot after \(log.changes) changes and keep \(log.trailing) before it",
+                unsafe cowsql_node_set_snapshot_params(pointer, changes, trailing)
             )
             // Left to itself the library sets damaged files aside and starts without them: acknowledged data would be
             // gone, and nobody would know.
-            try unsafe Self.check(
-                pointer,
-                unsafe cowsql_node_set_auto_recovery(pointer, false),
-                "make the database refuse damaged files"
-            )
+            try set("make the database refuse damaged files", unsafe cowsql_node_set_auto_recovery(pointer, false))
             try files.sign(id: id, address: address)
         } catch {
             unsafe cowsql_node_destroy(pointer)
@@ -119,6 +108,7 @@ public final class DatabaseNode: Sendable {
         self.id = id
         self.address = address
         self.directory = directory
+        self.connect = connect
         bindAddress = bind
         state = unsafe Lock(State(node: LibraryNode(pointer: pointer, dialer: dialer), lock: lock))
     }

@@ -8,13 +8,6 @@ public struct DatabaseServer: Hashable, Sendable {
     public var address: String
     /// The node's part.
     public var role: DatabaseRole
-
-    /// Describes a node.
-    public init(id: UInt64, address: String, role: DatabaseRole) {
-        self.id = id
-        self.address = address
-        self.role = role
-    }
 }
 
 /// The node that leads.
@@ -23,12 +16,6 @@ public struct DatabaseLeader: Hashable, Sendable {
     public var id: UInt64
     /// The node's address.
     public var address: String
-
-    /// Describes a leader.
-    public init(id: UInt64, address: String) {
-        self.id = id
-        self.address = address
-    }
 }
 
 /// A file of a node's own copy of the database.
@@ -37,12 +24,6 @@ public struct DatabaseFile: Hashable, Sendable {
     public var name: String
     /// Its content.
     public var bytes: [UInt8]
-
-    /// Describes a file.
-    public init(name: String, bytes: [UInt8]) {
-        self.name = name
-        self.bytes = bytes
-    }
 }
 
 extension DatabaseRole {

@@ -17,54 +17,57 @@ struct NodeDirectory {
         self.path = path
     }
 
+    /// Says why the directory cannot be used.
+    private func unusable(_ message: String, _ operation: String = "open") -> DatabaseError {
+        DatabaseError(.unusable, operation: "\(operation) the database in '\(path)'", message: message)
+    }
+
+    /// So many bytes from the beginning of a file; fewer when it is shorter.
+    private func head(of name: String, _ count: Int) throws(FileError) -> ArraySlice<UInt8> {
+        let file = try Descriptor(opening: "\(path)/\(name)", flags: O_RDONLY)
+        var bytes = [UInt8](repeating: 0, count: count)
+        let read = unsafe bytes.withUnsafeMutableBytes { unsafe fan_read(file.number, $0.baseAddress, $0.count) }
+        return bytes.prefix(max(0, read))
+    }
+
     /// Makes the directory, and locks it as long as the result lives.
     func prepare() throws(DatabaseError) -> DirectoryLock {
-        let operation = "open the database in '\(path)'"
         do throws(FileError) {
             try File.makeDirectory(path, mode: 0o700)
             let descriptor = try Descriptor(opening: path, flags: O_RDONLY | O_DIRECTORY)
-            let code = fan_lock_alone(descriptor.number)
+            let code = fan_lock_now(descriptor.number)
             guard code == 0 else { throw FileError(operation: "lock", path: path, code: -code) }
             return DirectoryLock(descriptor: descriptor)
         } catch {
             let isTaken = error.operation == "lock" && error.code == EWOULDBLOCK
-            throw DatabaseError(
-                .unusable,
-                operation: operation,
-                message: isTaken ? "another server uses it; stop that one first" : error.description
-            )
+            throw unusable(isTaken ? "another server uses it; stop that one first" : error.description)
         }
     }
 
     /// Checks that the files are this node's.
     func check(id: UInt64, mayBeEmpty: Bool) throws(DatabaseError) {
-        let operation = "open the database in '\(path)'"
         let names: [String]
         let text: String?
         do throws(FileError) {
             names = try File.names(in: path)
             text = try File.read(signature)
         } catch {
-            throw DatabaseError(.unusable, operation: operation, message: error.description)
+            throw unusable(error.description)
         }
         let owner = text?.split(separator: "\n").first.flatMap { UInt64($0) }
         // The library writes the first of these when it hears of a term. A node that never did has nothing to lose,
         // except for the first one, which would make another cluster.
         let isEmpty = !names.contains { $0 == "metadata1" || $0 == "metadata2" }
         guard !isEmpty || mayBeEmpty || (owner == id && id != 1) else {
-            throw DatabaseError(
-                .unusable,
-                operation: operation,
-                message: "it is empty, and a node that lost its files must not start again under its number \(id);"
+            throw unusable(
+                "it is empty, and a node that lost its files must not start again under its number \(id);"
                     + " remove it from the cluster and join again"
             )
         }
         guard !isEmpty, text != nil else { return }
         guard owner == id else {
-            throw DatabaseError(
-                .unusable,
-                operation: operation,
-                message: "its files are those of node \(owner.map(String.init) ?? "?"), not of node \(id);"
+            throw unusable(
+                "its files are those of node \(owner.map(String.init) ?? "?"), not of node \(id);"
                     + " remove the directory to join as a new node"
             )
         }
@@ -81,19 +84,15 @@ struct NodeDirectory {
                     log.snapshots += 1
                 } else if name.hasPrefix("open-") {
                     // A version, then a checksum; room that was only set aside holds zeros.
-                    let file = try Descriptor(opening: "\(path)/\(name)", flags: O_RDONLY)
-                    var head = [UInt8](repeating: 0, count: 24)
-                    let count = unsafe head.withUnsafeMutableBytes { buffer in
-                        unsafe fan_read(file.number, buffer.baseAddress, buffer.count)
-                    }
-                    if count == head.count, head[8...].contains(where: { $0 != 0 }) { log.openSegments += 1 }
+                    let head = try head(of: name, 24)
+                    if head.count == 24, head[8...].contains(where: { $0 != 0 }) { log.openSegments += 1 }
                 } else if name.contains("-"), name.first?.isNumber == true {
                     log.closedSegments += 1
                 }
             }
             return log
         } catch {
-            throw DatabaseError(.unusable, operation: "read the database in '\(path)'", message: error.description)
+            throw unusable(error.description, "read")
         }
     }
 
@@ -103,12 +102,7 @@ struct NodeDirectory {
     func term() -> UInt64 {
         var newest: (version: UInt64, term: UInt64) = (0, 0)
         for name in ["metadata1", "metadata2"] {
-            guard let file = try? Descriptor(opening: "\(path)/\(name)", flags: O_RDONLY) else { continue }
-            var bytes = [UInt8](repeating: 0, count: 32)
-            let count = unsafe bytes.withUnsafeMutableBytes { buffer in
-                unsafe fan_read(file.number, buffer.baseAddress, buffer.count)
-            }
-            guard count == bytes.count else { continue }
+            guard let bytes = try? head(of: name, 32), bytes.count == 32 else { continue }
             func word(_ position: Int) -> UInt64 {
                 bytes[8 * position..<8 * position + 8].reversed().reduce(0) { $0 << 8 | UInt64($1) }
             }
@@ -120,11 +114,7 @@ struct NodeDirectory {
     /// Writes down whose files they are.
     func sign(id: UInt64, address: String) throws(DatabaseError) {
         do throws(FileError) { try File.replace(signature, with: "\(id)\n\(address)\n") } catch {
-            throw DatabaseError(
-                .unusable,
-                operation: "open the database in '\(path)'",
-                message: error.description
-            )
+            throw unusable(error.description)
         }
     }
 }

@@ -2,11 +2,12 @@ public import FanSystem
 
 /// A peer's end of a tunnel: what it sends reaches the database only as long as it is Raft's.
 public final class PeerEnd: PumpEnd {
-    /// Throws to refuse a message, and the connection with it; it must not block.
-    public typealias Judge = @Sendable (PeerStream.Message) throws(PeerStream.Refusal) -> Void
+    /// Throws to refuse a message, and the connection with it, or gives another term to pass on in it; it must not block.
+    public typealias Judge = @Sendable (PeerStream.Message) throws(PeerStream.Refusal) -> UInt64?
 
     private let socket: SocketEnd
     private let judge: Judge
+    private let asked: @Sendable (PeerStream.Candidacy) -> Void
     private let refused: @Sendable (PeerStream.Refusal) -> Void
     private let state = Lock(State())
 
@@ -21,14 +22,17 @@ public final class PeerEnd: PumpEnd {
     /// - Parameters:
     ///   - socket: the connection.
     ///   - judge: asked about every message before the database gets it.
+    ///   - asked: told that the peer asks for a vote; it must not block.
     ///   - refused: told why the connection was cut.
     public init(
         _ socket: SocketEnd,
         judge: @escaping Judge,
+        asked: @escaping @Sendable (PeerStream.Candidacy) -> Void,
         refused: @escaping @Sendable (PeerStream.Refusal) -> Void
     ) {
         self.socket = socket
         self.judge = judge
+        self.asked = asked
         self.refused = refused
     }
 
@@ -50,6 +54,7 @@ public final class PeerEnd: PumpEnd {
                     let result = socket.receive(into: &buffer)
                     guard case .moved(let count) = result else { return result }
                     state.passed = try state.stream.inspect(buffer[..<count], judge)[...]
+                    if let candidacy = state.stream.takeCandidacy() { asked(candidacy) }
                 }
                 let given = state.passed.prefix(buffer.count)
                 buffer.replaceSubrange(..<given.count, with: given)

@@ -32,6 +32,23 @@ public struct PeerStream: Sendable {
         }
     }
 
+    /// A candidate that asks this node for its vote.
+    public struct Candidacy: Hashable, Sendable {
+        /// The candidate's address, as it connected with.
+        public let address: String
+        /// The term in which it wants to lead.
+        public let term: UInt64
+        /// Whether it only asks if it would get the vote.
+        public let isPreVote: Bool
+
+        /// Makes one.
+        public init(address: String, term: UInt64, isPreVote: Bool) {
+            self.address = address
+            self.term = term
+            self.isPreVote = isPreVote
+        }
+    }
+
     private enum Phase {
         case greeting
         case connect
@@ -53,6 +70,9 @@ public struct PeerStream: Sendable {
     private var parts: [Part] = []
     /// What was seen of the part that is being read.
     private var part: [UInt8] = []
+    /// Where the peer says that it is.
+    private var address = ""
+    private var candidacy: Candidacy?
 
     /// The bytes before Raft's first message: the protocol's version, a head, a number, and a short address.
     static let longestOpening = 8 + 8 + 8 + 64
@@ -62,7 +82,7 @@ public struct PeerStream: Sendable {
     static let mostParts = 4096
     /// Raft counts its terms up, and never down again.
     static let highestTerm = UInt64(Int64.max)
-    private static let connectRequest: UInt8 = 11
+    static let connectRequest: UInt8 = 11
     /// An entry that changes the configuration.
     private static let change: UInt8 = 3
 
@@ -81,12 +101,13 @@ public struct PeerStream: Sendable {
     ///
     /// - Parameters:
     ///   - bytes: what came.
-    ///   - judge: called once for each message, when its head is complete; it throws to refuse it.
+    ///   - judge: called once for each message, when its head is complete; it throws to refuse it, and gives another
+    ///     term to pass on in a message of Raft, or nil for the message's own.
     /// - Returns: what may be passed on.
     /// - Throws: ``Refusal``; none of these bytes may be passed on then, nor any later ones.
     public mutating func inspect(
         _ bytes: ArraySlice<UInt8>,
-        _ judge: (Message) throws(Refusal) -> Void
+        _ judge: (Message) throws(Refusal) -> UInt64?
     ) throws(Refusal) -> [UInt8] {
         var rest = bytes
         var passed: [UInt8] = []
@@ -111,7 +132,8 @@ public struct PeerStream: Sendable {
                 guard let end, text[end...].allSatisfy({ $0 == 0 }), text.endIndex - end <= 8,
                     let address = String(validating: text[..<end], as: UTF8.self)
                 else { throw Refusal("its connect has no address") }
-                try judge(.connect(id: word(16), address: address))
+                _ = try judge(.connect(id: word(16), address: address))
+                self.address = address
                 passed += part
                 begin(.preamble)
             case .preamble:
@@ -130,7 +152,12 @@ public struct PeerStream: Sendable {
                 guard collect(&rest, length) else { continue }
                 guard word(0) <= Self.highestTerm else { throw Refusal("the term of its \(message) is \(word(0))") }
                 let payload = try payloadLength(message)
-                try judge(.raft(message, term: word(0)))
+                if let term = try judge(.raft(message, term: word(0))) {
+                    part.replaceSubrange(..<8, with: Self.bytes(term))
+                }
+                if message == .requestVote {
+                    candidacy = Candidacy(address: address, term: word(0), isPreVote: word(32) & 2 != 0)
+                }
                 if message == .appendEntries {
                     parts = try entryParts()
                 } else {
@@ -145,6 +172,12 @@ public struct PeerStream: Sendable {
             }
         }
         return passed
+    }
+
+    /// The last time that the peer asked for this node's vote; nil when it did not since this was called.
+    public mutating func takeCandidacy() -> Candidacy? {
+        defer { candidacy = nil }
+        return candidacy
     }
 
     /// Passes on the head of the next part, and says what follows it.
@@ -178,7 +211,7 @@ public struct PeerStream: Sendable {
 
     private func entryLength(_ position: Int) -> UInt64 { word(40 + 16 * position + 8) >> 32 }
 
-    private static func bytes(_ word: UInt64) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: word >> (8 * $0)) } }
+    static func bytes(_ word: UInt64) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: word >> (8 * $0)) } }
 
     /// Takes bytes until the part has so many.
     private mutating func collect(_ rest: inout ArraySlice<UInt8>, _ length: Int) -> Bool {

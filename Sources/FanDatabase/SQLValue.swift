@@ -11,9 +11,6 @@ public enum SQLValue: Hashable, Sendable {
 
     /// The text, or null.
     public static func optional(_ text: String?) -> SQLValue { text.map(SQLValue.text) ?? .null }
-
-    /// The number, or null.
-    public static func optional(_ number: Int64?) -> SQLValue { number.map(SQLValue.integer) ?? .null }
 }
 
 /// One row of an answer.

@@ -6,12 +6,6 @@ public struct HTTPHeaders: Hashable, Sendable, ExpressibleByDictionaryLiteral {
         public var name: String
         /// The value, without white space around it.
         public var value: String
-
-        /// Pairs a name with its value.
-        public init(name: String, value: String) {
-            self.name = name
-            self.value = value
-        }
     }
 
     /// The fields in the order in which they were written.

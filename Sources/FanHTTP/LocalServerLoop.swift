@@ -119,7 +119,7 @@ struct LocalServerLoop {
                 expect(acceptsAgainAt)
                 return
             }
-            // Local connections are of root and a group, who share one room: an eighth of all descriptors.
+            // Local connections are of root and a group, who share one quota: an eighth of all descriptors.
             let most = max(1, min(limits.connections, HTTPLimits.descriptors / 8))
             var user: UInt32 = 0
             guard connections.count < most, unsafe fan_peer_user(socket, &user) >= 0 else {

@@ -39,8 +39,6 @@ public enum LabError: Error, Equatable, Sendable, CustomStringConvertible {
     case noNamespace(String)
     /// The program to run is not there or not executable.
     case executable(String, code: Int32)
-    /// The overlay did not come up on a node.
-    case overlay(node: String, command: String, result: ProcessResult)
     /// A fanmesh command on a node failed.
     case command(node: String, command: String, result: ProcessResult)
     /// A daemon ended, or did not get ready in time; the last lines of its log.
@@ -49,8 +47,6 @@ public enum LabError: Error, Equatable, Sendable, CustomStringConvertible {
     case daemonStays(node: String, name: String, signal: Int32)
     /// What was waited for did not happen in time.
     case waited(Duration, for: String, last: String)
-    /// A program printed what cannot be read.
-    case output(node: String, command: String, problem: String)
     /// The overlay's bridge is missing on a node, so guests have nothing to attach to.
     case noBridge(node: String, bridge: String)
     /// The sockets of a check could not be used.
@@ -90,15 +86,12 @@ public enum LabError: Error, Equatable, Sendable, CustomStringConvertible {
         case .namespaceExists(let name): "network namespace '\(name)' exists and is not this lab's"
         case .noNamespace(let name): "there is no network namespace '\(name)'"
         case .executable(let path, let code): "cannot run '\(path)': \(errnoText(code))"
-        case .overlay(let node, let command, let result):
-            "\(node): '\(command)' \(result.explanation)"
         case .command(let node, let command, let result):
             "\(node): '\(command)' \(result.explanation)"
         case .daemon(let node, let name, let problem, let log):
             "\(node): the \(name) \(problem)" + (log.isEmpty ? "; its log is empty" : "; the end of its log:\n\(log)")
         case .daemonStays(let node, let name, let signal): "\(node): the \(name) goes on after signal \(signal)"
         case .waited(let time, let what, let last): "waited \(time) for \(what) in vain; last seen: \(last)"
-        case .output(let node, let command, let problem): "\(node): what '\(command)' printed: \(problem)"
         case .noBridge(let node, let bridge): "\(node) has no bridge '\(bridge)'; bring the overlay up first"
         case .probe(let error, let endpoint): "\(endpoint): \(error)"
         case .neighbourTable(let needed, let limit):

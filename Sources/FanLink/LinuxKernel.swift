@@ -20,9 +20,6 @@ public final class LinuxKernel: OverlayKernel {
     /// The number of a device, not positive when there is none.
     func linkIndex(of name: String) -> Int32 { socket.linkIndex(of: name) }
 
-    /// How many netlink requests were sent so far.
-    public var requestCount: Int { socket.requestCount }
-
     /// Reads the host's links, addresses and routes.
     ///
     /// Requires: no privilege.
@@ -43,9 +40,9 @@ public final class LinuxKernel: OverlayKernel {
         if let vxlan = observed.vxlan?.link, let attributes = vxlan.vxlan {
             if attributes.isExternal {
                 let attached = try ClassifierKernel.attached(on: vxlan.index)
-                observed.classifiers = ClassifierIdentities(
-                    ingress: attached.identity(.ingress),
-                    egress: attached.identity(.egress)
+                observed.classifiers = ClassifierDigests(
+                    ingress: attached.digest(.ingress),
+                    egress: attached.digest(.egress)
                 )
             } else {
                 observed.floodPeers = try socket.floodPeers(linkIndex: vxlan.index, link: vxlan.name)
@@ -78,11 +75,7 @@ public final class LinuxKernel: OverlayKernel {
         case .addBridge(let name, let mac, let mtuBytes):
             try socket.bridgeAdd(name, mac: mac, mtuBytes: mtuBytes)
         case .addVXLAN(let name, let mac, let mtuBytes, let vxlan, let bridge):
-            let fixed = vxlan.local.map { VXLANAttributes.Fixed(vni: vxlan.vni, local: $0) }
-            try socket.vxlanAdd(
-                VXLANAttributes(name: name, mac: mac, mtuBytes: mtuBytes, port: vxlan.port, fixed: fixed),
-                masterIndex: index(of: bridge)
-            )
+            try socket.vxlanAdd(name, mac: mac, mtuBytes: mtuBytes, vxlan, masterIndex: index(of: bridge))
         case .deleteVXLAN(let name, _), .deleteBridge(let name):
             try socket.linkDelete(name)
             KeptObjects.tidy()

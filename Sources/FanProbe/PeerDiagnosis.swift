@@ -13,11 +13,7 @@ struct PeerDiagnosis {
         let judgement = self.judgement
         return PeerResult(
             target: target,
-            layers: PeerLayers(
-                underlay: underlay.layer,
-                vxlan: overlay.echo.layer,
-                mtu: mtuLayer
-            ),
+            layers: PeerLayers(underlay: underlay.layer, vxlan: overlay.echo.layer, mtu: mtuLayer),
             roundTrip: overlay.echo.roundTrip ?? underlay.roundTrip,
             pathMTUBytes: overlay.pathMTUBytes,
             finding: Finding(

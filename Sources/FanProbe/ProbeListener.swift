@@ -16,13 +16,11 @@ public final class ProbeListener: Sendable {
     /// - Parameters:
     ///   - address: the address to listen on, nil for all.
     ///   - port: the port, 0 for one that the kernel chooses.
-    ///   - device: the only interface to be reached by.
     /// - Throws: ``ProbeError`` with what was being opened or bound.
-    public init(address: IPv4Address? = nil, port: UInt16 = 0, device: String? = nil) throws(ProbeError) {
+    public init(address: IPv4Address? = nil, port: UInt16 = 0) throws(ProbeError) {
         let descriptor = Descriptor(adopting: try ProbeError.check(fan_tcp_socket(), "open", "a TCP socket"))
         let name = "TCP \(address?.description ?? "*"):\(port)"
         try ProbeError.check(fan_set_option(descriptor.number, SOL_SOCKET, SO_REUSEADDR, 1), "set up", name)
-        try ProbeSource.bind(descriptor.number, address: nil, device: device)
         try ProbeError.check(fan_bind(descriptor.number, address?.rawValue ?? 0, port), "bind", name)
         try ProbeError.check(fan_listen(descriptor.number, 1024), "listen on", name)
         self.port = UInt16(truncatingIfNeeded: try ProbeError.check(fan_local_port(descriptor.number), "inspect", name))

@@ -30,7 +30,7 @@ public final class Server: Sendable {
     private let log = ServerLog()
     private let router: Router
     private let socket = Lock<LocalServer?>(nil)
-    private let stopBell = Bell()
+    private let stopSignal = WakeSignal()
     private let lock: Lock<Descriptor?>
 
     /// Claims the server's directory.
@@ -54,18 +54,18 @@ public final class Server: Sendable {
         local.resume { _ in true }
         let listener = try LocalServer(socket, log: { _ in }) { [router, local] in router.handle(local, $0, $1) }
         self.socket.withLock { $0 = listener }
-        local.housekeeping.start("housekeeping") { [self] in keepHouse() }
+        local.background.start("supervision") { [self] in supervise() }
     }
 
     /// Hands the leadership over if there is time, and ends everything; the files stay.
     public func stop() {
         let member = local.beginStopping()
-        stopBell.ring()
+        stopSignal.raise()
         if let member, let leadership = member.leadership, member.state.members.count > 1 {
             do {
                 let client = try DatabaseClient(descriptor: member.database.connectLocally(), timeout: .seconds(5))
-                if let heir = try leadership.roles.handOver(client) {
-                    log.notice("handed-over", "'\(heir)' leads the database now")
+                if let successor = try leadership.roles.handOver(client) {
+                    log.notice("handed-over", "'\(successor)' leads the database now")
                 }
             } catch { log.warning("not-handed-over", "\(error)") }
         }
@@ -74,18 +74,18 @@ public final class Server: Sendable {
             server?.stop()
             server = nil
         }
-        local.housekeeping.join()
+        local.background.join()
         router.stop()
         lock.withLock { $0 = nil }
     }
 
     /// Lets held-back answers go in time, and tries a failed start again.
-    private func keepHouse() {
+    private func supervise() {
         var retry = ContinuousClock.now + .seconds(5)
         while !local.isStopping {
-            stopBell.wait(atMost: .milliseconds(200))
+            stopSignal.wait(atMost: .milliseconds(200))
             let now = ContinuousClock.now
-            local.watchers.expire(at: now)
+            for waiting in [local.watchers, local.receivers] { waiting.expire(at: now) }
             for line in local.tally.withLock({ $0.due(at: now) }) { log.warning("connection-refused", line) }
             let member = local.member
             member?.leadership?.heartbeats.expire(at: now)

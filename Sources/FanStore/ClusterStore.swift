@@ -29,6 +29,25 @@ public protocol ClusterStore: Sendable {
     /// - Returns: the list.
     /// - Throws: ``StoreError``; refused with `not_configured` when the node is in no cluster.
     func listing() throws(StoreError) -> MemberList
+
+    /// Sends a small message to the agent of another member: a question, or an answer that is worth nothing later.
+    ///
+    /// It is kept in memory alone, and dropped when it is not taken within ``Mailbox/lifetime``. When the way to the
+    /// receiver breaks while it is handed over, it may arrive twice.
+    ///
+    /// - Parameters:
+    ///   - text: what it says, ``Mailbox/longestMessage`` bytes at most.
+    ///   - name: the member that it is for.
+    /// - Throws: ``StoreError`` that names the member; refused with `not_found` when there is none of that name, with
+    ///   `rate_limited` while it has too many messages, with `too_large`, and with `not_configured`.
+    func send(_ text: String, to name: String) throws(StoreError)
+
+    /// Takes the messages that other members' agents have sent to this node's, and forgets them, the oldest first.
+    ///
+    /// - Parameter wait: how long to wait for one at most. A store may wait for a shorter time.
+    /// - Returns: the messages; each with its sender's true name.
+    /// - Throws: ``StoreError``; refused with `not_configured` when the node is in no cluster.
+    func messages(wait: Duration) throws(StoreError) -> [AgentMessage]
 }
 
 /// What messages call a store, and what they tell an operator to do about it.
@@ -59,7 +78,7 @@ public struct ClusterView: Hashable, Sendable {
     public struct Node: Hashable, Sendable {
         /// The member's name.
         public var name: String
-        /// The identity from which its agent derives its devices' addresses.
+        /// The node id from which its agent derives its devices' addresses.
         public var nodeID: String
         /// Where its overlay's packets go.
         public var underlayAddress: IPv4Address

@@ -9,14 +9,6 @@ internal import Synchronization
 ///
 /// A connection goes on to the HTTP server only once its handshake is done.
 final class Acceptor: Sendable {
-    /// What becomes of connections.
-    protocol Target: AnyObject, Sendable {
-        /// Takes a connection; the socket belongs to the target.
-        func adopt(_ descriptor: Int32, _ peer: HTTPPeer, _ admitted: Admitted)
-        /// Ends what took too long; called a few times a second.
-        func sweep()
-    }
-
     private let listener: Int32
     private let identity: @Sendable () -> Identity
     private let limits: HTTPLimits
@@ -24,7 +16,7 @@ final class Acceptor: Sendable {
     private let log: @Sendable (HTTPServerEvent) -> Void
     private let epoll: Int32
     private let wake: Int32
-    private let rooms = Lock(ConnectionRooms())
+    private let connections = Lock(ConnectionTable())
     private let stopping = Atomic(false)
     private let isClosed = Atomic(false)
     private let stopped = Monitor(false)
@@ -67,7 +59,7 @@ final class Acceptor: Sendable {
     }
 
     /// Begins to accept.
-    func start(_ target: any Target) throws(TLSError) {
+    func start(_ target: ServerCore) throws(TLSError) {
         let started = startThread("accept", stackBytes: 512 << 10) { [self] in
             var work = Work()
             while !stopping.load(ordering: .acquiring) { turn(&work, target) }
@@ -88,7 +80,7 @@ final class Acceptor: Sendable {
 
     private struct Handshake {
         let channel: TLSChannel
-        let admitted: Admitted
+        let admitted: AdmittedConnection
         let deadline: UInt64
         var hasBegun = false
         var mask = EPOLLIN.rawValue
@@ -107,9 +99,9 @@ final class Acceptor: Sendable {
         return max(20, Int32(min(250, shortest / .milliseconds(1) / 4)))
     }
 
-    private func turn(_ work: inout Work, _ target: any Target) {
+    private func turn(_ work: inout Work, _ target: ServerCore) {
         // Without connections there is no time to keep.
-        let isIdle = rooms.withLock { $0.count == 0 }
+        let isIdle = connections.withLock { $0.count == 0 }
         let wait = isIdle ? -1 : sweepMilliseconds
         let count = unsafe work.ready.withUnsafeMutableBufferPointer { buffer in
             unsafe fan_epoll_wait(epoll, buffer.baseAddress, UInt32(buffer.count), wait)
@@ -130,17 +122,17 @@ final class Acceptor: Sendable {
         target.sweep()
     }
 
-    private func accept(_ work: inout Work, _ target: any Target) {
+    private func accept(_ work: inout Work, _ target: ServerCore) {
         for _ in 0..<64 {
             var address: UInt32 = 0
             var port: UInt16 = 0
             let socket = unsafe fan_accept_from(listener, &address, &port)
             guard socket >= 0 else {
                 if [-EAGAIN, -ECONNABORTED].contains(socket) { return }
-                // Out of descriptors or memory, although the rooms are smaller than the limit: a stranger makes way, or
-                // the queue waits a little, since epoll would not.
+                // Out of descriptors or memory, although the quotas are smaller than the limit: an unknown peer makes way,
+                // or the queue waits a little, since epoll would not.
                 log(HTTPServerEvent(kind: .refused, source: "anyone", cause: errnoText(-socket)))
-                if let oldest = rooms.withLock({ $0.shed() }) {
+                if let oldest = connections.withLock({ $0.shed() }) {
                     end(oldest, "the process can open no more descriptors", &work)
                 } else {
                     sleepThread(for: .milliseconds(20))
@@ -149,9 +141,9 @@ final class Acceptor: Sendable {
             }
             let number = work.next
             work.next += 1
-            let admitted = Admitted(address: address, number: number)
+            let admitted = AdmittedConnection(address: address, number: number)
             let isExpected = members?.hasAddress(IPv4Address(rawValue: address)) ?? false
-            guard admit(admitted, as: isExpected ? .expected(address) : .stranger(address), &work) else {
+            guard admit(admitted, as: isExpected ? .expected(address) : .unknownPeer(address), &work) else {
                 close(socket)
                 continue
             }
@@ -159,14 +151,14 @@ final class Acceptor: Sendable {
         }
     }
 
-    private var plan: RoomPlan {
-        RoomPlan(descriptors: HTTPLimits.descriptors, limits: limits, hasMembers: members != nil)
+    private var quota: ConnectionQuota {
+        ConnectionQuota(descriptors: HTTPLimits.descriptors, limits: limits, hasMembers: members != nil)
     }
 
-    /// Lets a connection in, or moves it to the room of another owner; whoever has to make way is ended.
-    private func admit(_ admitted: Admitted, as owner: Admitted.Owner, _ work: inout Work) -> Bool {
-        let plan = plan
-        switch rooms.withLock({ $0.admit(admitted, as: owner, plan) }) {
+    /// Lets a connection in, or counts it for another owner; whoever has to go is ended.
+    private func admit(_ admitted: AdmittedConnection, as owner: AdmittedConnection.Owner, _ work: inout Work) -> Bool {
+        let quota = quota
+        switch connections.withLock({ $0.admit(admitted, as: owner, quota) }) {
         case .admitted: return true
         case .instead(let other, let cause):
             end(other, cause, &work)
@@ -177,15 +169,15 @@ final class Acceptor: Sendable {
         }
     }
 
-    private func leave(_ admitted: Admitted) {
+    private func leave(_ admitted: AdmittedConnection) {
         admitted.set(closer: nil)
-        rooms.withLock { $0.leave(admitted) }
+        connections.withLock { $0.leave(admitted) }
     }
 
     /// Ends a connection for the sake of another one.
-    private func end(_ admitted: Admitted, _ cause: String, _ work: inout Work) {
+    private func end(_ admitted: AdmittedConnection, _ cause: String, _ work: inout Work) {
         if let handshake = work.handshakes.removeValue(forKey: admitted.number) {
-            _ = fan_epoll_control(epoll, EPOLL_CTL_DEL, handshake.channel.descriptor.number, 0, 0)
+            _ = fan_epoll_control(epoll, EPOLL_CTL_DEL, handshake.channel.descriptor, 0, 0)
         }
         admitted.end()
         log(HTTPServerEvent(kind: .displaced, source: source(admitted.address), cause: cause))
@@ -197,9 +189,9 @@ final class Acceptor: Sendable {
 
     private func begin(
         _ socket: Int32,
-        _ admitted: Admitted,
+        _ admitted: AdmittedConnection,
         _ work: inout Work,
-        _ target: any Target
+        _ target: ServerCore
     ) {
         let descriptor = Descriptor(adopting: socket)
         _ = fan_tune_tcp(socket)
@@ -216,9 +208,9 @@ final class Acceptor: Sendable {
         }
     }
 
-    private func advance(_ key: UInt64, _ work: inout Work, _ target: any Target) {
+    private func advance(_ key: UInt64, _ work: inout Work, _ target: ServerCore) {
         guard var handshake = work.handshakes[key] else { return }
-        let socket = handshake.channel.descriptor.number
+        let socket = handshake.channel.descriptor
         if !handshake.hasBegun {
             var first: UInt8 = 0
             let count = unsafe fan_stream_peek(socket, &first, 1)
@@ -243,8 +235,8 @@ final class Acceptor: Sendable {
             work.handshakes[key] = nil
             let admitted = handshake.admitted
             let isMember = members?.hasFingerprint(fingerprint) ?? false
-            // A stranger at a member's address has no more right than any other one.
-            guard admit(admitted, as: isMember ? .member(fingerprint) : .stranger(admitted.address), &work) else {
+            // An unknown peer at a member's address has no more right than any other one.
+            guard admit(admitted, as: isMember ? .member(fingerprint) : .unknownPeer(admitted.address), &work) else {
                 return
             }
             var ends: [Int32] = [-1, -1]
@@ -256,8 +248,8 @@ final class Acceptor: Sendable {
             }
             let channel = handshake.channel
             // The channel keeps its descriptor open as long as somebody may end it.
-            admitted.set(closer: { fan_end(channel.descriptor.number) })
-            pump(TLSEnd(channel), SocketEnd(adopting: ends[1])) { [self] in leave(admitted) }
+            admitted.set(closer: { channel.close() })
+            pump(channel, SocketEnd(adopting: ends[1])) { [self] in leave(admitted) }
             let peer = HTTPPeer.remote(address: source(admitted.address), fingerprint: fingerprint)
             target.adopt(ends[0], peer, admitted)
         }
@@ -265,7 +257,7 @@ final class Acceptor: Sendable {
 
     private func fail(_ key: UInt64, _ cause: String, _ work: inout Work) {
         guard let handshake = work.handshakes.removeValue(forKey: key) else { return }
-        _ = fan_epoll_control(epoll, EPOLL_CTL_DEL, handshake.channel.descriptor.number, 0, 0)
+        _ = fan_epoll_control(epoll, EPOLL_CTL_DEL, handshake.channel.descriptor, 0, 0)
         leave(handshake.admitted)
         log(HTTPServerEvent(kind: .handshakeFailed, source: source(handshake.admitted.address), cause: cause))
     }

@@ -5,8 +5,9 @@ internal import FanSystem
 internal import Glibc
 
 // Why libmicrohttpd speaks HTTP here, and neither TLS nor what follows an upgrade. It has both, but:
-// - Who is connected decides what happens before there is any HTTP: members and strangers have rooms of their own, asked
-//   at the accept and again with the certificate that the handshake showed; an idle connection makes way for another one.
+// - Who is connected decides what happens before there is any HTTP: members and unknown peers have quotas of their own,
+//   asked at the accept and again with the certificate that the handshake showed; an idle connection makes way for
+//   another one.
 //   The library counts connections in all and per address, and refuses the newest.
 // - A handshake has a deadline of its own, an idle connection, a request and an answer have others, and a request that is
 //   held back has none. The library has one time-out of inactivity for all of a connection.
@@ -37,7 +38,7 @@ public final class HTTPServer: Sendable {
     /// - Parameters:
     ///   - listener: where.
     ///   - limits: what is allowed.
-    ///   - members: who has room of their own; nil when all are alike.
+    ///   - members: who has a quota of their own; nil when all are alike.
     ///   - log: called for refused connections and requests; it must not block.
     ///   - handler: called with each request; it must not block, and hands the request to a ``WorkerPool``.
     /// - Throws: ``TLSError``.
@@ -81,11 +82,11 @@ public final class HTTPServer: Sendable {
 }
 
 /// The side of the server that speaks HTTP, by libmicrohttpd.
-final class ServerCore: Acceptor.Target {
+final class ServerCore: Sendable {
     private struct State {
         var daemon: Daemon?
         /// Sockets on their way to libmicrohttpd.
-        var announced: [Int32: (peer: HTTPPeer, admitted: Admitted)] = [:]
+        var announced: [Int32: (peer: HTTPPeer, admitted: AdmittedConnection)] = [:]
         var open: [ObjectIdentifier: ServedConnection] = [:]
         var parked: [ObjectIdentifier: Exchange] = [:]
         var stopping = false
@@ -151,7 +152,8 @@ final class ServerCore: Acceptor.Target {
 
     // MARK: Connections
 
-    func adopt(_ descriptor: Int32, _ peer: HTTPPeer, _ admitted: Admitted) {
+    /// Takes a connection, and its socket with it.
+    func adopt(_ descriptor: Int32, _ peer: HTTPPeer, _ admitted: AdmittedConnection) {
         let daemon = state.withLock { state in
             if !state.stopping { state.announced[descriptor] = (peer, admitted) }
             return state.stopping ? nil : state.daemon
@@ -166,6 +168,7 @@ final class ServerCore: Acceptor.Target {
         }
     }
 
+    /// Ends what took too long; called a few times a second.
     func sweep() {
         let now = fan_monotonic_nanoseconds()
         let late = state.withLock { state in
@@ -223,11 +226,11 @@ final class ServedConnection: Sendable {
 
     let peer: HTTPPeer
     private let descriptor: Int32
-    private let admitted: Admitted
+    private let admitted: AdmittedConnection
     private let limits: HTTPLimits
     private let state: Lock<(phase: Phase, since: UInt64)>
 
-    init(_ descriptor: Int32, _ peer: HTTPPeer, _ admitted: Admitted, _ limits: HTTPLimits) {
+    init(_ descriptor: Int32, _ peer: HTTPPeer, _ admitted: AdmittedConnection, _ limits: HTTPLimits) {
         self.descriptor = descriptor
         self.peer = peer
         self.admitted = admitted

@@ -1,6 +1,6 @@
-internal import FanCore
 internal import CLinux
 internal import CMicroHTTPD
+internal import FanCore
 internal import FanHTTP
 internal import FanSystem
 internal import Glibc

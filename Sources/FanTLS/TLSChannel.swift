@@ -4,7 +4,7 @@ internal import FanSystem
 internal import Glibc
 
 /// A TLS session over a socket that never blocks; each call holds the session for itself.
-final class TLSChannel: Sendable {
+final class TLSChannel: PumpEnd {
     enum Step: Equatable {
         case done
         /// Wait until the socket can be read (`POLLIN`) or written (`POLLOUT`).
@@ -21,7 +21,7 @@ final class TLSChannel: Sendable {
         var broken: String?
     }
 
-    let descriptor: Descriptor
+    private let socket: Descriptor
     private let state: Lock<State>
     private let credentials: Credentials
     private let pin: Pin?
@@ -60,7 +60,7 @@ final class TLSChannel: Sendable {
         pin = trusting.map { Pin($0) }
         credentials = identity.credentials
         unsafe gnutls_transport_set_int2(session, descriptor.number, descriptor.number)
-        self.descriptor = descriptor
+        socket = descriptor
         var result = unsafe gnutls_priority_set_direct(session, Self.priorities, nil)
         if result >= 0 {
             result = unsafe gnutls_credentials_set(
@@ -146,6 +146,9 @@ final class TLSChannel: Sendable {
         }
     }
 
+    /// The socket's number; it stays open as long as this object lives.
+    var descriptor: Int32 { socket.number }
+
     /// Why the last operation failed.
     var failure: String { state.withLock { $0.broken } ?? "the connection was closed" }
 
@@ -213,7 +216,7 @@ final class TLSChannel: Sendable {
                 }
                 state.isSending = false
             }
-            return Self.close(&state, descriptor.number)
+            return Self.close(&state, descriptor)
         }
     }
 
@@ -222,9 +225,12 @@ final class TLSChannel: Sendable {
         state.withLock { state in
             guard state.broken == nil else { return }
             state.isClosing = true
-            if !state.isSending { _ = Self.close(&state, descriptor.number) }
+            if !state.isSending { _ = Self.close(&state, descriptor) }
         }
     }
+
+    /// Ends the connection; the descriptor goes with the last reference.
+    func close() { fan_end(descriptor) }
 
     private static func close(_ state: inout State, _ descriptor: Int32) -> PumpResult {
         guard state.isClosing else { return .moved(0) }
@@ -233,27 +239,5 @@ final class TLSChannel: Sendable {
         state.isClosing = false
         fan_end_writing(descriptor)
         return .moved(0)
-    }
-}
-
-/// A TLS session as one side of a pump.
-final class TLSEnd: PumpEnd {
-    private let channel: TLSChannel
-
-    init(_ channel: TLSChannel) {
-        self.channel = channel
-    }
-
-    var descriptor: Int32 { channel.descriptor.number }
-    var hasBuffered: Bool { channel.hasBuffered }
-    var hasUnsent: Bool { channel.hasUnsent }
-    func receive(into buffer: inout [UInt8]) -> PumpResult { channel.receive(into: &buffer) }
-    func send(_ buffer: [UInt8], _ range: Range<Int>) -> PumpResult { channel.send(buffer, range) }
-    func flush() -> PumpResult { channel.flush() }
-    func finish() { channel.finish() }
-
-    /// Ends the connection; the descriptor goes with the last reference.
-    func close() {
-        fan_end(channel.descriptor.number)
     }
 }

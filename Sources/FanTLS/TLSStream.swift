@@ -59,7 +59,7 @@ public final class TLSStream: ByteStream {
             case .wait(let events):
                 let left = deadline.pollMilliseconds
                 guard left > 0 else { throw HTTPError(.timeout("tls handshake with"), peer: peer) }
-                _ = fan_poll_one(channel.descriptor.number, events, left)
+                _ = fan_poll_one(channel.descriptor, events, left)
             case .failed(let cause):
                 if let found = channel.untrustedFingerprint {
                     throw HTTPError(.pinMismatch(expected: trusting.sorted(), found: found), peer: peer)
@@ -96,7 +96,7 @@ public final class TLSStream: ByteStream {
 
     /// Whether there is something to read, or the end, right now.
     public var hasInput: Bool {
-        channel.hasBuffered || fan_poll_one(channel.descriptor.number, Int32(POLLIN), 0) != 0
+        channel.hasBuffered || fan_poll_one(channel.descriptor, Int32(POLLIN), 0) != 0
     }
 
     /// Waits for bytes.
@@ -135,7 +135,7 @@ public final class TLSStream: ByteStream {
     /// Ends the connection.
     public func close() {
         channel.finish()
-        fan_end(channel.descriptor.number)
+        channel.close()
     }
 
     /// Ends the connection at once: what waits in this host to be sent, as behind a cut cable, is thrown away, and the
@@ -144,14 +144,14 @@ public final class TLSStream: ByteStream {
         var nothing = sockaddr()
         nothing.sa_family = sa_family_t(AF_UNSPEC)
         // Linux drops a TCP connection and its queue that is connected to nowhere.
-        _ = unsafe Glibc.connect(channel.descriptor.number, &nothing, socklen_t(MemoryLayout<sockaddr>.size))
-        fan_end(channel.descriptor.number)
+        _ = unsafe Glibc.connect(channel.descriptor, &nothing, socklen_t(MemoryLayout<sockaddr>.size))
+        fan_end(channel.descriptor)
     }
 
     private func wait(_ events: Int32, _ deadline: ContinuousClock.Instant, _ what: String) throws(HTTPError) {
         let left = deadline.pollMilliseconds
         guard left > 0 else { throw HTTPError(.timeout(what), peer: peer) }
-        _ = fan_poll_one(channel.descriptor.number, events, left)
+        _ = fan_poll_one(channel.descriptor, events, left)
     }
 }
 
@@ -242,6 +242,6 @@ public func dialUpgraded(
         throw HTTPError(.malformed("\(rest.count) bytes behind the upgrade"), peer: stream.peer)
     }
     // Who only writes must learn that the other side is gone, or it would write into the void.
-    pump(TLSEnd(stream.channel), inner, endsWhole: true)
+    pump(stream.channel, inner, endsWhole: true)
     return Descriptor(adopting: ends[0])
 }

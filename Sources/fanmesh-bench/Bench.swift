@@ -1,4 +1,5 @@
 internal import FanLab
+internal import FanSystem
 internal import Glibc
 
 /// Compares fanmesh with its named peers in the same run, and holds it to its budgets.
@@ -13,7 +14,7 @@ struct Bench {
         case .help:
             print(Options.help)
         case .usage(let problem):
-            Progress.note("Error: \(problem)\n\n\(Options.help)")
+            writeErrorLine("Error: \(problem)\n\n\(Options.help)")
             exit(2)
         case .run(let options):
             exit(run(options))
@@ -31,7 +32,7 @@ struct Bench {
             if let error = error as? LabError, case .interrupted(let signal) = error {
                 SignalWatch.endProcess(bySignal: signal)
             }
-            Progress.note("Error: \(error)")
+            writeErrorLine("Error: \(error)")
             return 1
         }
     }
@@ -39,8 +40,8 @@ struct Bench {
     private static func measure(_ options: Options) throws -> [Row] {
         let context = try BenchContext(isSmoke: options.isSmoke)
         var rows: [Row] = []
-        for measurement in Measurement.all where options.selects(measurement) {
-            Progress.note("\(measurement.name): \(measurement.summary)")
+        for measurement in options.selected {
+            writeErrorLine("\(measurement.name): \(measurement.summary)")
             rows += try measurement.run(context)
         }
         return rows

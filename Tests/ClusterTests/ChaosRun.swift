@@ -51,7 +51,7 @@ final class ChaosRun {
         }
         for client in clients { _ = client.stop() }
         report(figures)
-        try lab.cluster.tearDown()
+        try lab.cluster.lab.tearDown()
     }
 
     // MARK: parts

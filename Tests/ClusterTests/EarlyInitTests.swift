@@ -17,12 +17,12 @@ import Testing
         )
         let cluster = try ClusterLab(plan, ClusterStart(executable: Programs.fanmesh))
         do {
-            try cluster.makeHosts()
+            try cluster.lab.makeHosts()
             try body(cluster)
         } catch {
             Issue.record("\(error)\n\(cluster.logs(lastLines: 12))")
         }
-        try cluster.tearDown()
+        try cluster.lab.tearDown()
     }
 
     private static func initCommand(_ cluster: ClusterLab) -> [String] {
@@ -50,8 +50,8 @@ import Testing
                 let made = try cluster.fanmesh(on: 1, Self.initCommand(cluster))
                 #expect(made.isSuccess, "attempt \(attempt): \(made.explanation)")
                 _ = try cluster.fanmesh(on: 1, ["leave", "--force"])
-                try cluster.stop(.agent, on: 1)
-                try cluster.stop(.server, on: 1)
+                try cluster.process(.agent, on: 1)?.stop()
+                try cluster.process(.server, on: 1)?.stop()
             }
         }
     }

@@ -12,7 +12,7 @@ import Testing
 @Suite(.enabled(if: isRoot), .serialized) struct ExhaustionTests {
     /// 324 idle TLS connections and 3,000 plain ones from six addresses, with a limit of 1,024 descriptors: members go on
     /// as ever, a newcomer gets in, and the log stays short.
-    @Test(.timeLimit(.minutes(2))) func strangersLockNobodyOut() throws {
+    @Test(.timeLimit(.minutes(2))) func unknownPeersLockNobodyOut() throws {
         fan_raise_descriptor_limit()
         try FormationBench.run("exhaust", nodes: 4, members: 3) { bench in
             let cluster = bench.cluster

@@ -28,7 +28,7 @@ struct FailureLab {
             guests: guests
         )
         cluster = try ClusterLab(plan, ClusterStart(executable: Programs.fanmesh))
-        try cluster.makeHosts()
+        try cluster.lab.makeHosts()
     }
 
     /// Runs a test on a cluster of all nodes, three voters if there are so many.
@@ -50,7 +50,7 @@ struct FailureLab {
         } catch {
             Issue.record("\(error)\n\(lab.cluster.logs())")
         }
-        try lab.cluster.tearDown()
+        try lab.cluster.lab.tearDown()
     }
 
     var numbers: [Int] { cluster.nodes.map(\.number) }

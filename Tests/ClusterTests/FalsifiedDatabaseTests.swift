@@ -25,7 +25,7 @@ struct FalsifiedDatabaseTests {
         throws
     {
         // Stopped, it would hand its part over first.
-        try bench.cluster.kill(.server, on: 1)
+        try bench.cluster.process(.server, on: 1)?.kill()
         let directory = "\(bench.cluster.node(1).stateDirectory)/server"
         let node = try DatabaseNode(
             id: 1,
@@ -81,13 +81,13 @@ struct FalsifiedDatabaseTests {
 
             // Not by a user, and not where there is nothing to follow.
             let node = cluster.node(2)
-            let stranger = try node.namespace.run(
+            let unknownPeer = try node.namespace.run(
                 ProcessRequest([
                     "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", Programs.fanmesh,
                     "--state-dir", node.stateDirectory, "--runtime-dir", node.runtimeDirectory, "accept", "--yes",
                 ])
             )
-            #expect(!stranger.isSuccess, "\(stranger.explanation)")
+            #expect(!unknownPeer.isSuccess, "\(unknownPeer.explanation)")
             let alone = try cluster.fanmesh(on: 3, ["accept", "--yes"])
             #expect(alone.ending == .exited(1) && alone.errorOutput.contains("in no cluster"), "\(alone.explanation)")
             #expect(try kernel(bench, 2) == before[1])

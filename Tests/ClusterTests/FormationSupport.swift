@@ -48,7 +48,7 @@ struct FormationBench: Sendable {
         )
         let cluster = try ClusterLab(plan, start)
         do {
-            try cluster.makeHosts()
+            try cluster.lab.makeHosts()
             try cluster.startDaemons()
             if members != 0 { try cluster.form(members: members) }
             let served = try cluster.client(of: 1).call(.describe)
@@ -57,7 +57,7 @@ struct FormationBench: Sendable {
         } catch {
             Issue.record("\(error)\n\(cluster.logs(lastLines: 12))")
         }
-        try cluster.tearDown()
+        try cluster.lab.tearDown()
     }
 
     // MARK: Names and files
@@ -230,7 +230,7 @@ struct FormationBench: Sendable {
 
     // MARK: What must not change
 
-    /// The members' names and certificates, and the tokens' names: what strangers must not change.
+    /// The members' names and certificates, and the tokens' names: what unknown peers must not change.
     func record(from number: Int) throws -> String {
         let members = try cluster.list(from: number).members.map { row in
             let member = try local(number, "GET", "/1.0/members/\(row.name)").document["member"]
@@ -305,5 +305,15 @@ extension Document {
     /// The object with other values under some keys.
     func replacing(_ changes: [String: Document]) -> Document {
         .object(fields.map { Field(key: $0.key, value: changes[$0.key] ?? $0.value) })
+    }
+}
+
+extension FormationBench {
+    /// The number of a node that is a member.
+    func leaderAnywhere() throws -> Int {
+        for number in 1...cluster.nodes.count {
+            if let leader = try? cluster.list(from: number).leaderNumber { return leader }
+        }
+        throw FormationProblem("no node knows a leader")
     }
 }

@@ -63,7 +63,7 @@ import Testing
             try cluster.lab.makeGuests()
             #expect(try cluster.lab.check().isSuccess)
             try cluster.require(on: 1, ["cluster", "edit", "offline_after_s=2"])
-            try cluster.kill(.server, on: 3)
+            try cluster.process(.server, on: 3)?.kill()
             try cluster.wait(for: "node5 to vote in the place of node3") { list in
                 list["node5"]?.role == .voter && list["node3"]?.role == .spare
             }
@@ -103,7 +103,7 @@ import Testing
 
             let losers = joiners.filter { $0 != winner }
             try tokensThatAreNoGood(bench, used: token, cli: losers[0], api: losers[1])
-            try strangersLearnNothing(bench, from: losers[2])
+            try unknownPeersLearnNothing(bench, from: losers[2])
             #expect(try cluster.list(from: 1).members.count == 2)
         }
     }
@@ -159,10 +159,10 @@ import Testing
         #expect(left.isSuccess, "\(left.explanation)")
     }
 
-    /// What a stranger is told is the same, whatever it asks for.
-    private func strangersLearnNothing(_ bench: FormationBench, from source: Int) throws {
-        let stranger = try Identity.generate(commonName: "node1")
-        let connection = try bench.connect(from: source, to: 1, as: stranger)
+    /// What an unknown peer is told is the same, whatever it asks for.
+    private func unknownPeersLearnNothing(_ bench: FormationBench, from source: Int) throws {
+        let unknownPeer = try Identity.generate(commonName: "node1")
+        let connection = try bench.connect(from: source, to: 1, as: unknownPeer)
         let greeting = try bench.call(connection, "GET", "/1.0")
         #expect(greeting.status == 200 && greeting.document["auth"] == "untrusted")
         var answers: Set<Document> = []
@@ -307,7 +307,7 @@ import Testing
     private func wrongClock(_ bench: FormationBench, joiner: Int) throws {
         let cluster = bench.cluster
         let node = cluster.node(joiner)
-        try cluster.stop(.server, on: joiner)
+        try cluster.process(.server, on: joiner)?.stop()
         let library = "/usr/lib/\(Self.architecture)-linux-gnu/faketime/libfaketime.so.1"
         try #require(FileManager.default.fileExists(atPath: library), "faketime is not installed: .ci/setup")
         var environment = node.environment
@@ -373,13 +373,13 @@ import Testing
         let cluster = bench.cluster
         let members = try cluster.list(from: 1).members.map(\.name).sorted()
         let token = try bench.token(bench.name(joiner))
-        cluster.pause(.agent, on: joiner)
+        cluster.process(.agent, on: joiner)?.pause()
         let result = try bench.join(joiner, token, "--timeout", "2s")
         #expect(result.ending == .exited(1), "\(result.explanation)")
         for text in ["the overlay did not come up", "was taken back", "the token was redeemed", "cluster add node7"] {
             #expect(result.errorOutput.contains(text), "\(result.errorOutput)")
         }
-        cluster.resume(.agent, on: joiner)
+        cluster.process(.agent, on: joiner)?.resume()
         try bench.expectNothing(on: joiner)
         #expect(try cluster.list(from: 1).members.map(\.name).sorted() == members)
         let again = try bench.join(joiner, token)

@@ -29,14 +29,14 @@ import Testing
                 // The leader becomes a spare, and one that did not vote takes its place.
                 let list = try cluster.list(from: 1)
                 let leader = try #require(list.leaderNumber, "round \(round): \(list)")
-                let heir = try #require(list.members.first { $0.role != .voter }?.name)
+                let successor = try #require(list.members.first { $0.role != .voter }?.name)
                 let asker = leader % 5 + 1
-                try cluster.require(on: asker, ["cluster", "role", heir, "voter"])
+                try cluster.require(on: asker, ["cluster", "role", successor, "voter"])
                 try cluster.require(on: asker, ["cluster", "role", bench.name(leader), "spare"])
                 try waitForRole(bench, of: leader, .spare, round)
                 worst = max(worst, try expectAgreement(bench, [1, 2, 3, 4, 5], "round \(round)"))
                 try cluster.require(on: asker, ["cluster", "role", bench.name(leader), "auto"])
-                try cluster.require(on: asker, ["cluster", "role", heir, "auto"])
+                try cluster.require(on: asker, ["cluster", "role", successor, "auto"])
             }
             print("leader: after a change of roles all members answered within \(worst)")
             try expectAllOnline(bench)
@@ -65,16 +65,16 @@ import Testing
                     try cluster.require(on: leader % 5 + 1, ["cluster", "role", bench.name(any), role])
                 case 1:
                     what = "\(bench.name(any)) starts again"
-                    try cluster.stop(.server, on: any)
+                    try cluster.process(.server, on: any)?.stop()
                     try cluster.start(.server, on: any)
                     try cluster.waitUntilReady(any)
                 case 2:
                     what = "the leader \(leader) hands over"
-                    try cluster.stop(.server, on: leader)
+                    try cluster.process(.server, on: leader)?.stop()
                     absent = leader
                 default:
                     what = "the leader \(leader) is killed"
-                    try cluster.kill(.server, on: leader)
+                    try cluster.process(.server, on: leader)?.kill()
                     absent = leader
                 }
                 let present = (1...5).filter { $0 != absent }

@@ -30,8 +30,11 @@ struct LocalGroupTests {
                 #expect(!refused.isSuccess, "\(words): \(refused.explanation)")
             }
             #expect(try node.namespace.run("ip", "link", "show", "fan0").isSuccess)
-            let stranger = try fanmesh(as: 4243, group: "4243", "cluster", "list")
-            #expect(stranger.ending == .exited(1) && stranger.errorOutput.contains("may not use"), "\(stranger)")
+            let outsideGroup = try fanmesh(as: 4243, group: "4243", "cluster", "list")
+            #expect(
+                outsideGroup.ending == .exited(1) && outsideGroup.errorOutput.contains("may not use"),
+                "\(outsideGroup)"
+            )
         }
     }
 }

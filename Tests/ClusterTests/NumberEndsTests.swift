@@ -45,8 +45,8 @@ import Testing
             let leader = try bench.leader()
             try #require(leader == 1)
             // Another speaks in the second member's name.
-            try bench.cluster.stop(.agent, on: 2)
-            try bench.cluster.stop(.server, on: 2)
+            try bench.cluster.process(.agent, on: 2)?.stop()
+            try bench.cluster.process(.server, on: 2)?.stop()
             let bodies = try Bodies(bench)
             var seen: Set<String> = []
             for operation in OpenAPI.describedOperations where !operation.numbers.isEmpty {

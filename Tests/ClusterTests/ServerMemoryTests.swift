@@ -94,7 +94,7 @@ struct ServerMemoryTests {
             #expect(made * 100 >= count * 98, "\(made) of \(count)")
             let after = try measure(bench, "servers after \(made) changes, \(Int(rate)) a second")
             for number in 1...3 {
-                try bench.cluster.stop(.server, on: number)
+                try bench.cluster.process(.server, on: number)?.stop()
                 try bench.cluster.start(.server, on: number)
                 try bench.cluster.waitUntilReady(number)
                 // What was reported in the agents' names is not what is there.

@@ -209,7 +209,7 @@ struct LifecycleReportTests {
         #expect(check.errorOutput.contains("CAP_NET_RAW"), "\(check.explanation)")
         // strace makes the kernel unreadable.
         let blind = [
-            "strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=sendmsg", "-e", "inject=sendmsg:error=ENOBUFS",
+            "strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=sendto", "-e", "inject=sendto:error=ENOBUFS",
         ]
         for arguments in [["status"], ["check"]] {
             let result = try host.fanmesh(behind: blind, arguments)

@@ -15,7 +15,7 @@ enum LifecyclePrograms {
     static func named(of host: LifecycleHost) throws -> [Program] {
         let mapping = host.node.plan.mapping
         let spec = ClassifierSpec(mapping: mapping, host: host.node.address, vni: mapping.defaultVNI)
-        return all().filter { $0.name.hasSuffix(spec.identity) }
+        return all().filter { $0.name.hasSuffix(spec.digest) }
     }
 
     static func all() -> [Program] {

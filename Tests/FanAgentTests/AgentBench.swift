@@ -19,6 +19,8 @@ final class AgentBench {
     private(set) var states: [AgentState] = []
     private(set) var answers: [AgentAnswer] = []
     private(set) var rounds: [(second: Double, peers: [String])] = []
+    /// What was said to other agents, such as `10.0 question node3`.
+    private(set) var sent: [String] = []
 
     /// Where the agent learns about its cluster, nil when the test tells it.
     private let store: (any ClusterStore)?
@@ -40,7 +42,7 @@ final class AgentBench {
         self.kernel = try kernel ?? FakeKernel()
         self.store = store
         directory = try TestDirectory()
-        try StateDirectory(path: directory.path).save(identity: Self.nodeID)
+        try StateDirectory(path: directory.path).save(nodeID: Self.nodeID)
         agent = Self.makeAgent(self.kernel, directory.path, store)
         now = start
     }
@@ -49,7 +51,7 @@ final class AgentBench {
         Agent(
             manager: OverlayManager(kernel: kernel, state: StateDirectory(path: path)),
             memory: ClusterMemory(stateDirectory: path),
-            identity: Agent.Identity(
+            instance: Agent.Instance(
                 nodeID: nodeID,
                 version: "9.9",
                 kernel: "6.18",
@@ -83,6 +85,11 @@ final class AgentBench {
             version = nil
             tell(.storeLost(error))
         }
+    }
+
+    /// Takes the messages that the store has got.
+    func receive() throws {
+        for message in try #require(store).messages(wait: .zero) { tell(.message(message)) }
     }
 
     /// Lets time pass; the agent wakes when it wants to.
@@ -125,6 +132,14 @@ final class AgentBench {
                     _ = try store?.report(report)
                     answers.append(.reported)
                 } catch { answers.append(.reportFailed(error)) }
+            case .send(let message, let peers):
+                let word =
+                    switch message {
+                    case .question: "question"
+                    case .answer(let isReachable): "answer \(isReachable ? "yes" : "no")"
+                    }
+                sent += peers.map { "\(second) \(word) \($0)" }
+                for peer in peers { try? store?.send(message.text, to: peer) }
             case .probe(_, let peers):
                 rounds.append((second, peers.map(\.name)))
                 answers.append(.probed(peers.map { Self.result($0, answers: !silent.contains($0.name)) }))

@@ -9,7 +9,7 @@ final class FakeKernel: OverlayKernel {
 
     var facts = HostFacts()
     var ipv6Disabled: Set<String> = []
-    var attached: [String: ClassifierIdentities] = [:]
+    var attached: [String: ClassifierDigests] = [:]
     var flood: [String: Set<IPv4Address>] = [:]
     /// Ports from which the bridge learns nothing.
     var deaf: Set<String> = []
@@ -64,7 +64,7 @@ final class FakeKernel: OverlayKernel {
             observed.bridgeAddresses = facts.addresses.filter { $0.linkIndex == bridge.link.index }.map(\.address)
         }
         if let vxlan = observed.vxlan {
-            observed.classifiers = attached[vxlan.link.name] ?? ClassifierIdentities()
+            observed.classifiers = attached[vxlan.link.name] ?? ClassifierDigests()
             observed.floodPeers = (flood[vxlan.link.name] ?? []).sorted()
         }
         if let vxlan = observed.vxlan?.link {
@@ -144,7 +144,7 @@ final class FakeKernel: OverlayKernel {
             let index = facts.links[try position(link)].index
             facts.addresses.removeAll { $0.linkIndex == index && $0.address == address }
         case .attachClassifiers(let spec, let link, _):
-            attached[link] = ClassifierIdentities(ingress: spec.identity, egress: spec.identity)
+            attached[link] = ClassifierDigests(ingress: spec.digest, egress: spec.digest)
         case .detachClassifiers(let link): attached[link] = nil
         case .addFloodPeer(let peer, let link): flood[link, default: []].insert(peer)
         case .removeFloodPeer(let peer, let link): flood[link, default: []].remove(peer)
@@ -182,7 +182,7 @@ final class FakeKernel: OverlayKernel {
                 + " programs \(programs) flood \(peers)" + (deaf.contains(link.name) ? " deaf" : "")
                 + (fixed[link.name] ?? []).map { " fixed \($0)" }.joined()
         }.sorted().joined(separator: "\n")
-            + fences.values.map { "\nfence \($0.network) \($0.identity)" }.sorted().joined()
+            + fences.values.map { "\nfence \($0.network) \($0.digest)" }.sorted().joined()
     }
 }
 

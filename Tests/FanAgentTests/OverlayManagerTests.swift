@@ -17,7 +17,7 @@ import Testing
             directory = try TestDirectory()
             state = StateDirectory(path: directory.path)
             manager = OverlayManager(kernel: kernel, state: state)
-            try state.save(identity: String(repeating: "a", count: 32))
+            try state.save(nodeID: String(repeating: "a", count: 32))
         }
     }
 
@@ -42,10 +42,10 @@ import Testing
                 "set fan0 ipv6 off",
                 "set fan0 mtu 1450 (was 1449)",
                 "add address 240.80.80.1/8 dev fan0",
-                "set fence \(fence.identity) of fan0: guests in 240.80.80.0/20, vxlan 8472 from eth0",
+                "set fence \(fence.digest) of fan0: guests in 240.80.80.0/20, vxlan 8472 from eth0",
                 "add vxlan fan0-vx address \(vxlan) mtu 1450 external dstport 8472 master fan0",
                 "set fan0-vx ipv6 off",
-                "attach classifiers \(classifier.identity) dev fan0-vx: overlay 240.0.0.0/8 underlay 172.31.16.0/20 "
+                "attach classifiers \(classifier.digest) dev fan0-vx: overlay 240.0.0.0/8 underlay 172.31.16.0/20 "
                     + "host 172.31.21.5 vni 15728640",
                 "add fdb \(ClassifierSpec.farAddress) dev fan0-vx master static sticky",
                 "set fan0-vx learning off",

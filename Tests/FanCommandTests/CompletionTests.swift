@@ -95,26 +95,28 @@ import Testing
 
     /// Small enough to read its scripts.
     static let small = Command(
-        group: "tool",
+        name: "tool",
         summary: "a tool",
         options: [GlobalOptions.stateDirectory],
         subcommands: [
             Command(
-                "send",
+                name: "send",
                 aliases: ["tx"],
                 summary: "send [it]: it's done",
                 options: [Fixture.peer, Fixture.colour, Fixture.mode],
-                arguments: [Fixture.node, CommandArgument("ROLE", .optional, help: "a role", choices: ["a", "b"])],
+                arguments: [
+                    Fixture.node, CommandArgument(name: "ROLE", arity: .optional, help: "a role", choices: ["a", "b"]),
+                ],
                 handler: Fixture.show
             ),
             Command(
-                group: "node",
+                name: "node",
                 summary: "nodes",
                 subcommands: [
                     Command(
-                        "exec",
+                        name: "exec",
                         summary: "run a program",
-                        arguments: [Fixture.node, CommandArgument("PROGRAM", .rest, help: "the program")],
+                        arguments: [Fixture.node, CommandArgument(name: "PROGRAM", arity: .rest, help: "the program")],
                         handler: Fixture.show
                     )
                 ]

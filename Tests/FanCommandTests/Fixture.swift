@@ -3,12 +3,12 @@
 extension Command {
     /// A small table with every kind of option, argument and nesting.
     static let fixture = Command(
-        group: "tool",
+        name: "tool",
         summary: "a tool that's for tests",
         options: GlobalOptions.all,
         subcommands: [
             Command(
-                "send",
+                name: "send",
                 aliases: ["tx"],
                 summary: "send [things]: quickly",
                 discussion: ["It sends things with a back\\slash and 'quotes'."],
@@ -19,28 +19,28 @@ extension Command {
                 handler: Fixture.show
             ),
             Command(
-                group: "cluster",
+                name: "cluster",
                 summary: "look after the cluster",
                 options: [Fixture.dryRun],
                 subcommands: [
                     Command(
-                        "list",
+                        name: "list",
                         aliases: ["ls"],
                         summary: "list members",
-                        arguments: [CommandArgument("NAME", .variadic, help: "only these")],
+                        arguments: [CommandArgument(name: "NAME", arity: .variadic, help: "only these")],
                         handler: Fixture.show
                     ),
                     Command(
-                        "exec",
+                        name: "exec",
                         summary: "run a program on a member",
-                        arguments: [Fixture.node, CommandArgument("PROGRAM", .rest, help: "the program")],
+                        arguments: [Fixture.node, CommandArgument(name: "PROGRAM", arity: .rest, help: "the program")],
                         handler: Fixture.show
                     ),
                     Command(
-                        "role",
+                        name: "role",
                         summary: "set a role",
                         arguments: [
-                            Fixture.node, CommandArgument("ROLE", help: "the role", choices: ["voter", "spare"]),
+                            Fixture.node, CommandArgument(name: "ROLE", help: "the role", choices: ["voter", "spare"]),
                         ],
                         handler: Fixture.show
                     ),
@@ -51,17 +51,17 @@ extension Command {
 }
 
 enum Fixture {
-    static let count = CommandOption.value("count", short: "n", name: "N", help: "how many", default: "1")
-    static let peer = CommandOption.value("peer", short: "p", name: "ADDR", help: "a peer", isRepeatable: true)
+    static let count = CommandOption(long: "count", short: "n", kind: .value("N"), help: "how many", defaultValue: "1")
+    static let peer = CommandOption(long: "peer", short: "p", kind: .value("ADDR"), help: "a peer", isRepeatable: true)
     static let verbose = CommandOption.flag("verbose", short: "v", help: "say more")
     static let all = CommandOption.flag("all", short: "a", help: "all of them")
-    static let colour = CommandOption.negatable("colour", default: true, help: "use colours")
-    static let mode = CommandOption.value("mode", name: "MODE", help: "how", choices: ["fast", "slow"])
-    static let config = CommandOption.value("config", name: "FILE", help: "settings", completion: .files)
-    static let wait = CommandOption.value("wait", name: "TIME", help: "how long", variable: "TOOL_WAIT")
+    static let colour = CommandOption(long: "colour", kind: .negatable, help: "use colours", defaultValue: "true")
+    static let mode = CommandOption(long: "mode", kind: .value("MODE"), help: "how", choices: ["fast", "slow"])
+    static let config = CommandOption(long: "config", kind: .value("FILE"), help: "settings", completion: .files)
+    static let wait = CommandOption(long: "wait", kind: .value("TIME"), help: "how long", variable: "TOOL_WAIT")
     static let dryRun = CommandOption.flag("dry-run", help: "change nothing")
-    static let node = CommandArgument("NODE", help: "a node")
-    static let extra = CommandArgument("EXTRA", .optional, help: "more")
+    static let node = CommandArgument(name: "NODE", help: "a node")
+    static let extra = CommandArgument(name: "EXTRA", arity: .optional, help: "more")
 
     static let sendOptions = [count, peer, verbose, all, colour, mode, config, wait]
 

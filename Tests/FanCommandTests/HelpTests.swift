@@ -89,7 +89,7 @@ import Testing
             #expect(tooWide.isEmpty, "\(path.words)")
             #expect(!command.summary.hasSuffix(".") && command.summary.first?.isUppercase == false || path.count == 1)
             #expect((command.handler == nil) == !command.subcommands.isEmpty)
-            let names = command.subcommands.flatMap { [$0.name] + $0.aliases }
+            let names = command.subcommands.flatMap(\.names)
             #expect(Set(names).count == names.count)
             let spellings = path.visibleOptions.flatMap(\.spellings)
             #expect(Set(spellings).count == spellings.count, "\(path.words)")

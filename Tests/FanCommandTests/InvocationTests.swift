@@ -83,11 +83,11 @@ import Testing
 
     @Test func explainsFailuresWithTheirRemedyAndCode() {
         let failing = Command(
-            group: "tool",
+            name: "tool",
             summary: "fails",
             options: GlobalOptions.all,
             subcommands: [
-                Command("fail", summary: "fails") { (_) throws(CommandFailure) in
+                Command(name: "fail", summary: "fails") { (_) throws(CommandFailure) in
                     throw CommandFailure("no agent\u{7}", remedy: "start it", exitCode: .agentNotRunning)
                 }
             ]

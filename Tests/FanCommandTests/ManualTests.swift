@@ -31,11 +31,11 @@ import Testing
 
     @Test func escapesWhatRoffWouldRead() {
         let hostile = Command(
-            group: "tool",
+            name: "tool",
             summary: ".so a 'b' \\n \"c\" é — `d` ~ ^",
             discussion: [".SH not a section", "'br neither"],
             options: [GlobalOptions.help],
-            subcommands: [Command("go", summary: "go", handler: Fixture.show)]
+            subcommands: [Command(name: "go", summary: "go", handler: Fixture.show)]
         )
         let page = ManualPage(root: hostile).render()
         #expect(

@@ -11,7 +11,7 @@ import Testing
 
     static let table = Table(
         [
-            Table.Column("name"), Table.Column("state"), Table.Column("rtt_ms", alignment: .right),
+            Table.Column("name"), Table.Column("state"), Table.Column("rtt_ms", isNumber: true),
             Table.Column("layers.mtu", title: "MTU"), Table.Column("roles"),
         ],
         members.sortedNaturally(by: "name")

@@ -37,10 +37,10 @@ import Testing
 
     @Test(arguments: TestClusterKind.allCases) func errorsNameTheStore(_ kind: TestClusterKind) throws {
         let cluster = try cluster(kind)
-        let stranger = try Node(store: cluster.store(of: "third")).run("cluster list")
+        let nonMember = try Node(store: cluster.store(of: "third")).run("cluster list")
         // What to do in a cluster of fanmesh would be wrong here.
         let outside = "Error: this node is in no cluster\n"
-        #expect(stranger == Outcome(code: .problem, output: "", error: outside))
+        #expect(nonMember == Outcome(code: .problem, output: "", error: outside))
         try cluster.setAway(true)
         let away = try Node(store: cluster.store(of: Self.nodeID)).run("cluster list")
         #expect(away.code == .agentNotRunning && away.output == "")

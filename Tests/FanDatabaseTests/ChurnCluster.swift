@@ -204,8 +204,8 @@ final class ChurnCluster: Sendable {
         try change(within: time, "node \(id) as \(role)") { client, members in
             guard let member = members.first(where: { $0.id == id }), member.role != role else { return true }
             if role != .voter, try client.leader()?.id == id {
-                guard let heir = members.first(where: { $0.role == .voter && $0.id != id }) else { return true }
-                try client.transfer(to: heir.id)
+                guard let successor = members.first(where: { $0.role == .voter && $0.id != id }) else { return true }
+                try client.transfer(to: successor.id)
                 return false
             }
             try client.assign(id: id, role: role)

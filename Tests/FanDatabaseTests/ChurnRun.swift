@@ -228,7 +228,7 @@ final class ChurnRun {
             attempt {
                 let client = try cluster.connect(cluster.leader(within: .seconds(3)))
                 let voters = try client.cluster().filter { $0.role == .voter }
-                if let heir = voters.randomElement(using: &random) { try client.transfer(to: heir.id) }
+                if let successor = voters.randomElement(using: &random) { try client.transfer(to: successor.id) }
             }
         case .demote:
             let role: DatabaseRole = Bool.random(using: &random) ? .spare : .standby

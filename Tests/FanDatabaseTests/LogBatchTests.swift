@@ -11,33 +11,9 @@ import Testing
 ///
 /// It runs in a process of its own, because memory that is freed twice ends it.
 struct LogBatchTests {
-    private static let log = LogLength(changes: 64, trailing: 64)
-
-    /// A node, and its links to others, by their addresses.
-    private static func node(_ id: UInt64, in root: String, _ links: [String: HeldLink]) throws -> DatabaseNode {
-        let node = try DatabaseNode(
-            id: id,
-            address: "10.0.0.\(id):8473",
-            directory: "\(root)/\(id)",
-            mayBeEmpty: true,
-            log: log,
-            connect: { links[$0]?.dial() ?? -1 }
-        )
-        try node.start()
-        return node
-    }
-
-    private static func client(_ node: DatabaseNode) throws -> DatabaseClient {
-        DatabaseClient(descriptor: try node.connectLocally(), timeout: .seconds(10))
-    }
-
     /// Changes the database, with 64 KiB or with little.
-    private static func change(_ node: DatabaseNode, times: Int, bytes: Int = 64 << 10) throws {
-        let client = try eventually("a leader that takes changes") { () -> DatabaseClient? in
-            // One that failed is closed.
-            let client = try Self.client(node)
-            return (try? client.open()) == nil ? nil : client
-        }
+    private static func change(_ nodes: Nodes, times: Int, bytes: Int = 64 << 10) throws {
+        let client = try eventually("a leader that takes changes") { try? nodes.openClient(1) }
         for _ in 0..<times { try client.execute("INSERT INTO x VALUES (zeroblob(\(bytes)))") }
     }
 
@@ -46,47 +22,37 @@ struct LogBatchTests {
         do { try body() } catch { writeErrorLine("\(error)") }
     }
 
-    private static func waitForCopy(_ node: DatabaseNode, of other: DatabaseNode) throws {
-        try eventually("node \(node.id)'s copy") {
-            try node.copy(timeout: .seconds(10)).text() == other.copy(timeout: .seconds(10)).text() ? () : nil
-        }
+    private static func waitForCopy(_ nodes: Nodes) throws {
+        try eventually("node 2's copy") { try nodes.node(2).copy().text() == nodes.node(1).copy().text() ? () : nil }
     }
 
     /// The leader started with 40 changes in its log, and sends 32 of them to a node that takes nothing.
     @Test func aLogThatWasReadIsSentWhileItIsCut() async {
         let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
             Self.reporting {
-                let place = try TestDirectory()
-                let first = HeldLink()
-                let second = HeldLink()
-                let links = ["10.0.0.1:8473": first, "10.0.0.2:8473": second]
-                var leader = try Self.node(1, in: place.path, links)
-                first.lead(to: leader)
-                let client = try Self.client(leader)
-                try eventually("a leader") { try client.leader()?.id == 1 ? () : nil }
-                try client.open()
+                let link = HeldLink()
+                let nodes = try Nodes(log: LogLength(changes: 64, trailing: 64)) { $0 == 2 ? link.pass(to: $1) : $1 }
+                try nodes.start(1)
+                _ = try nodes.leader()
+                let client = try nodes.openClient(1)
                 try client.execute("CREATE TABLE x (a BLOB)")
-                var other = try Self.node(2, in: place.path, links)
-                second.lead(to: other)
-                try client.add(id: 2, address: other.address)
+                try nodes.start(2)
+                try client.add(id: 2, address: nodes.address(2))
                 try client.assign(id: 2, role: .standby)
-                try Self.waitForCopy(other, of: leader)
-                other.stop()
-                try Self.change(leader, times: 40)
+                try Self.waitForCopy(nodes)
+                nodes.stop(2)
+                try Self.change(nodes, times: 40)
                 client.close()
-                leader.stop()
-                second.hold(after: 256 << 10)
-                leader = try Self.node(1, in: place.path, links)
-                first.lead(to: leader)
-                other = try Self.node(2, in: place.path, links)
-                second.lead(to: other)
+                nodes.stop(1)
+                link.hold(after: 256 << 10)
+                try nodes.start(1, mayBeEmpty: false)
+                try nodes.start(2, mayBeEmpty: false)
                 guard fan_blocks_held() > 0 else { return writeErrorLine("what was read is not kept") }
-                try eventually("a message that is held") { second.isHeld ? () : nil }
-                try Self.change(leader, times: 300, bytes: 10)
-                second.breakOff()
-                try Self.waitForCopy(other, of: leader)
-                leader.stop()
-                other.stop()
+                try eventually("a message that is held") { link.isHeld ? () : nil }
+                try Self.change(nodes, times: 300, bytes: 10)
+                link.breakOff()
+                try Self.waitForCopy(nodes)
+                nodes.stopAll()
             }
         }
         let said = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
@@ -139,7 +105,6 @@ struct LogBatchTests {
 /// The way to a node: what Raft says passes as in a tunnel, and may be held back.
 private final class HeldLink: Sendable {
     private struct State {
-        var target: DatabaseNode?
         /// How many bytes still pass; nil for all.
         var budget: Int?
         var isHeld = false
@@ -149,8 +114,6 @@ private final class HeldLink: Sendable {
     private let state = Lock(State())
 
     var isHeld: Bool { state.withLock { $0.isHeld } }
-
-    func lead(to node: DatabaseNode) { state.withLock { $0.target = node } }
 
     func hold(after bytes: Int) { state.withLock { $0.budget = bytes } }
 
@@ -163,12 +126,14 @@ private final class HeldLink: Sendable {
         }
     }
 
-    /// A connection, whose bytes a thread passes on.
-    func dial() -> Int32 {
-        let (target, generation) = state.withLock { ($0.target, $0.generation) }
-        guard let target, target.isRunning, let far = try? target.connectLocally() else { return -1 }
+    /// A connection whose bytes a thread passes on to another one, which it closes at the end.
+    func pass(to far: Int32) -> Int32 {
+        let generation = state.withLock { $0.generation }
         var ends: [Int32] = [-1, -1]
-        guard unsafe socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | 0o2000000, 0, &ends) == 0 else { return -1 }
+        guard unsafe socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | 0o2000000, 0, &ends) == 0 else {
+            close(far)
+            return -1
+        }
         let near = ends[0]
         startThread("fan-held-link") {
             self.pass(from: near, to: far, generation)
@@ -194,7 +159,7 @@ private final class HeldLink: Sendable {
                 continue
             }
             let count = unsafe read(near, &buffer, room)
-            guard count > 0, let passed = try? stream.inspect(buffer[..<count], { _ in }) else { return }
+            guard count > 0, let passed = try? stream.inspect(buffer[..<count], { _ in nil }) else { return }
             state.withLock { state in
                 if let budget = state.budget { state.budget = max(0, budget - count) }
             }

@@ -11,8 +11,17 @@ final class Nodes: Sendable {
     private let running = Lock<[UInt64: DatabaseNode]>([:])
     /// Pairs of nodes that cannot connect to each other.
     private let cut = Lock<Set<UInt64>>([])
+    private let log: LogLength
+    /// Asked for the way to a node that was reached: a socket in place of the one that is given.
+    private let way: @Sendable (UInt64, Int32) -> Int32
 
-    init(_ root: String? = nil) throws {
+    init(
+        _ root: String? = nil,
+        log: LogLength = LogLength(),
+        way: @escaping @Sendable (UInt64, Int32) -> Int32 = { $1 }
+    ) throws {
+        self.log = log
+        self.way = way
         place = root == nil ? try TestDirectory() : nil
         self.root = root ?? place?.path ?? ""
     }
@@ -32,6 +41,7 @@ final class Nodes: Sendable {
             address: address(id),
             directory: directory(id),
             mayBeEmpty: mayBeEmpty,
+            log: log,
             connect: { [weak self] address in self?.dial(address, from: id) ?? -1 }
         )
         try node.start()
@@ -60,9 +70,9 @@ final class Nodes: Sendable {
     private func dial(_ address: String, from id: UInt64) -> Int32 {
         guard let host = address.split(separator: ":").first?.split(separator: ".").last, let other = UInt64(host),
             !cut.withLock({ $0.contains(id) || $0.contains(other) }),
-            let node = running.withLock({ $0[other] })
+            let node = running.withLock({ $0[other] }), let socket = try? node.connectLocally()
         else { return -1 }
-        return (try? node.connectLocally()) ?? -1
+        return way(other, socket)
     }
 
     /// A client that does not open the database.

@@ -51,19 +51,30 @@ struct PeerStreamTests {
         var stream = PeerStream()
         var passed: [UInt8] = []
         for start in stride(from: 0, to: bytes.count, by: piece) {
-            passed += try stream.inspect(bytes[start..<min(start + piece, bytes.count)]) { _ in }
+            passed += try stream.inspect(bytes[start..<min(start + piece, bytes.count)]) { _ in nil }
         }
         #expect(passed == expected)
         // One that comes first already is as it was.
         let first = Self.connect + Self.append([(5, 3, 2), (5, 1, 1)], after: (.max, .max)) + [1, 2, 3]
         stream = PeerStream()
-        #expect(try stream.inspect(first[...]) { _ in } == first)
+        #expect(try stream.inspect(first[...]) { _ in nil } == first)
         // What would take much memory is refused.
         let many = Array(repeating: (term: UInt64(5), type: UInt64(3), size: UInt64(0)), count: 5000)
         stream = PeerStream()
         #expect(throws: PeerStream.Refusal.self) {
-            try stream.inspect((Self.connect + Self.append(many, after: (1, 1)))[...]) { _ in }
+            try stream.inspect((Self.connect + Self.append(many, after: (1, 1)))[...]) { _ in nil }
         }
+    }
+
+    @Test func aTermCanBeReplaced() throws {
+        var stream = PeerStream()
+        let passed = try stream.inspect((Self.connect + Self.answer)[...]) {
+            if case .raft(_, let term) = $0 { term + 64 } else { nil }
+        }
+        #expect(
+            passed == Self.connect
+                + Self.raft(2, version: 2, Self.word(71) + Self.word(0) + Self.word(1) + Self.word(0))
+        )
     }
 
     static let snapshot =
@@ -77,7 +88,10 @@ struct PeerStreamTests {
         var stream = PeerStream()
         var seen: [PeerStream.Message] = []
         for start in stride(from: 0, to: bytes.count, by: piece) {
-            _ = try stream.inspect(bytes[start..<min(start + piece, bytes.count)]) { seen.append($0) }
+            _ = try stream.inspect(bytes[start..<min(start + piece, bytes.count)]) {
+                seen.append($0)
+                return nil
+            }
         }
         return seen
     }
@@ -153,7 +167,7 @@ struct PeerStreamTests {
 
     @Test func aRefusedMessageStopsAtItsHead() throws {
         var stream = PeerStream()
-        _ = try stream.inspect(Self.connect[...]) { _ in }
+        _ = try stream.inspect(Self.connect[...]) { _ in nil }
         #expect(stream.isConnected)
         #expect(throws: PeerStream.Refusal("no")) {
             try stream.inspect(Self.vote[...]) { _ throws(PeerStream.Refusal) in throw PeerStream.Refusal("no") }

@@ -42,9 +42,7 @@ import Testing
             open.finish() == [3, 0, 0, 0, 3, 0, 0, 0] + Array("fanmesh".utf8) + [0] + [UInt8](repeating: 0, count: 16)
         )
 
-        var exec = WireWriter(.exec)
-        exec.append(half: 0)
-        exec.append(half: 7)
+        var exec = WireWriter(.exec, 7 << 32)
         try exec.append([.integer(-2), .text("12345678"), .blob([1, 2, 3]), .null])
         #expect(
             exec.finish() == [8, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0]

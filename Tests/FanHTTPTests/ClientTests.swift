@@ -33,7 +33,7 @@ extension RealSockets {
 
             private static func serve(_ number: Int32, _ parts: [[UInt8]], _ closes: Bool, _ repeats: Bool) {
                 let stream = SocketStream(adopting: Descriptor(adopting: number), peer: "client")
-                let deadline = ContinuousClock.now + patience
+                let deadline = ContinuousClock.now + testTimeout
                 var buffer = [UInt8](repeating: 0, count: 65_536)
                 guard (try? stream.read(into: &buffer, deadline: deadline)) ?? 0 > 0 else { return }
                 repeat {
@@ -48,8 +48,8 @@ extension RealSockets {
             deinit { fan_end(listener) }
         }
 
-        private func failure(of script: Script, timeout: Duration = patience) throws -> HTTPError.Reason? {
-            let client = try HTTPConnection.unix(path: script.path, timeout: patience)
+        private func failure(of script: Script, timeout: Duration = testTimeout) throws -> HTTPError.Reason? {
+            let client = try HTTPConnection.unix(path: script.path, timeout: testTimeout)
             let error = #expect(throws: HTTPError.self) { try client.request("GET", "/", timeout: timeout) }
             #expect(!client.isOpen)
             // It stays closed.
@@ -80,8 +80,8 @@ extension RealSockets {
             let script = try Script([part], repeats: true)
             var limits = HTTPResponseLimits()
             limits.bodyBytes = 4 << 20
-            let client = try HTTPConnection.unix(path: script.path, timeout: patience, limits: limits)
-            let error = #expect(throws: HTTPError.self) { try client.request("GET", "/", timeout: patience) }
+            let client = try HTTPConnection.unix(path: script.path, timeout: testTimeout, limits: limits)
+            let error = #expect(throws: HTTPError.self) { try client.request("GET", "/", timeout: testTimeout) }
             #expect(error?.reason == .tooLarge("a body of more than \(4 << 20) bytes"))
         }
 
@@ -95,8 +95,8 @@ extension RealSockets {
                 [bytes("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n")],
                 closes: false
             )
-            let client = try HTTPConnection.unix(path: script.path, timeout: patience)
-            #expect(try client.request("GET", "/", timeout: patience).body == bytes("ok"))
+            let client = try HTTPConnection.unix(path: script.path, timeout: testTimeout)
+            #expect(try client.request("GET", "/", timeout: testTimeout).body == bytes("ok"))
             #expect(!client.isOpen)
         }
 
@@ -105,8 +105,8 @@ extension RealSockets {
                 [bytes("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), bytes("HTTP/1.1 200 OK\r\n")],
                 closes: false
             )
-            let client = try HTTPConnection.unix(path: script.path, timeout: patience)
-            #expect(try client.request("GET", "/", timeout: patience).body == bytes("ok"))
+            let client = try HTTPConnection.unix(path: script.path, timeout: testTimeout)
+            #expect(try client.request("GET", "/", timeout: testTimeout).body == bytes("ok"))
             #expect(eventually { !client.isOpen })
         }
 
@@ -124,7 +124,7 @@ extension RealSockets {
 
         @Test func aThreadThatWaitsIsFreedByClosing() throws {
             let script = try Script([], closes: false)
-            let client = try HTTPConnection.unix(path: script.path, timeout: patience)
+            let client = try HTTPConnection.unix(path: script.path, timeout: testTimeout)
             let failed = Counter()
             startThread("wait") {
                 do { _ = try client.request("GET", "/", timeout: .seconds(60)) } catch { failed.add(1) }
@@ -139,7 +139,7 @@ extension RealSockets {
         @Test func noServerIsExplained() throws {
             let directory = try TestDirectory()
             let path = directory.file("none")
-            let error = #expect(throws: HTTPError.self) { try HTTPConnection.unix(path: path, timeout: patience) }
+            let error = #expect(throws: HTTPError.self) { try HTTPConnection.unix(path: path, timeout: testTimeout) }
             let text = "connect to '\(path)': no such file or directory (ENOENT); is it running?"
             #expect(error?.description == text)
         }

@@ -19,7 +19,7 @@ extension RealSockets {
                     to: SocketAddress(loopback, port: tap.port),
                     identity: Identities.client,
                     trusting: [Identities.other.fingerprint],
-                    timeout: patience
+                    timeout: testTimeout
                 )
             }
             let expected = [Identities.other.fingerprint]
@@ -40,7 +40,7 @@ extension RealSockets {
             let server = try TestServer()
             let trusted: Set = [Identities.other.fingerprint, Identities.server.fingerprint]
             let client = try server.connect(trusting: trusted)
-            #expect(try client.request("GET", "/", timeout: patience).status == 200)
+            #expect(try client.request("GET", "/", timeout: testTimeout).status == 200)
             #expect(throws: HTTPError.self) { try server.connect(trusting: []) }
         }
 
@@ -53,7 +53,7 @@ extension RealSockets {
                     to: SocketAddress(loopback, port: port),
                     identity: Identities.client,
                     trusting: [Identities.server.fingerprint],
-                    timeout: patience
+                    timeout: testTimeout
                 )
             }
             #expect(error?.reason == .connect("connection refused (ECONNREFUSED)"))
@@ -74,7 +74,7 @@ extension RealSockets {
             #expect(ContinuousClock.now - began < .seconds(10))
         }
 
-        struct Stranger: Sendable, CustomTestStringConvertible {
+        struct OtherProtocol: Sendable, CustomTestStringConvertible {
             let name: String
             let bytes: [UInt8]
             let cause: String
@@ -83,38 +83,38 @@ extension RealSockets {
         }
 
         @Test(arguments: [
-            Stranger(
+            OtherProtocol(
                 name: "plain HTTP",
                 bytes: Array("GET /1.0 HTTP/1.1\r\nHost: x\r\n\r\n".utf8),
                 cause: "no TLS was spoken"
             ),
-            Stranger(name: "nothing", bytes: [], cause: "the connection was closed before a handshake"),
-            Stranger(
+            OtherProtocol(name: "nothing", bytes: [], cause: "the connection was closed before a handshake"),
+            OtherProtocol(
                 name: "half a hello",
                 bytes: [0x16, 3, 1, 2, 0, 1, 0],
                 cause: "TLS"
             ),
-            Stranger(
+            OtherProtocol(
                 name: "a bad record",
                 bytes: [0x16, 3, 1, 0xff, 0xff] + Array(repeating: 7, count: 200),
                 cause: "TLS"
             ),
-            Stranger(name: "SSH", bytes: Array("SSH-2.0-OpenSSH_9.2\r\n".utf8), cause: "no TLS was spoken"),
+            OtherProtocol(name: "SSH", bytes: Array("SSH-2.0-OpenSSH_9.2\r\n".utf8), cause: "no TLS was spoken"),
         ])
-        func whoSpeaksNoTLSIsRefusedAndLoggedOnce(_ stranger: Stranger) throws {
+        func whoSpeaksNoTLSIsRefusedAndLoggedOnce(_ other: OtherProtocol) throws {
             let server = try TestServer()
             let socket = try RawSocket(port: server.address.port)
-            socket.send(stranger.bytes)
+            socket.send(other.bytes)
             fan_end_writing(socket.number)
             #expect(socket.readToEnd().ended)
             let events = server.log.wait(for: 1)
             #expect(events.count == 1)
             #expect(events.first?.kind == .handshakeFailed)
             #expect(events.first?.source == "127.0.0.1")
-            #expect(events.first?.cause.contains(stranger.cause) == true, "\(events)")
+            #expect(events.first?.cause.contains(other.cause) == true, "\(events)")
             // One of ours still gets through, and nothing more is logged.
             let client = try server.connect()
-            #expect(try client.request("GET", "/", timeout: patience).status == 200)
+            #expect(try client.request("GET", "/", timeout: testTimeout).status == 200)
             #expect(server.log.all.count == 1)
             #expect(server.handled == 1)
         }
@@ -128,7 +128,7 @@ extension RealSockets {
             let server = try TestServer()
             let command = ["openssl", "s_client", "-connect", "\(server.address)", "-quiet"] + options
             let request = Array("GET /1.0 HTTP/1.1\r\nHost: x\r\n\r\n".utf8)
-            let process = try RunningProcess(ProcessRequest(command, input: request, timeout: patience))
+            let process = try RunningProcess(ProcessRequest(command, input: request, timeout: testTimeout))
             let result = try process.wait()
             #expect(!result.output.contains("HTTP/1.1 200"))
             let events = server.log.wait(for: 1)
@@ -162,13 +162,13 @@ extension RealSockets {
             let command = ["openssl", "s_client", "-connect", "\(server.address)", "-quiet", "-ign_eof"]
             let request = Array("GET /1.0 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".utf8)
             let client = command + ["-key", key, "-cert", certificate]
-            let result = try RunningProcess(ProcessRequest(client, input: request, timeout: patience)).wait()
+            let result = try RunningProcess(ProcessRequest(client, input: request, timeout: testTimeout)).wait()
             #expect(result.output.hasPrefix("HTTP/1.1 200 OK\r\n"), "\(result.explanation)")
             #expect(peer.withLock { $0 } == .remote(address: "127.0.0.1", fingerprint: fingerprint))
             // Our client takes it too.
             let identity = try Identity(certificatePEM: pem, keyPEM: try #require(try File.read(key)))
             #expect(identity.fingerprint == fingerprint)
-            #expect(try server.connect(identity: identity).request("GET", "/", timeout: patience).status == 200)
+            #expect(try server.connect(identity: identity).request("GET", "/", timeout: testTimeout).status == 200)
             #expect(server.log.all.isEmpty)
         }
 
@@ -176,13 +176,13 @@ extension RealSockets {
             let current = Monitor(Identities.server)
             let server = try TestServer(identity: { current.withLock { $0 } })
             let old = try server.connect()
-            #expect(try old.request("GET", "/", timeout: patience).status == 200)
+            #expect(try old.request("GET", "/", timeout: testTimeout).status == 200)
             current.withLock { $0 = Identities.other }
             #expect(throws: HTTPError.self) { try server.connect() }
             let new = try server.connect(trusting: [Identities.other.fingerprint])
-            #expect(try new.request("GET", "/", timeout: patience).status == 200)
+            #expect(try new.request("GET", "/", timeout: testTimeout).status == 200)
             // What was open stays open.
-            #expect(try old.request("GET", "/", timeout: patience).status == 200)
+            #expect(try old.request("GET", "/", timeout: testTimeout).status == 200)
             #expect(server.log.wait(for: 1).count == 1)
         }
 
@@ -197,7 +197,7 @@ extension RealSockets {
             bytes.replaceSubrange(0..<6, with: [0x16, 3, 1, 2, 0x53, 1])
             let began = ContinuousClock.now
             for byte in bytes {
-                guard slow.send([byte]), ContinuousClock.now - began < patience else { break }
+                guard slow.send([byte]), ContinuousClock.now - began < testTimeout else { break }
                 usleep(10_000)
             }
             #expect(ContinuousClock.now - began < .seconds(10))
@@ -235,12 +235,12 @@ private final class Tap: Sendable {
 
     /// All that the client has sent, once it has ended.
     func sentByClient() -> [UInt8] {
-        sent.wait(timeout: patience) { $0.ended ? $0.bytes : nil } ?? []
+        sent.wait(timeout: testTimeout) { $0.ended ? $0.bytes : nil } ?? []
     }
 
     private static func copy(_ from: SocketStream, _ to: SocketStream, _ keep: ([UInt8]) -> Void) {
         var buffer = [UInt8](repeating: 0, count: 4096)
-        let deadline = ContinuousClock.now + patience
+        let deadline = ContinuousClock.now + testTimeout
         while let count = try? from.read(into: &buffer, deadline: deadline), count > 0 {
             keep(Array(buffer[..<count]))
             guard (try? to.write(Array(buffer[..<count]), deadline: deadline)) != nil else { return }

@@ -53,7 +53,7 @@ extension RealSockets {
             #expect(bad.statuses.contains(status), "\(line)")
             #expect(ended)
             #expect(server.handled == 0)
-            #expect(try server.connect().request("GET", "/", timeout: patience).status == 200)
+            #expect(try server.connect().request("GET", "/", timeout: testTimeout).status == 200)
         }
 
         @Test(arguments: ["garbage\r\n\r\n", "\u{0}\u{1}\u{2}\r\n\r\n", "GET\r\n\r\n"])
@@ -72,8 +72,8 @@ extension RealSockets {
             let server = try TestServer()
             let client = try server.connect()
             let most = [UInt8](repeating: 7, count: 1 << 20)
-            #expect(try client.request("PUT", "/", body: most, timeout: patience).body == most)
-            let refused = try client.request("PUT", "/", body: most + [7], timeout: patience)
+            #expect(try client.request("PUT", "/", body: most, timeout: testTimeout).body == most)
+            let refused = try client.request("PUT", "/", body: most + [7], timeout: testTimeout)
             #expect(refused.status == 413)
             #expect(try refused.document()["code"] == "too_large")
             #expect(!client.isOpen)
@@ -116,7 +116,7 @@ extension RealSockets {
             }
             // About half of the limit is no trouble.
             let value = String(repeating: "a", count: 8000)
-            #expect(try server.connect().request("GET", "/", headers: ["X": value], timeout: patience).status == 200)
+            #expect(try server.connect().request("GET", "/", headers: ["X": value], timeout: testTimeout).status == 200)
             #expect(server.handled == 1)
         }
 
@@ -124,7 +124,7 @@ extension RealSockets {
         private func drip(_ socket: RawSocket, _ begin: String, _ drop: String) -> Duration {
             let began = ContinuousClock.now
             socket.send(Array(begin.utf8))
-            while ContinuousClock.now - began < patience, socket.send(Array(drop.utf8)) { usleep(20_000) }
+            while ContinuousClock.now - began < testTimeout, socket.send(Array(drop.utf8)) { usleep(20_000) }
             return ContinuousClock.now - began
         }
 
@@ -144,7 +144,7 @@ extension RealSockets {
             if begin.contains("HTTP") {
                 #expect(server.log.wait(for: 1).map(\.kind) == [.timedOut])
             }
-            #expect(try server.connect().request("GET", "/", timeout: patience).status == 200)
+            #expect(try server.connect().request("GET", "/", timeout: testTimeout).status == 200)
         }
 
         @Test func anIdleConnectionIsEndedButNotAParkedOne() throws {
@@ -163,18 +163,18 @@ extension RealSockets {
                 }
             )
             let idle = try server.connect()
-            #expect(try idle.request("GET", "/", timeout: patience).status == 200)
+            #expect(try idle.request("GET", "/", timeout: testTimeout).status == 200)
             let done = Monitor<Int?>(nil)
             let waiting = try server.connect()
             startThread("wait") {
-                let answer = try? waiting.request("GET", "/wait", timeout: patience)
+                let answer = try? waiting.request("GET", "/wait", timeout: testTimeout)
                 done.withLock { $0 = answer?.status ?? 0 }
             }
             #expect(eventually { !idle.isOpen })
             usleep(500_000)
             #expect(done.withLock { $0 } == nil)
             parked.withLock { $0.take() }?.respond(HTTPResponse(status: 204))
-            #expect(done.wait(timeout: patience) { $0 } == 204)
+            #expect(done.wait(timeout: testTimeout) { $0 } == 204)
             #expect(server.log.all.isEmpty)
         }
 
@@ -184,10 +184,10 @@ extension RealSockets {
             let server = try TestServer(limits: limits)
             var clients: [HTTPConnection] = []
             for _ in 0..<3 { clients.append(try server.connect()) }
-            for client in clients { #expect(try client.request("GET", "/", timeout: patience).status == 200) }
+            for client in clients { #expect(try client.request("GET", "/", timeout: testTimeout).status == 200) }
             // Another one takes the place of the one that was idle for the longest time.
             let fourth = try server.connect()
-            #expect(try fourth.request("GET", "/", timeout: patience).status == 200)
+            #expect(try fourth.request("GET", "/", timeout: testTimeout).status == 200)
             let event = server.log.wait(for: 1).first
             #expect(event?.kind == .displaced)
             #expect(event?.source == "127.0.0.1")
@@ -196,7 +196,7 @@ extension RealSockets {
             #expect(clients[1].isOpen && clients[2].isOpen)
             clients.removeLast()
             // One more fits once the server has seen the end of one.
-            #expect(eventually { (try? server.connect().request("GET", "/", timeout: patience).status) == 200 })
+            #expect(eventually { (try? server.connect().request("GET", "/", timeout: testTimeout).status) == 200 })
         }
 
         @Test func allConnectionsAreLimited() throws {
@@ -206,11 +206,11 @@ extension RealSockets {
             let server = try TestServer(path: directory.file("s"), limits: limits)
             var clients: [HTTPConnection] = []
             for _ in 0..<5 { clients.append(try server.connect()) }
-            for client in clients { #expect(try client.request("GET", "/", timeout: patience).status == 200) }
-            #expect(throws: HTTPError.self) { try server.connect().request("GET", "/", timeout: patience) }
+            for client in clients { #expect(try client.request("GET", "/", timeout: testTimeout).status == 200) }
+            #expect(throws: HTTPError.self) { try server.connect().request("GET", "/", timeout: testTimeout) }
             #expect(server.log.wait(for: 1).map(\.kind) == [.refused])
             clients = []
-            #expect(eventually { (try? server.connect().request("GET", "/", timeout: patience).status) == 200 })
+            #expect(eventually { (try? server.connect().request("GET", "/", timeout: testTimeout).status) == 200 })
         }
 
         @Test func aClientThatDoesNotTakeItsAnswerIsEnded() throws {

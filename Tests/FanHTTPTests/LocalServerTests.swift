@@ -47,7 +47,7 @@ extension RealSockets {
             let socket = try RawSocket(path: path)
             socket.send((1...3).flatMap { request("/\($0)") })
             for number in 1...3 {
-                let responder = try #require(parked.wait(timeout: patience) { $0.removeValue(forKey: "/\(number)") })
+                let responder = try #require(parked.wait(timeout: testTimeout) { $0.removeValue(forKey: "/\(number)") })
                 // The next one is not looked at before.
                 #expect(server.handled == number)
                 responder.respond(HTTPResponse(status: 200 + number))
@@ -180,7 +180,7 @@ extension RealSockets {
                         if (try? client?.request("GET", "/", timeout: .seconds(60)))?.status == 503 { told.add(1) }
                     }
                 }
-                #expect(parked.wait(timeout: patience) { $0.count == 20 ? true : nil } == true)
+                #expect(parked.wait(timeout: testTimeout) { $0.count == 20 ? true : nil } == true)
                 // One that only just began, and one that says nothing.
                 let (half, silent) = (try RawSocket(path: path), try RawSocket(path: path))
                 half.send(Array("GET / HTT".utf8))
@@ -212,14 +212,14 @@ extension RealSockets {
             let (server, streams) = try streaming()
             let socket = try RawSocket(path: server.path)
             socket.send(request() + request("/next"))
-            let stream = try #require(streams.wait(timeout: patience) { $0.first })
+            let stream = try #require(streams.wait(timeout: testTimeout) { $0.first })
             let reader = SocketStream(adopting: Descriptor(adopting: dup(socket.number)), peer: "server")
             var parser = ResponseParser(method: "GET", limits: HTTPResponseLimits())
             var buffer = [UInt8](repeating: 0, count: 4096)
             for number in 1...50 {
                 #expect(stream.send(Array("event \(number)\n".utf8)))
                 while !text(parser.response.body).hasSuffix("event \(number)\n") {
-                    let count = try reader.read(into: &buffer, deadline: .now + patience)
+                    let count = try reader.read(into: &buffer, deadline: .now + testTimeout)
                     try #require(count > 0)
                     try parser.take(buffer[..<count])
                 }
@@ -228,27 +228,27 @@ extension RealSockets {
             stream.end()
             #expect(!stream.send([1]))
             while !parser.isDone {
-                let count = try reader.read(into: &buffer, deadline: .now + patience)
+                let count = try reader.read(into: &buffer, deadline: .now + testTimeout)
                 try #require(count > 0)
                 try parser.take(buffer[..<count])
             }
             #expect(parser.response.headers["X"] == "y")
             // The connection goes on with the next request.
-            #expect(streams.wait(timeout: patience) { $0.count == 2 ? true : nil } == true)
+            #expect(streams.wait(timeout: testTimeout) { $0.count == 2 ? true : nil } == true)
         }
 
         @Test func aSlowReaderIsDroppedAndAQuickOneIsNot() throws {
             let (server, streams) = try streaming(limit: 10_000)
             let (slow, quick) = (try RawSocket(path: server.path), try RawSocket(path: server.path))
             slow.send(request())
-            let first = try #require(streams.wait(timeout: patience) { $0.first })
+            let first = try #require(streams.wait(timeout: testTimeout) { $0.first })
             quick.send(request())
-            let second = try #require(streams.wait(timeout: patience) { $0.count == 2 ? $0[1] : nil })
+            let second = try #require(streams.wait(timeout: testTimeout) { $0.count == 2 ? $0[1] : nil })
             let received = Counter()
             startThread("read") {
                 let reader = SocketStream(adopting: Descriptor(adopting: dup(quick.number)), peer: "server")
                 var buffer = [UInt8](repeating: 0, count: 65_536)
-                while let count = try? reader.read(into: &buffer, deadline: .now + patience), count > 0 {
+                while let count = try? reader.read(into: &buffer, deadline: .now + testTimeout), count > 0 {
                     received.add(count)
                 }
             }
@@ -272,7 +272,7 @@ extension RealSockets {
             do {
                 let socket = try RawSocket(path: server.path)
                 socket.send(request())
-                #expect(streams.wait(timeout: patience) { $0.first?.send([1]) } == true)
+                #expect(streams.wait(timeout: testTimeout) { $0.first?.send([1]) } == true)
             }
             #expect(eventually { streams.withLock { $0.first?.isOpen } == false })
             server.stop()
@@ -282,7 +282,7 @@ extension RealSockets {
             let (server, streams) = try streaming()
             let socket = try RawSocket(path: server.path)
             socket.send(request())
-            let stream = try #require(streams.wait(timeout: patience) { $0.first })
+            let stream = try #require(streams.wait(timeout: testTimeout) { $0.first })
             server.stop()
             #expect(!stream.send([1]))
             #expect(socket.readToEnd().ended)

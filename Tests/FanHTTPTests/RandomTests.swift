@@ -120,14 +120,14 @@ extension RealSockets {
             #expect(tallies.reduce(0) { $0 + $1.answered } > 10_000)
             #expect(tallies.flatMap(\.wrong).isEmpty)
             #expect(server.handled > 10_000)
-            #expect(try server.connect().request("GET", "/", timeout: patience).status == 200)
+            #expect(try server.connect().request("GET", "/", timeout: testTimeout).status == 200)
             #expect(eventually { ((try? openDescriptors()) ?? .max) <= descriptors + 4 })
             #expect(try residentKiB() < resident + (isSanitized ? 512 : 16) << 10, "from \(resident) KiB")
         }
 
         @Test func randomRequestsOverTLS() throws {
             let server = try TestServer(limits: limits(), handler: Self.handler)
-            _ = try server.connect().request("GET", "/", timeout: patience)
+            _ = try server.connect().request("GET", "/", timeout: testTimeout)
             var generator = SeededGenerator(seed: 0x715)
             let descriptors = try openDescriptors()
             for _ in 0..<300 {
@@ -135,9 +135,9 @@ extension RealSockets {
                     to: server.address,
                     identity: Identities.client,
                     trusting: [Identities.server.fingerprint],
-                    timeout: patience
+                    timeout: testTimeout
                 )
-                let deadline = ContinuousClock.now + patience
+                let deadline = ContinuousClock.now + testTimeout
                 for _ in 0..<3 {
                     guard (try? stream.write(request(&generator), deadline: deadline)) != nil else { break }
                 }
@@ -146,14 +146,14 @@ extension RealSockets {
                 if Bool.random(using: &generator) { _ = try? stream.read(into: &buffer, deadline: .now + .seconds(6)) }
                 stream.close()
             }
-            #expect(try server.connect().request("GET", "/", timeout: patience).status == 200)
+            #expect(try server.connect().request("GET", "/", timeout: testTimeout).status == 200)
             #expect(eventually { ((try? openDescriptors()) ?? .max) <= descriptors })
             #expect(server.log.all.allSatisfy { $0.kind == .badRequest || $0.kind == .timedOut })
         }
 
         @Test func randomBytesInsteadOfAHandshake() throws {
             let server = try TestServer()
-            _ = try server.connect().request("GET", "/", timeout: patience)
+            _ = try server.connect().request("GET", "/", timeout: testTimeout)
             let descriptors = try openDescriptors()
             var generator = SeededGenerator(seed: 0x4a4d)
             for _ in 0..<500 {
@@ -172,7 +172,7 @@ extension RealSockets {
             }
             #expect(server.log.wait(for: 500).count == 500)
             #expect(server.log.all.allSatisfy { $0.kind == .handshakeFailed && $0.source == "127.0.0.1" })
-            #expect(try server.connect().request("GET", "/", timeout: patience).status == 200)
+            #expect(try server.connect().request("GET", "/", timeout: testTimeout).status == 200)
             #expect(server.handled == 2)
             #expect(eventually { ((try? openDescriptors()) ?? .max) <= descriptors })
         }

@@ -18,7 +18,7 @@ extension RealSockets {
                     "PUT",
                     "/1.0/a%20b?x=1&y=%2F",
                     body: Array("hello \(round)".utf8),
-                    timeout: patience
+                    timeout: testTimeout
                 )
                 #expect(answer.status == 200)
                 #expect(answer.headers["X-Method"] == "PUT")
@@ -35,7 +35,12 @@ extension RealSockets {
             let server = try TestServer()
             let client = try server.connect()
             for round in 0..<3 {
-                let answer = try client.request("PUT", "/1.0/x", body: Array("hello \(round)".utf8), timeout: patience)
+                let answer = try client.request(
+                    "PUT",
+                    "/1.0/x",
+                    body: Array("hello \(round)".utf8),
+                    timeout: testTimeout
+                )
                 #expect(answer.status == 200)
                 #expect(answer.headers["X-Peer"] == "127.0.0.1 (\(Identities.client.fingerprint.prefix(12)))")
                 #expect(answer.body == Array("hello \(round)".utf8))
@@ -66,7 +71,7 @@ extension RealSockets {
                 trusting: [Identities.server.fingerprint],
                 path: "/echo",
                 protocol: "echo",
-                timeout: patience
+                timeout: testTimeout
             )
             let size = 10 << 20
             let stream = SocketStream(adopting: socket, peer: "echo")
@@ -78,7 +83,7 @@ extension RealSockets {
                     let count = min(size - sent, 1 + Int(generator.next(upperBound: UInt32(100_000))))
                     let part = (sent..<sent + count).map { UInt8(truncatingIfNeeded: $0 &* 31 ^ $0 >> 11) }
                     do {
-                        try stream.write(part, deadline: .now + patience)
+                        try stream.write(part, deadline: .now + testTimeout)
                     } catch {
                         Issue.record(error)
                         break
@@ -90,7 +95,7 @@ extension RealSockets {
             var received = 0
             var buffer = [UInt8](repeating: 0, count: 70_000)
             while received < size {
-                let count = try stream.read(into: &buffer, deadline: .now + patience)
+                let count = try stream.read(into: &buffer, deadline: .now + testTimeout)
                 try #require(count > 0)
                 let matches = buffer[..<count].enumerated().allSatisfy { offset, byte in
                     let position = received + offset
@@ -107,7 +112,7 @@ extension RealSockets {
             let server = try TestServer()
             let client = try server.connect()
             for number in 0..<500 {
-                let answer = try client.request("GET", "/\(number)?n=\(number)", timeout: patience)
+                let answer = try client.request("GET", "/\(number)?n=\(number)", timeout: testTimeout)
                 #expect(answer.headers["X-Path"] == "/\(number)" && answer.headers["X-Query"] == "n=\(number)")
             }
             #expect(client.isOpen)
@@ -125,8 +130,8 @@ extension RealSockets {
                 try TestServer(handler: answer), try TestServer(path: directory.file("s"), handler: answer),
             ] {
                 let client = try server.connect()
-                for _ in 0..<2 { #expect(try client.request("GET", "/", timeout: patience).body == body) }
-                let head = try client.request("HEAD", "/", timeout: patience)
+                for _ in 0..<2 { #expect(try client.request("GET", "/", timeout: testTimeout).body == body) }
+                let head = try client.request("HEAD", "/", timeout: testTimeout)
                 #expect(head.headers["Content-Length"] == "\(size)")
                 #expect(head.body.isEmpty)
                 #expect(client.isOpen)
@@ -185,7 +190,7 @@ extension RealSockets {
 
         @Test func aForgottenRequestIsAnswered() throws {
             let server = try TestServer(handler: { _, _ in })
-            #expect(try server.connect().request("GET", "/", timeout: patience).status == 500)
+            #expect(try server.connect().request("GET", "/", timeout: testTimeout).status == 500)
         }
 
         @Test func anUpgradeMayBeRefused() throws {
@@ -199,7 +204,7 @@ extension RealSockets {
                     trusting: [Identities.server.fingerprint],
                     path: "/",
                     protocol: "x",
-                    timeout: patience
+                    timeout: testTimeout
                 ).number
             }
             guard case .status(let response)? = error?.reason else {
@@ -224,18 +229,18 @@ extension RealSockets {
                         trusting: [Identities.server.fingerprint],
                         path: "/",
                         protocol: "x",
-                        timeout: patience
+                        timeout: testTimeout
                     ),
                     peer: "client"
                 )
-                let number = try #require(taken.wait(timeout: patience) { $0.take() })
+                let number = try #require(taken.wait(timeout: testTimeout) { $0.take() })
                 let inner = SocketStream(adopting: Descriptor(adopting: number), peer: "server")
                 let (from, to) = serverEnds ? (inner, client) : (client, inner)
-                try from.write([1, 2, 3], deadline: .now + patience)
+                try from.write([1, 2, 3], deadline: .now + testTimeout)
                 from.close()
                 var buffer = [UInt8](repeating: 0, count: 10)
-                #expect(try to.read(into: &buffer, deadline: .now + patience) == 3)
-                #expect(try to.read(into: &buffer, deadline: .now + patience) == 0)
+                #expect(try to.read(into: &buffer, deadline: .now + testTimeout) == 3)
+                #expect(try to.read(into: &buffer, deadline: .now + testTimeout) == 0)
             }
             #expect(eventually { ((try? openDescriptors()) ?? .max) <= before })
         }
@@ -252,7 +257,7 @@ extension RealSockets {
                     }
                 })
                 let idle = try server.connect()
-                #expect(try idle.request("GET", "/", timeout: patience).status == 200)
+                #expect(try idle.request("GET", "/", timeout: testTimeout).status == 200)
                 let waiting = try server.connect()
                 let ended = Counter()
                 startThread("wait") {
@@ -260,13 +265,13 @@ extension RealSockets {
                     let answer = try? waiting.request("GET", "/wait", timeout: .seconds(60))
                     if answer == nil || answer?.status == 503 { ended.add(1) }
                 }
-                #expect(parked.wait(timeout: patience) { $0.count == 1 ? true : nil } == true)
+                #expect(parked.wait(timeout: testTimeout) { $0.count == 1 ? true : nil } == true)
                 server.stop()
                 #expect(ended.reaches(1))
                 #expect(eventually { !idle.isOpen })
                 // Too late, and harmless.
                 parked.withLock { $0 }.first?.respond(HTTPResponse(status: 200))
-                #expect(throws: HTTPError.self) { try server.connect().request("GET", "/", timeout: patience) }
+                #expect(throws: HTTPError.self) { try server.connect().request("GET", "/", timeout: testTimeout) }
             }
             #expect(eventually { ((try? openDescriptors()) ?? .max) <= before })
         }
@@ -274,13 +279,13 @@ extension RealSockets {
         @Test func serversComeAndGo() throws {
             let directory = try TestDirectory()
             let first = try TestServer()
-            #expect(try first.connect().request("GET", "/", timeout: patience).status == 200)
+            #expect(try first.connect().request("GET", "/", timeout: testTimeout).status == 200)
             first.stop()
             let before = try openDescriptors()
             for _ in 0..<30 {
                 let server = try TestServer(path: directory.file("s"))
                 let clients = try (0..<5).map { _ in try server.connect() }
-                for client in clients { #expect(try client.request("GET", "/", timeout: patience).status == 200) }
+                for client in clients { #expect(try client.request("GET", "/", timeout: testTimeout).status == 200) }
             }
             #expect(eventually { ((try? openDescriptors()) ?? .max) <= before })
         }

@@ -19,7 +19,7 @@ extension RealSockets {
                 close(try listenUnix(path: path, mode: 0o600, group: nil).take())
             }
             #expect(error?.description.contains("another server listens there") == true)
-            _ = try HTTPConnection.unix(path: path, timeout: patience)
+            _ = try HTTPConnection.unix(path: path, timeout: testTimeout)
             var status = stat()
             unsafe #expect(stat(path, &status) == 0)
             #expect(status.st_mode & 0o777 == 0o640)
@@ -74,9 +74,9 @@ extension RealSockets {
             let before = try openDescriptors()
             do {
                 let (left, right) = (try pair(), try pair())
-                pump(left[1], right[0])
+                pump(SocketEnd(adopting: left[1]), SocketEnd(adopting: right[0]))
                 let (a, b) = (stream(left[0]), stream(right[1]))
-                let deadline = ContinuousClock.now + patience
+                let deadline = ContinuousClock.now + testTimeout
                 var buffer = [UInt8](repeating: 0, count: 100)
                 try a.write([1, 2, 3], deadline: deadline)
                 #expect(try b.read(into: &buffer, deadline: deadline) == 3)
@@ -99,13 +99,13 @@ extension RealSockets {
                 pump(SocketEnd(adopting: left[1]), SocketEnd(adopting: right[0]), endsWhole: true)
                 let ends = [stream(left[0]), stream(right[1])]
                 let descriptors = [left[0], right[1]]
-                try ends[side].write([1, 2, 3], deadline: .now + patience)
+                try ends[side].write([1, 2, 3], deadline: .now + testTimeout)
                 fan_end_writing(descriptors[side])
                 var buffer = [UInt8](repeating: 0, count: 10)
-                #expect(try ends[1 - side].read(into: &buffer, deadline: .now + patience) == 3)
+                #expect(try ends[1 - side].read(into: &buffer, deadline: .now + testTimeout) == 3)
                 let began = ContinuousClock.now
                 let isKnown = eventually(within: .seconds(1)) {
-                    (try? ends[1 - side].write([4], deadline: .now + patience)) == nil
+                    (try? ends[1 - side].write([4], deadline: .now + testTimeout)) == nil
                 }
                 #expect(isKnown && began.duration(to: .now) < .seconds(1))
             }
@@ -121,18 +121,18 @@ extension RealSockets {
             // Slow, but not still.
             for _ in 0..<60 {
                 while unsafe fan_stream_send(left[0], part, part.count) > 0 {}
-                #expect(try b.read(into: &buffer, deadline: .now + patience) > 0)
+                #expect(try b.read(into: &buffer, deadline: .now + testTimeout) > 0)
                 usleep(50_000)
             }
             let began = ContinuousClock.now
-            while (try? a.write(part, deadline: .now + patience)) != nil {}
+            while (try? a.write(part, deadline: .now + testTimeout)) != nil {}
             let took = began.duration(to: .now)
             #expect(took > .seconds(1) && took < .seconds(8), "\(took)")
         }
 
         @Test func thePumpHoldsBackWhoSendsTooMuch() throws {
             let (left, right) = (try pair(), try pair())
-            pump(left[1], right[0])
+            pump(SocketEnd(adopting: left[1]), SocketEnd(adopting: right[0]))
             let (a, b) = (stream(left[0]), stream(right[1]))
             let size = 8 << 20
             let part = (0..<size).map { UInt8(truncatingIfNeeded: $0 &* 7 ^ $0 >> 9) }
@@ -147,11 +147,11 @@ extension RealSockets {
             }
             #expect(taken < 2 << 20)
             let rest = taken
-            startThread("send") { try? a.write(Array(part[rest...]), deadline: .now + patience) }
+            startThread("send") { try? a.write(Array(part[rest...]), deadline: .now + testTimeout) }
             var received = 0
             var buffer = [UInt8](repeating: 0, count: 65_536)
             while received < size {
-                let count = try b.read(into: &buffer, deadline: .now + patience)
+                let count = try b.read(into: &buffer, deadline: .now + testTimeout)
                 try #require(count > 0 && buffer[..<count] == part[received..<received + count])
                 received += count
             }
@@ -161,13 +161,13 @@ extension RealSockets {
             let before = try openDescriptors()
             for _ in 0..<50 {
                 let (left, right) = (try pair(), try pair())
-                pump(left[1], right[0])
+                pump(SocketEnd(adopting: left[1]), SocketEnd(adopting: right[0]))
                 let a = stream(left[0])
-                try a.write([UInt8](repeating: 0, count: 1000), deadline: .now + patience)
+                try a.write([UInt8](repeating: 0, count: 1000), deadline: .now + testTimeout)
                 close(right[1])
                 // Whoever is left sees an end or an error, not silence.
                 var buffer = [UInt8](repeating: 0, count: 10)
-                #expect((try? a.read(into: &buffer, deadline: .now + patience)) ?? 0 == 0)
+                #expect((try? a.read(into: &buffer, deadline: .now + testTimeout)) ?? 0 == 0)
             }
             #expect(eventually { ((try? openDescriptors()) ?? .max) <= before + 2 })
         }
@@ -176,10 +176,10 @@ extension RealSockets {
             var streams: [(SocketStream, SocketStream)] = []
             for _ in 0..<200 {
                 let (left, right) = (try pair(), try pair())
-                pump(left[1], right[0])
+                pump(SocketEnd(adopting: left[1]), SocketEnd(adopting: right[0]))
                 streams.append((stream(left[0]), stream(right[1])))
             }
-            let deadline = ContinuousClock.now + patience
+            let deadline = ContinuousClock.now + testTimeout
             for round in 0..<20 {
                 for (index, (a, b)) in streams.enumerated() {
                     let (from, to) = round.isMultiple(of: 2) ? (a, b) : (b, a)
@@ -220,7 +220,7 @@ extension RealSockets {
             let seen = Monitor<[Int]>([])
             for number in 0..<5000 { #expect(pool.submit { seen.withLock { $0.append(number) } }) }
             pool.stop()
-            let all = seen.wait(timeout: patience) { $0.count == 5000 ? $0 : nil }
+            let all = seen.wait(timeout: testTimeout) { $0.count == 5000 ? $0 : nil }
             #expect(all == Array(0..<5000))
         }
 

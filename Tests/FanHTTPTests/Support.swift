@@ -7,7 +7,7 @@ import Glibc
 import Testing
 
 let loopback = IPv4Address(127, 0, 0, 1)
-let patience = Duration.seconds(20)
+let testTimeout = Duration.seconds(20)
 
 /// The suites with sockets run one after another: some count the process's descriptors and memory.
 @Suite(.serialized) enum RealSockets {}
@@ -33,7 +33,7 @@ final class EventLog: Sendable {
 
     /// Waits until there are that many.
     func wait(for count: Int) -> [HTTPServerEvent] {
-        monitor.wait(timeout: patience) { $0.count >= count ? $0 : nil } ?? all
+        monitor.wait(timeout: testTimeout) { $0.count >= count ? $0 : nil } ?? all
     }
 }
 
@@ -130,8 +130,8 @@ final class TestServer: Sendable {
         identity: Identity = Identities.client,
         trusting: Set<String> = [Identities.server.fingerprint]
     ) throws -> HTTPConnection {
-        if !path.isEmpty { return try HTTPConnection.unix(path: path, timeout: patience) }
-        return try HTTPConnection.tls(to: address, identity: identity, trusting: trusting, timeout: patience)
+        if !path.isEmpty { return try HTTPConnection.unix(path: path, timeout: testTimeout) }
+        return try HTTPConnection.tls(to: address, identity: identity, trusting: trusting, timeout: testTimeout)
     }
 }
 
@@ -144,7 +144,7 @@ final class Counter: Sendable {
     func add(_ count: Int) { monitor.withLock { $0 += count } }
 
     /// Waits until it is at least as large.
-    func reaches(_ count: Int, within time: Duration = patience) -> Bool {
+    func reaches(_ count: Int, within time: Duration = testTimeout) -> Bool {
         monitor.wait(timeout: time) { $0 >= count ? true : nil } ?? false
     }
 }

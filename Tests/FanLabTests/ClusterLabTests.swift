@@ -10,7 +10,7 @@ struct ClusterLabTests {
     private func formed(_ name: String, nodes: Int, members: Int? = nil) throws -> ClusterLab {
         let start = ClusterStart(executable: Programs.fanmesh)
         let cluster = try ClusterLab(plan(name, nodes: nodes, guests: 0), start)
-        try cluster.makeHosts()
+        try cluster.lab.makeHosts()
         try cluster.startDaemons()
         try cluster.form(members: members)
         return cluster
@@ -21,7 +21,7 @@ struct ClusterLabTests {
         do { try body() } catch {
             Issue.record("\(error)\n\(cluster.logs())")
         }
-        try cluster.tearDown()
+        try cluster.lab.tearDown()
     }
 
     @Test func theFirstMembersFormAndTheRestMayJoin() throws {
@@ -44,16 +44,16 @@ struct ClusterLabTests {
         try watching(cluster) {
             try cluster.waitUntilOnline()
             try cluster.require(on: 1, ["cluster", "edit", "offline_after_s=2"])
-            try cluster.kill(.server, on: 3)
+            try cluster.process(.server, on: 3)?.kill()
             try cluster.wait(for: "node3 to be OFFLINE", from: 1) { $0["node3"]?.state == .offline }
             try cluster.start(.server, on: 3)
             try cluster.waitUntilReady(3)
             try cluster.waitUntilOnline()
-            cluster.pause(.server, on: 2)
+            cluster.process(.server, on: 2)?.pause()
             try cluster.wait(for: "node2 to be OFFLINE", from: 1) { $0["node2"]?.state == .offline }
-            cluster.resume(.server, on: 2)
+            cluster.process(.server, on: 2)?.resume()
             try cluster.waitUntilOnline()
-            try cluster.stop(.agent, on: 1)
+            try cluster.process(.agent, on: 1)?.stop()
             #expect(cluster.process(.agent, on: 1)?.explanation == "exited with 0")
         }
     }
@@ -75,11 +75,11 @@ struct ClusterLabTests {
         var start = ClusterStart(executable: Programs.fanmesh)
         start.serverUser = "nobody-of-this-name"
         let cluster = try ClusterLab(try plan("k-ends", nodes: 1, guests: 0), start)
-        try cluster.makeHosts()
+        try cluster.lab.makeHosts()
         let error = #expect(throws: LabError.self) { try cluster.startDaemons() }
         #expect(error?.description.contains("node1: the server exited with 1") == true)
         #expect(error?.description.contains("nobody-of-this-name") == true)
-        try cluster.tearDown()
+        try cluster.lab.tearDown()
     }
 
     @Test func aJoinThatFailsIsNamedWithItsCommand() throws {
@@ -89,6 +89,6 @@ struct ClusterLabTests {
         let result = try cluster.fanmesh(on: 2, ["join", "-"], input: token)
         #expect(!result.isSuccess)
         #expect(throws: LabError.self) { try cluster.require(on: 2, ["join", "-"], input: token) }
-        try cluster.tearDown()
+        try cluster.lab.tearDown()
     }
 }

@@ -105,6 +105,17 @@ struct LabDaemonTests {
         #expect(!daemon.isRunning)
     }
 
+    /// For a moment after it is known to run, a program has no variables yet, and so no mark.
+    @Test func whoHasJustStartedIsFound() throws {
+        let lab = try hosts("d-new", nodes: 1)
+        for _ in 0..<200 {
+            let daemon = try LabDaemon("sleeper", on: lab.nodes[0], ["sleep", "1000"])
+            #expect(LabDaemons.processes(lab: "d-new", in: [lab.nodes[0].namespace]) == [daemon.id])
+            try daemon.kill()
+        }
+        try lab.tearDown()
+    }
+
     @Test func aMissingProgramIsNamed() throws {
         let lab = try hosts("d-none", nodes: 1)
         #expect(throws: LabError.executable("/nowhere/daemon", code: ENOENT)) {

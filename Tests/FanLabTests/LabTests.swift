@@ -1,11 +1,11 @@
 import FanCore
-import FanLink
 import FanProbe
 import Glibc
 import TestSupport
 import Testing
 
 @testable import FanLab
+@testable import FanLink
 
 @Suite(.enabled(if: isRoot))
 struct LabTests {
@@ -50,7 +50,7 @@ struct LabTests {
         let plan = try plan("t-pairs-\(name)", underlay: underlay, nodes: nodes, guests: guests, mtuBytes: mtuBytes)
         let lab = try Lab(plan)
         try lab.makeHosts()
-        try lab.startOverlay(OverlayStart(executable: Programs.fanmesh, underlay: "auto"))
+        try lab.startOverlay(OverlayStart(executable: Programs.fanmesh, arguments: ["--underlay", "auto"]))
         try lab.makeGuests()
         let result = try lab.check()
         let count = nodes * (1 + guests)
@@ -69,7 +69,7 @@ struct LabTests {
         try lab.makeGuests()
         // Its guest keeps talking to its own host, and loses all others.
         #expect(try lab.nodes[1].namespace.run("ip", "link", "set", "fan0-vx", "down").isSuccess)
-        let result = try lab.check(LabCheckSettings(timeout: .milliseconds(600)))
+        let result = try lab.check(timeout: .milliseconds(600))
         #expect(!result.isSuccess)
         let failed = Set(result.failures.map { "\($0.from.name) \($0.to.name)" })
         let own = ["node1", "node1-guest1"]
@@ -116,7 +116,7 @@ struct LabTests {
             try lab.makeHosts()
             try lab.startOverlay(OverlayStart(executable: "/bin/false"))
         }
-        guard case .failure(LabError.overlay(let node, let command, let result)) = outcome else {
+        guard case .failure(LabError.command(let node, let command, let result)) = outcome else {
             Issue.record("no overlay error: \(outcome)")
             return
         }
@@ -193,7 +193,7 @@ struct LabTests {
     @Test func whatACrashLeftIsRemovedFirst() throws {
         let plan = try plan("t-leftover", nodes: 1, guests: 0)
         // Half of a lab: a node of an earlier shape, its directory, and a record whose owner is gone.
-        try NetworkNamespace("fanlab-\(plan.name)-node9").create()
+        try NetworkNamespace.create([NetworkNamespace("fanlab-\(plan.name)-node9")])
         #expect(try run("mkdir", "-p", "\(plan.directory)/node9/state").isSuccess)
         let lab = try Lab(plan)
         #expect(try listedNamespaces(ofLab: plan.name) == [])

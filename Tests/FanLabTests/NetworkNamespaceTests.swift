@@ -10,7 +10,7 @@ import Testing
 struct NetworkNamespaceTests {
     @Test func aNamespaceIsTheSameToIproute2() throws {
         let ours = NetworkNamespace("fanlabtest-ours")
-        try ours.create()
+        try NetworkNamespace.create([ours])
         defer { try? ours.delete() }
         let seen = try run("ip", "netns", "exec", ours.name, "ip", "-brief", "link")
         #expect(seen.output.hasPrefix("lo"))
@@ -28,7 +28,7 @@ struct NetworkNamespaceTests {
 
     @Test func ipv6IsOffAndLoopbackWorks() throws {
         let namespace = NetworkNamespace("fanlabtest-quiet")
-        try namespace.create()
+        try NetworkNamespace.create([namespace])
         defer { try? namespace.delete() }
         #expect(try namespace.run("ip", "-6", "address").output.isEmpty)
         #expect(try namespace.run("ping", "-c1", "-W1", "127.0.0.1").isSuccess)
@@ -38,7 +38,7 @@ struct NetworkNamespaceTests {
     @Test func aClosureRunsInsideAndHandsBackItsResult() throws {
         struct Odd: Error, Equatable { var value: Int }
         let namespace = NetworkNamespace("fanlabtest-closure")
-        try namespace.create()
+        try NetworkNamespace.create([namespace])
         defer { try? namespace.delete() }
         let outside = currentNamespace()
         let links = try namespace.run {
@@ -54,7 +54,7 @@ struct NetworkNamespaceTests {
     @Test func anExistingNameIsRefusedAndStays() throws {
         let first = NetworkNamespace("fanlabtest-first")
         let second = NetworkNamespace("fanlabtest-second")
-        try second.create()
+        try NetworkNamespace.create([second])
         defer { try? second.delete() }
         let before = try second.run { currentNamespace() }
         #expect(throws: LabError.namespaceExists(second.name)) {
@@ -72,7 +72,7 @@ struct NetworkNamespaceTests {
 
     @Test func deletingMayBeRepeatedAndMendsABareFile() throws {
         let namespace = NetworkNamespace("fanlabtest-bare")
-        try namespace.create()
+        try NetworkNamespace.create([namespace])
         try namespace.delete()
         try namespace.delete()
         // What a crash between making the file and binding to it leaves.

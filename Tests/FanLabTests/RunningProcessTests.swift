@@ -113,7 +113,7 @@ struct RunningProcessTests {
 
     @Test(.enabled(if: isRoot)) func aProcessRunsInsideANamespace() throws {
         let namespace = NetworkNamespace("fanlabtest-process")
-        try namespace.create()
+        try NetworkNamespace.create([namespace])
         defer { try? namespace.delete() }
         let inside = try namespace.run { currentNamespace() }
         #expect(try namespace.run("readlink", "/proc/self/ns/net").output == inside + "\n")

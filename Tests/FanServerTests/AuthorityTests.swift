@@ -18,6 +18,7 @@ import Testing
 /// | sentence | test |
 /// |---|---|
 /// | its report, its heartbeat | ``aMemberSpeaksForItself()`` |
+/// | its messages | `MessageTests.aMemberThatMeansHarmSpeaksForItself`, `PeerInquiryTests` |
 /// | its leaving; others send nothing on in their own name | ``whoAdministersIsNamedAndWrittenDown()`` |
 /// | a certificate only from the leader | ``aCertificateComesFromTheLeaderAlone()`` |
 /// | rotation | ``rotationEndsTheSharedCertificate()`` |
@@ -26,7 +27,7 @@ import Testing
 /// | Raft for its own database node | ``aTunnelIsForTheMembersOwnDatabaseNode()`` |
 /// | a spare | `SpareTests`, `ElectorateTests` |
 /// | never another host's kernel; peers outside of the underlay | `AgentPinTests`, `FalsifiedDatabaseTests` |
-/// | strangers | `ServerTests.strangersLearnNothing`, `SecurityTests.strangersAreRefusedAndLogged` |
+/// | unknown peers | `ServerTests.unknownPeersLearnNothing`, `SecurityTests.unknownPeersAreRefusedAndLogged` |
 /// | the local group, the audit trail | ``whoAdministersIsNamedAndWrittenDown()``, `LocalGroupTests` |
 @Suite(.serialized) struct AuthorityTests {
     /// Three members that all vote; the third is the one that means harm.

@@ -1,9 +1,9 @@
-import FanCore
 import FanDatabase
 import FanHTTP
 import FanSystem
 import Testing
 
+@testable import FanCore
 @testable import FanServer
 
 /// Changes of different things at once: each is what its caller changed, and nothing else.
@@ -130,7 +130,7 @@ import Testing
                 hasAgent: true,
                 isJoining: false
             )
-            beat.pulse = leadership.ownPulse ?? Pulse()
+            beat.beatCount = leadership.ownBeatCount ?? BeatCount()
             try leadership.hear(beat)
             let read = try first.call("GET", "/1.0/members/node1").document["member"]
             return ([.number(1000 + round), "9.\(round)"], [[read["incarnation"], read["version"]]])

@@ -13,7 +13,7 @@ import Testing
 @Suite(.serialized) struct EndpointWalkTests {
     /// Who calls.
     private enum Caller: String, CaseIterable {
-        case local, member, stranger
+        case local, member, unknownPeer
     }
 
     /// A walk through the API: what was answered, and what occurred in it.
@@ -21,7 +21,7 @@ import Testing
         let servers: TestServers
         let leader: TestServers.Node
         let member: TestServers.Node
-        let stranger: Identity
+        let unknownPeer: Identity
         /// The endpoints that were answered with success.
         var answered: Set<Endpoint> = []
         /// The fields that occurred in answers and in bodies that were taken.
@@ -33,7 +33,7 @@ import Testing
             servers = try TestServers()
             leader = try servers.addFirst()
             member = try servers.join(through: leader)
-            stranger = try Identity.generate(commonName: "stranger")
+            unknownPeer = try Identity.generate(commonName: "unknown")
         }
 
         /// Calls an endpoint of a node; the answer fits the description.
@@ -137,7 +137,7 @@ import Testing
                     switch caller {
                     case .local: nil
                     case .member: try walk.identity(walk.member)
-                    case .stranger: walk.stranger
+                    case .unknownPeer: walk.unknownPeer
                     }
                 let answer = try walk.call(
                     endpoint,
@@ -197,6 +197,10 @@ import Testing
         walk.expectEffect(.watchLocal, "wait", try walk.call(.watchLocal, query: [(.wait, "61")]), 400)
         walk.expectEffect(.watchLocal, "agent", try walk.call(.watchLocal, query: [(.agent, "short")]), 400)
         #expect(try walk.call(.reportLocal, report(walk.leader)).status == 200)
+        #expect(try walk.call(.sendMessage, ["to": "node2", "text": "hello"]).status == 200)
+        let messages = try walk.call(.takeMessages, at: walk.member, query: [(.wait, "1")]).document["messages"]
+        #expect(messages == [["from": "node1", "text": "hello"]])
+        walk.expectEffect(.takeMessages, "wait", try walk.call(.takeMessages, query: [(.wait, "61")]), 400)
     }
 
     private func report(_ node: TestServers.Node) -> Document {
@@ -267,6 +271,7 @@ import Testing
         )
         try walk.call(.ticket, as: own)
         try walk.call(.state, as: own)
+        #expect(try walk.call(.deliverMessage, as: own, ["text": "hello"]).status == 200)
         let next = try Identity.generate(commonName: "next")
         let order: Document = [
             "cluster_id": clusterID, "step": "accept", "certificate": .string(next.certificatePEM),
@@ -303,7 +308,7 @@ import Testing
         #expect(try walk.call(.join, at: joiner, join).status == 200)
         let own = try walk.identity(walk.member)
         let (first, second) = (try walk.candidate(101), try walk.candidate(102))
-        #expect(try walk.call(.knock, as: first.identity, first.document).status == 200)
+        #expect(try walk.call(.askAdmission, as: first.identity, first.document).status == 200)
         #expect(try walk.call(.redeem, as: first.identity, first.document).status == 200)
         #expect(try walk.call(.judge, as: own, second.document).status == 200)
         #expect(try walk.call(.admit, as: own, second.document).status == 200)

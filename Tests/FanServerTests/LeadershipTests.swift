@@ -1,9 +1,9 @@
-import FanCore
 import FanDatabase
 import FanTLS
 import TestSupport
 import Testing
 
+@testable import FanCore
 @testable import FanServer
 
 /// What a leader does, over a database of its own in this process and without any port.
@@ -125,7 +125,7 @@ import Testing
         }
     }
 
-    @Test func heartbeatsOfThePastAreRefused() throws {
+    @Test func heartbeatsOfStaleCopiesAreRefused() throws {
         try withLeadership { leader, _ in
             var beat = Heartbeat(
                 name: "node1",
@@ -139,20 +139,20 @@ import Testing
                 hasAgent: true,
                 isJoining: false
             )
-            beat.pulse = Pulse(run: "a", beats: 7)
+            beat.beatCount = BeatCount(run: "a", beats: 7)
             try leader.hear(beat)
             #expect(leader.state.members[0].incarnation == 3 && leader.state.members[0].version == "2")
             var older = beat
             older.incarnation = 2
             #expect(code { try leader.hear(older) } == .conflict)
             var copied = beat
-            (copied.pulse, copied.formerBeats) = (Pulse(run: "b", beats: 5), 5)
+            (copied.beatCount, copied.formerBeats) = (BeatCount(run: "b", beats: 5), 5)
             #expect(code { try leader.hear(copied) } == .conflict, "its disk forgot two")
-            var stranger = beat
-            stranger.clusterID = String(repeating: "d", count: 32)
-            #expect(code { try leader.hear(stranger) } == .wrongCluster)
-            stranger.name = "node9"
-            #expect(code { try leader.hear(stranger) } == .notFound)
+            var foreign = beat
+            foreign.clusterID = String(repeating: "d", count: 32)
+            #expect(code { try leader.hear(foreign) } == .wrongCluster)
+            foreign.name = "node9"
+            #expect(code { try leader.hear(foreign) } == .notFound)
         }
     }
 

@@ -59,7 +59,7 @@ import Testing
     }
 
     /// The longest that an answer may take: these tests run unoptimised, and under sanitizers too.
-    private static let patience = Duration.seconds(200)
+    private static let timeout = Duration.seconds(200)
 
     @Test(.timeLimit(.minutes(10))) func tenThousandMembersAreOneAnswer() throws {
         let servers = try TestServers()
@@ -73,7 +73,7 @@ import Testing
         let began = ContinuousClock.now
         let connection = try HTTPConnection.unix(path: "\(node.directory)/server.sock", timeout: .seconds(2))
         defer { connection.close() }
-        let response = try connection.request("GET", "/1.0/members", timeout: Self.patience)
+        let response = try connection.request("GET", "/1.0/members", timeout: Self.timeout)
         let answered = began.duration(to: .now)
         let bytes = response.body.count
         print("\(Self.members) members: \(bytes) bytes, \(bytes / Self.members) per row, answered in \(answered)")
@@ -83,7 +83,7 @@ import Testing
         // The client of the commands takes it too.
         let again = ContinuousClock.now
         let client = ServerClient(runtimeDirectory: node.directory)
-        let list = try client.call(.listMembers, timeout: Self.patience) { document throws(DocumentError) in
+        let list = try client.call(.listMembers, timeout: Self.timeout) { document throws(DocumentError) in
             try MemberList(document)
         }
         print("as the client asks and reads it: \(again.duration(to: .now))")

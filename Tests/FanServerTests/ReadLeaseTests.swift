@@ -58,7 +58,7 @@ import Testing
         #expect(barriers == 1)
     }
 
-    /// The election of an heir does not wait for the timeout that a lease relies on.
+    /// The election of a successor does not wait for the timeout that a lease relies on.
     @Test func aHandoverEndsTheLease() throws {
         let lease = ReadLease()
         var barriers = 0

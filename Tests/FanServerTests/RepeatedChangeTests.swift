@@ -114,7 +114,7 @@ import Testing
                         body: Array("{}".utf8),
                         headers: ["Fanmesh-Forwarded": "1", "Idempotency-Key": "0123456789abcdef"]
                     ),
-                    patience: .milliseconds(600),
+                    timeout: .milliseconds(600),
                     isInDoubt: &isInDoubt
                 )
             }

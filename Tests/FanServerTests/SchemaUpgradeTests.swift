@@ -1,7 +1,7 @@
-import FanCore
 import TestSupport
 import Testing
 
+@testable import FanCore
 @testable import FanDatabase
 @testable import FanServer
 

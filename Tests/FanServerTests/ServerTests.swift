@@ -143,11 +143,11 @@ import Testing
             #expect(try first.call("DELETE", "/1.0/tokens/node2").status == 200)
             #expect(try code(valid) == "token_revoked")
             #expect(try first.call("DELETE", "/1.0/tokens/node2").status == 404)
-            var stranger = try JoinToken(parsing: valid)
-            stranger.secret = hexadecimal(randomBytes(32))
-            #expect(try code(stranger.encoded) == "token_unknown")
-            stranger.fingerprint = hexadecimal(randomBytes(32))
-            #expect(try code(stranger.encoded) == "wrong_cluster")
+            var otherToken = try JoinToken(parsing: valid)
+            otherToken.secret = hexadecimal(randomBytes(32))
+            #expect(try code(otherToken.encoded) == "token_unknown")
+            otherToken.fingerprint = hexadecimal(randomBytes(32))
+            #expect(try code(otherToken.encoded) == "wrong_cluster")
             #expect(try code("nonsense") == "token_malformed")
             #expect(try first.call("POST", "/1.0/tokens", ["name": "node1"]).document.text("code") == "conflict")
             let states = try first.call("GET", "/1.0/tokens").document.list("tokens").map { try $0.text("state") }
@@ -156,11 +156,11 @@ import Testing
         }
     }
 
-    @Test func strangersLearnNothing() throws {
+    @Test func unknownPeersLearnNothing() throws {
         try withServers { servers in
             let node = try servers.addFirst()
             let trusted = try node.call("GET", "/1.0/cluster").document.text("fingerprint")
-            let stranger = try Identity.generate(commonName: "node1")
+            let unknownPeer = try Identity.generate(commonName: "node1")
             for (method, target) in [
                 ("GET", "/1.0/members"), ("GET", "/1.0/local"), ("POST", "/1.0/init"), ("GET", "/1.0/tokens"),
                 ("GET", "/1.0/internal/state"), ("POST", "/1.0/internal/heartbeat"), ("GET", "/1.0/nowhere"),
@@ -168,7 +168,7 @@ import Testing
             ] {
                 let connection = try HTTPConnection.tls(
                     to: node.address,
-                    identity: stranger,
+                    identity: unknownPeer,
                     trusting: [trusted],
                     timeout: .seconds(5)
                 )
@@ -178,7 +178,8 @@ import Testing
                 connection.close()
             }
             #expect(
-                try node.callRemotely(stranger, trusting: trusted, "GET", "/1.0").document.text("auth") == "untrusted"
+                try node.callRemotely(unknownPeer, trusting: trusted, "GET", "/1.0").document.text("auth")
+                    == "untrusted"
             )
             // The node's own certificate is a member's.
             let own = try #require(try node.server.local.directory.identity(.node))

@@ -1,9 +1,9 @@
-import FanCore
 import FanHTTP
 import FanTLS
 import TestSupport
 import Testing
 
+@testable import FanCore
 @testable import FanServer
 
 /// Where a node stands, and how it joins, without a socket.
@@ -81,7 +81,7 @@ import Testing
 }
 
 /// What a candidate makes of the answers of the members that its token names.
-@Suite struct PetitionTests {
+@Suite struct AdmissionRequestTests {
     private let addresses = (1...3).map { SocketAddress(IPv4Address(127, 9, 0, $0)) }
 
     /// One answer per member: a status with a code, an answer, or nil for none after it was asked.
@@ -109,7 +109,7 @@ import Testing
             clock: 0
         )
         var asked: [SocketAddress] = []
-        let petition = Petition(token: token, candidate: candidate) { address, _, _, wasSent throws(HTTPError) in
+        let request = AdmissionRequest(token: token, candidate: candidate) { address, _, _, wasSent throws(HTTPError) in
             asked.append(address)
             guard let answer = answer(address) else {
                 wasSent = true
@@ -118,7 +118,7 @@ import Testing
             return HTTPResponse(status: answer.status, document: answer.document)
         }
         do throws(ClusterError) {
-            return (.success(try petition.send(endpoint, first: endpoint == .redeem ? addresses[1] : nil).1), asked)
+            return (.success(try request.send(endpoint, first: endpoint == .redeem ? addresses[1] : nil).1), asked)
         } catch { return (.failure(error), asked) }
     }
 
@@ -131,7 +131,7 @@ import Testing
     }
 
     @Test func membersAreAskedOneAfterTheOther() {
-        let (result, asked) = send(.knock) { $0 == self.addresses[2] ? (200, [:]) : self.refusal(.noQuorum) }
+        let (result, asked) = send(.askAdmission) { $0 == self.addresses[2] ? (200, [:]) : self.refusal(.noQuorum) }
         #expect(result == .success(addresses[2]) && asked == addresses)
         let redeemed = send(.redeem) { _ in (200, [:]) }
         #expect(redeemed.0 == .success(addresses[1]) && redeemed.asked == [addresses[1]])
@@ -140,11 +140,11 @@ import Testing
     @Test func aRefusalIsFinal() {
         let (result, asked) = send(.redeem) { _ in self.refusal(.tokenUsed) }
         #expect(code(result) == .tokenUsed && asked.count == 1)
-        #expect(code(send(.knock) { _ in self.refusal(.notAuthorized) }.0) == .tokenUnknown)
+        #expect(code(send(.askAdmission) { _ in self.refusal(.notAuthorized) }.0) == .tokenUnknown)
     }
 
     @Test func whatWasNotAnsweredIsInDoubt() {
-        #expect(code(send(.knock) { _ in nil }.0) == .timeout, "nothing is changed by asking")
+        #expect(code(send(.askAdmission) { _ in nil }.0) == .timeout, "nothing is changed by asking")
         #expect(code(send(.redeem) { _ in nil }.0) == .unknown)
         #expect(code(send(.redeem) { _ in self.refusal(.unavailable) }.0) == .timeout)
         #expect(code(send(.redeem) { _ in self.refusal(.unknown) }.0) == .unknown)

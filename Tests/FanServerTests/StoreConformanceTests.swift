@@ -104,6 +104,17 @@ import Testing
             }
         }
 
+        /// Lets the messages that wait for the second node become too old.
+        func age() throws {
+            func age(_ mailbox: inout Mailbox) {
+                mailbox = Mailbox(mailbox.entries.map { .init($0.message, arrived: $0.arrived - Mailbox.lifetime) })
+            }
+            switch place {
+            case .cluster(let cluster): try cluster.change { age(&$0.mail["node2", default: Mailbox()]) }
+            case .servers(let servers): servers.nodes[1].server.local.member?.mailbox.withLock { age(&$0) }
+            }
+        }
+
         func report(_ number: Int, verdict: Verdict = .healthy) -> NodeReport {
             var report = NodeReport(nodeID: nodeIDs[number], version: "0.9", kernel: "6.18.0")
             report.verdict = verdict
@@ -207,5 +218,83 @@ import Testing
         }
         #expect(try rig.stores[1].report(rig.report(1, verdict: .error)))
         #expect(try rig.stores[0].listing()["node2"]?.overlay == .error)
+    }
+
+    /// A cluster of two that know each other.
+    private func formed(_ kind: Kind) throws -> Rig {
+        let rig = try Rig(kind)
+        try rig.form()
+        try rig.join()
+        for number in 0..<2 { _ = try rig.view(number) { $0.members.count == 2 } }
+        return rig
+    }
+
+    private func refusal(_ body: () throws -> Void) -> APIError? {
+        do { try body() } catch { return (error as? StoreError)?.refusal }
+        return nil
+    }
+
+    @Test(arguments: Kind.allCases) func messagesArriveInOrderOnceAndWithTheirSender(_ kind: Kind) throws {
+        let rig = try formed(kind)
+        let texts = ["", "two", "{\"a\": \"\u{1F600}\n\u{0}\"}", String(repeating: "x", count: Mailbox.longestMessage)]
+        for text in texts { try rig.stores[0].send(text, to: "node2") }
+        try rig.stores[1].send("own", to: "node2")
+        #expect(try rig.stores[0].messages(wait: .zero) == [])
+        let messages = try rig.stores[1].messages(wait: .seconds(5))
+        #expect(messages.map(\.text) == texts + ["own"])
+        #expect(messages.map(\.sender) == texts.map { _ in "node1" } + ["node2"])
+        #expect(try rig.stores[1].messages(wait: .zero) == [])
+    }
+
+    @Test(arguments: Kind.allCases) func aMessageEndsTheWait(_ kind: Kind) throws {
+        let rig = try formed(kind)
+        let seen = Monitor<[AgentMessage]?>(nil)
+        startThread("messages", stackBytes: 1 << 20) { [store = rig.stores[1]] in
+            // A store may answer before there is one.
+            var messages: [AgentMessage]? = []
+            while messages?.isEmpty == true { messages = try? store.messages(wait: .seconds(30)) }
+            seen.withLock { [messages] in $0 = messages ?? [] }
+        }
+        sleepThread(for: .milliseconds(200))
+        let sent = ContinuousClock.now
+        try rig.stores[0].send("now", to: "node2")
+        #expect(seen.wait(timeout: .seconds(20)) { $0 } == [AgentMessage(from: "node1", "now")])
+        #expect(sent.duration(to: .now) < .seconds(3))
+    }
+
+    @Test(arguments: Kind.allCases) func whatWaitsIsBoundedAndGetsOld(_ kind: Kind) throws {
+        let rig = try formed(kind)
+        func send(_ number: Int) -> APIError? { refusal { try rig.stores[number].send("x", to: "node2") } }
+        for _ in 0..<Mailbox.share { #expect(send(0) == nil) }
+        let full = try #require(send(0))
+        #expect(full.code == "rate_limited" && full.status == 429 && full.message.contains("'node2'"), "\(full)")
+        // It is one sender's share; another has its own.
+        #expect(send(1) == nil)
+        let long = refusal {
+            try rig.stores[0].send(String(repeating: "x", count: Mailbox.longestMessage + 1), to: "node2")
+        }
+        #expect(long?.code == "too_large" && long?.message.contains("'node2'") == true)
+        try rig.age()
+        #expect(send(0) == nil)
+        #expect(try rig.stores[1].messages(wait: .zero) == [AgentMessage(from: "node1", "x")])
+    }
+
+    @Test(arguments: Kind.allCases) func whoIsNoMemberNeitherSendsNorReceives(_ kind: Kind) throws {
+        let rig = try Rig(kind)
+        for store in rig.stores {
+            #expect(code { try store.send("x", to: "node1") } == "not_configured")
+            #expect(code { try store.messages(wait: .zero) } == "not_configured")
+        }
+        try rig.form()
+        try rig.join()
+        _ = try rig.view(0) { $0.members.count == 2 }
+        let unknown = refusal { try rig.stores[0].send("x", to: "node9") }
+        #expect(unknown?.code == "not_found" && unknown?.message.contains("'node9'") == true)
+        try rig.removeSecond()
+        _ = try rig.view(0) { $0.members.count == 1 }
+        #expect(code { try rig.stores[0].send("x", to: "node2") } == "not_found")
+        #expect(code { try rig.stores[1].send("x", to: "node1") } == "not_configured")
+        #expect(code { try rig.stores[1].messages(wait: .zero) } == "not_configured")
+        #expect(try rig.stores[0].messages(wait: .zero) == [])
     }
 }

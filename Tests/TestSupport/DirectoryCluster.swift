@@ -3,7 +3,7 @@ public import FanStore
 internal import FanSystem
 internal import Foundation
 
-/// A cluster in a directory: `settings`, `members/NAME` and `reports/NAME`, each a file of JSON.
+/// A cluster in a directory: `settings`, `members/NAME`, `reports/NAME` and `mail/NAME`, each a file of JSON.
 ///
 /// Nobody announces a change: who waits looks again and again. The version is a digest of the files, and says nothing
 /// about how often they changed.
@@ -26,7 +26,7 @@ public final class DirectoryCluster: TestCluster {
     public init() throws {
         place = try TestDirectory()
         try File.makeDirectory(path)
-        for name in ["members", "reports"] { try File.makeDirectory("\(path)/\(name)") }
+        for name in ["members", "reports", "mail"] { try File.makeDirectory("\(path)/\(name)") }
     }
 
     /// Takes the directory away, or brings it back.
@@ -53,6 +53,7 @@ public final class DirectoryCluster: TestCluster {
                 )
             }
             for (name, document) in try readAll("reports") { contents.reports[name] = try NodeReport(document) }
+            for (name, document) in try readAll("mail") { contents.mail[name] = try Self.mailbox(document) }
             var digest: UInt64 = 0xcbf2_9ce4_8422_2325
             let members = contents.members.map { Self.document($0).compactJSONText }
             for byte in "\(contents.settings?.document.compactJSONText ?? "")\(members)".utf8 {
@@ -84,6 +85,9 @@ public final class DirectoryCluster: TestCluster {
                 for (name, report) in new.reports where old.reports[name] != report {
                     try write("reports/\(name)", report.document)
                 }
+                for (name, mailbox) in new.mail where old.mail[name] != mailbox {
+                    try write("mail/\(name)", Self.document(mailbox))
+                }
             } catch {
                 throw StoreError(.notRunning(attempt: "write '\(path)'", cause: "\(error)"), of: Self.profile)
             }
@@ -100,6 +104,26 @@ public final class DirectoryCluster: TestCluster {
             "name": .string(node.name), "node_id": .string(node.nodeID),
             "underlay_address": .text(node.underlayAddress),
         ]
+    }
+
+    /// When messages came is written down as the time since then.
+    private static let start = ContinuousClock.now
+
+    private static func document(_ mailbox: Mailbox) -> Document {
+        let entries = mailbox.entries.map { entry -> Document in
+            let arrived = "\((entry.arrived - start).milliseconds)"
+            return ["from": .string(entry.message.sender), "text": .string(entry.message.text), "at": .string(arrived)]
+        }
+        return ["entries": .array(entries)]
+    }
+
+    private static func mailbox(_ document: Document) throws -> Mailbox {
+        Mailbox(
+            try document.list("entries").map { entry in
+                let arrived = start + .milliseconds(Int(try entry.text("at")) ?? 0)
+                return Mailbox.Entry(try AgentMessage(entry), arrived: arrived)
+            }
+        )
     }
 
     private func read(_ name: String) throws -> Document? {

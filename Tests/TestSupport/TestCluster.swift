@@ -1,5 +1,6 @@
 public import FanCore
 public import FanStore
+internal import FanSystem
 
 /// A cluster that a test makes and changes, in a store without any server.
 public protocol TestCluster: Sendable {
@@ -29,6 +30,8 @@ public struct TestClusterContents: Hashable, Sendable {
     public var members: [ClusterView.Node] = []
     /// What members last reported, by name.
     public var reports: [String: NodeReport] = [:]
+    /// What waits for members' agents, by name.
+    public var mail: [String: Mailbox] = [:]
 
     /// Holds nothing.
     public init() {}
@@ -118,6 +121,33 @@ private struct TestStore<Cluster: TestCluster>: ClusterStore {
             return MemberRow(status, mapping: contents.settings?.mapping, members: contents.members.count)
         }
         return MemberList(members: rows, leader: nil, tolerance: "", warnings: [])
+    }
+
+    func send(_ text: String, to name: String) throws(StoreError) {
+        let contents = try cluster.contents()
+        let message = AgentMessage(from: try requireMember(contents), text)
+        var refusal = APIError(.notFound, "there is no member '\(name)'")
+        var isTaken = false
+        if contents.members.contains(where: { $0.name == name }) {
+            try cluster.change { contents in
+                do throws(APIError) {
+                    try contents.mail[name, default: Mailbox()].put(message, for: name, at: .now)
+                    isTaken = true
+                } catch { refusal = error }
+            }
+        }
+        if !isTaken { throw StoreError(.refused(refusal), of: profile) }
+    }
+
+    func messages(wait: Duration) throws(StoreError) -> [AgentMessage] {
+        let end = ContinuousClock.now + wait
+        while true {
+            let own = try requireMember(try cluster.contents())
+            var messages: [AgentMessage] = []
+            try cluster.change { messages = $0.mail[own]?.take(at: .now) ?? [] }
+            guard messages.isEmpty, ContinuousClock.now < end else { return messages }
+            sleepThread(for: .milliseconds(10))
+        }
     }
 
     /// This node's name.

@@ -10,7 +10,7 @@ final class Agent {
     typealias Instant = ContinuousClock.Instant
 
     /// Who this agent is, for reports and for others on this host.
-    struct Identity {
+    struct Instance {
         var nodeID: String
         var version: String
         var kernel: String
@@ -19,7 +19,7 @@ final class Agent {
     }
 
     private let memory: ClusterMemory
-    private let identity: Identity
+    private let instance: Instance
     /// What messages call the store.
     private let profile: StoreProfile
 
@@ -41,22 +41,25 @@ final class Agent {
     private var overlay: OverlayKeeper
     private var probes = ProbeSchedule()
     private var probeFailure: String?
+    private var inquiries = PeerInquiries()
+    /// Each peer's questions; what one asks costs this host a probe.
+    private var questions = RateLimiter(burst: 2, interval: .seconds(5))
     private var reports = ReportSchedule()
 
     private var published: AgentState?
     private var journal = AgentJournal()
     private var actions: [AgentAction] = []
 
-    init(manager: OverlayManager, memory: ClusterMemory, identity: Identity, profile: StoreProfile) {
+    init(manager: OverlayManager, memory: ClusterMemory, instance: Instance, profile: StoreProfile) {
         overlay = OverlayKeeper(manager: manager)
-        (self.memory, self.identity, self.profile) = (memory, identity, profile)
+        (self.memory, self.instance, self.profile) = (memory, instance, profile)
     }
 
     /// Takes up what was known when an earlier agent stopped.
     func begin(at now: Instant) -> [AgentAction] {
         do { pinned = try PinnedSettings.load(stateDirectory: memory.stateDirectory) } catch {
             isPinLost = true
-            journal.complain(.error, "settings-unreadable", "\(error); nothing is done before 'fanmesh accept'")
+            journal.report(.error, "settings-unreadable", "\(error); nothing is done before 'fanmesh accept'")
         }
         do {
             if let remembered = try memory.load(), let known = pin(remembered), let target = OverlayTarget(known) {
@@ -68,7 +71,7 @@ final class Agent {
                 cluster = known
                 if overlay.want(target, at: now) { probes.update(target.peers, at: now) }
             }
-        } catch { journal.complain(.warning, "memory-unreadable", "\(error)") }
+        } catch { journal.report(.warning, "memory-unreadable", "\(error)") }
         return wake(at: now)
     }
 
@@ -85,16 +88,18 @@ final class Agent {
                 // When peers fell silent, the fault may be here and not have been announced.
                 overlay.expectLook(at: now)
             }
+            talk(about: results, at: now)
+        case .message(let message): hear(message, at: now)
         case .probeFailed(let message):
             probes.fail()
             probeFailure = message
-            journal.complain(.warning, "probes-failed", message)
+            journal.report(.warning, "probes-failed", message)
         case .reported:
             reports.succeed()
-            journal.settle("report-failed")
+            journal.clear("report-failed")
         case .reportFailed(let error):
             reports.fail(at: now)
-            if case .connected = store { journal.complain(.warning, "report-failed", "\(error)") }
+            if case .connected = store { journal.report(.warning, "report-failed", "\(error)") }
         case .reload:
             journal.note(.info, "reload", "looking at everything now")
             overlay.lookNow(at: now)
@@ -136,7 +141,7 @@ final class Agent {
 
     private var view: AgentView {
         AgentView(
-            identity: identity,
+            instance: instance,
             profile: profile,
             store: store,
             storeMessage: storeMessage,
@@ -146,6 +151,7 @@ final class Agent {
             isLeaving: isLeaving,
             overlay: overlay,
             probes: probes,
+            inquiries: inquiries,
             probeFailure: probeFailure
         )
     }
@@ -179,7 +185,7 @@ final class Agent {
     private func take(_ new: ClusterView, at now: Instant) {
         if case .lost = store {
             journal.note(.info, "server-back", "\(profile.name) answers again")
-            journal.settle("server-lost")
+            journal.clear("server-lost")
             reports.renew()
         }
         store = .connected
@@ -191,7 +197,7 @@ final class Agent {
         }
         claimed = new
         guard let new = pin(new), let target = OverlayTarget(new) else {
-            journal.complain(
+            journal.report(
                 .warning,
                 "snapshot-incomplete",
                 "\(profile.name)'s answer has no settings or no row for this node; going on with what was known before"
@@ -206,17 +212,17 @@ final class Agent {
         guard !isPinLost, let settings = PinnedSettings(claimed) else { return nil }
         if pinned == nil {
             do { try settings.save(stateDirectory: memory.stateDirectory) } catch {
-                journal.complain(.error, "settings-unwritable", "\(error); after a restart they are pinned anew")
+                journal.report(.error, "settings-unwritable", "\(error); after a restart they are pinned anew")
             }
         }
         let pinned = pinned ?? settings
         self.pinned = pinned
         let changes = pinned.changes(to: settings)
         if changes.isEmpty {
-            journal.settle("settings-differ")
+            journal.clear("settings-differ")
         } else {
             let warning = Finding.settingsPinned(changes.joined(separator: ", "))
-            journal.complain(.error, "settings-differ", "\(warning)")
+            journal.report(.error, "settings-differ", "\(warning)")
         }
         return pinned.applied(to: claimed)
     }
@@ -229,7 +235,7 @@ final class Agent {
             }
             pinned = read
             isPinLost = false
-        } catch { journal.complain(.error, "settings-unreadable", "\(error)") }
+        } catch { journal.report(.error, "settings-unreadable", "\(error)") }
         journal.note(.info, "settings-accepted", "the settings that this host is pinned to were changed on it")
         guard let claimed, let new = pin(claimed), let target = OverlayTarget(new) else { return }
         adopt(new, target, at: now)
@@ -245,7 +251,7 @@ final class Agent {
     private func lose(_ error: StoreError) {
         store = .lost(error)
         let rest = cluster == nil ? "waiting for it" : "the overlay goes on from the last known members"
-        journal.complain(.warning, "server-lost", "\(error); \(rest)")
+        journal.report(.warning, "server-lost", "\(error); \(rest)")
     }
 
     private func adopt(_ new: ClusterView, _ wanted: OverlayTarget, at now: Instant) {
@@ -274,7 +280,7 @@ final class Agent {
             isUnsaved = false
         } catch {
             let rest = "after a restart the agent needs \(profile.name) first"
-            journal.complain(.error, "memory-unwritable", "\(error); \(rest)")
+            journal.report(.error, "memory-unwritable", "\(error); \(rest)")
         }
     }
 
@@ -293,7 +299,7 @@ final class Agent {
             try memory.remove()
             try PinnedSettings.remove(stateDirectory: memory.stateDirectory)
         } catch {
-            journal.complain(.error, "memory-unwritable", "\(error)")
+            journal.report(.error, "memory-unwritable", "\(error)")
             overlay.expectRetry(at: now)
             return
         }
@@ -307,14 +313,39 @@ final class Agent {
         overlay.clear()
         probes.update([], at: now)
         probeFailure = nil
+        inquiries = PeerInquiries()
         reports.clear()
-        journal.settleAll()
+        journal.clearAll()
+    }
+
+    // MARK: - Peers
+
+    /// Asks the peers that are silent what they see of this node, and answers those that asked.
+    private func talk(about results: [PeerResult], at now: Instant) {
+        let silent = probes.peers.filter { !$0.isReachable }.map(\.name)
+        let asked = inquiries.take(silent, probed: Set(results.map(\.target.name)), at: now)
+        if !asked.isEmpty { actions.append(.send(.question, asked)) }
+        let answers = probes.takeAnswers()
+        for isReachable in [true, false] {
+            let names = answers.filter { $0.isReachable == isReachable }.map(\.name)
+            if !names.isEmpty { actions.append(.send(.answer(isReachable: isReachable), names)) }
+        }
+    }
+
+    /// Takes what a member's agent says; it can ask for a probe of itself, and speak for itself.
+    private func hear(_ message: AgentMessage, at now: Instant) {
+        switch PeerMessage(message.text) {
+        case .question:
+            if questions.take(message.sender, at: now) == nil { probes.ask(for: message.sender, at: now) }
+        case .answer(let isReachable): inquiries.note(isReachable, from: message.sender, at: now)
+        case nil: break
+        }
     }
 
     private func logPeers() {
         if let unreachable = view.unreachable {
-            journal.complain(.warning, "peers-unreachable", unreachable)
-        } else if journal.settle("peers-unreachable") {
+            journal.report(.warning, "peers-unreachable", unreachable)
+        } else if journal.clear("peers-unreachable") {
             journal.note(.info, "peers-reachable", "all \(probes.peers.count) peers answer over the overlay")
         }
     }

@@ -18,6 +18,8 @@ enum AgentEvent: Sendable {
     case reported
     /// The report on its way did not arrive.
     case reportFailed(StoreError)
+    /// Another member's agent says something.
+    case message(AgentMessage)
     /// The operator asks to look at everything now.
     case reload
     /// Somebody on this host wants to know something; ``AgentAction/answer(_:)`` follows.
@@ -48,6 +50,8 @@ enum AgentAction: Sendable {
     case report(NodeReport)
     /// Probe peers; ``AgentEvent/probed(_:)`` or ``AgentEvent/probeFailed(_:)`` follows.
     case probe(PeerCheck, [PeerTarget])
+    /// Say something to the agents of other members, if that is possible.
+    case send(PeerMessage, [String])
     /// Write a line to the log.
     case log(LogLine)
     /// Let others on this host see how the agent stands.

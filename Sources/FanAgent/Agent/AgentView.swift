@@ -10,7 +10,7 @@ struct AgentView {
         case lost(StoreError)
     }
 
-    var identity: Agent.Identity
+    var instance: Agent.Instance
     /// What messages call the store.
     var profile: StoreProfile
     var store: Store
@@ -25,6 +25,8 @@ struct AgentView {
     var isLeaving: Bool
     var overlay: OverlayKeeper
     var probes: ProbeSchedule
+    /// What silent peers see of this node.
+    var inquiries: PeerInquiries
     var probeFailure: String?
 
     /// What an operator should know, the worst thing first that explains others.
@@ -76,7 +78,7 @@ struct AgentView {
     /// The report on this node, nil while it is in no cluster.
     var report: NodeReport? {
         guard let cluster, !isLeaving else { return nil }
-        var report = NodeReport(nodeID: identity.nodeID, version: identity.version, kernel: identity.kernel)
+        var report = NodeReport(nodeID: instance.nodeID, version: instance.version, kernel: instance.kernel)
         report.warnings = warnings
         if let status = overlay.status {
             let spec = status.spec
@@ -88,7 +90,7 @@ struct AgentView {
             report.counters = status.counters
             report.verdict = report.warnings.verdict
         }
-        report.reachability.peers = probes.peers
+        report.reachability.peers = inquiries.explain(probes.peers)
         report.generation = cluster.generation
         return report.bounded()
     }
@@ -99,7 +101,7 @@ struct AgentView {
     }
 
     private var status: AgentStatus {
-        var status = AgentStatus(processID: identity.processID, startedAt: identity.startedAt)
+        var status = AgentStatus(processID: instance.processID, startedAt: instance.startedAt)
         if case .connected = store { status.hasServer = true }
         guard let cluster else {
             status.message =

@@ -26,7 +26,7 @@ struct OverlayKeeper {
     private(set) var deadline: Instant?
     private var lookedAt: Instant?
     /// Before this, announcements are taken for echoes of its own failed steps.
-    private var deafUntil: Instant?
+    private var holdOffUntil: Instant?
     private var retry = Backoff(.seconds(1)...Duration.seconds(60))
     private var repairs = RepairGuard()
 
@@ -53,7 +53,7 @@ struct OverlayKeeper {
     /// Looks at once, whatever went wrong before.
     mutating func lookNow(at now: Instant) {
         retry.reset()
-        deafUntil = nil
+        holdOffUntil = nil
         deadline = target == nil ? nil : now
     }
 
@@ -62,7 +62,7 @@ struct OverlayKeeper {
         guard target != nil else { return }
         var due = time
         if let lookedAt { due = max(due, lookedAt + Self.spacing) }
-        if let deafUntil { due = max(due, deafUntil) }
+        if let holdOffUntil { due = max(due, holdOffUntil) }
         deadline = min(deadline ?? due, due)
     }
 
@@ -102,7 +102,7 @@ struct OverlayKeeper {
             }
             status = try manager.status(of: outcome.spec, outcome.sight)
             failure = nil
-            let hadFailed = journal.settle("overlay-failed")
+            let hadFailed = journal.clear("overlay-failed")
             if !outcome.changes.isEmpty || verified == nil || hadFailed {
                 journal.note(
                     .info,
@@ -112,7 +112,7 @@ struct OverlayKeeper {
                 )
             }
             verified = target
-            deafUntil = nil
+            holdOffUntil = nil
             retry.reset()
         } catch { fail(error, at: now, &journal) }
     }
@@ -121,10 +121,10 @@ struct OverlayKeeper {
         let wait = retry.next()
         deadline = now + wait
         switch error {
-        case OverlayError.failed, OverlayError.unverified: deafUntil = now + wait
+        case OverlayError.failed, OverlayError.unverified: holdOffUntil = now + wait
         default: break
         }
-        journal.complain(.error, "overlay-failed", "\(error)")
+        journal.report(.error, "overlay-failed", "\(error)")
         observe(&journal)
         failure = Finding(
             code: "overlay-failed",
@@ -139,7 +139,7 @@ struct OverlayKeeper {
         guard let network = target?.request.network else { return }
         do {
             status = try manager.record(of: network).map(manager.status)
-        } catch { journal.complain(.error, "overlay-unreadable", "\(error)") }
+        } catch { journal.report(.error, "overlay-unreadable", "\(error)") }
     }
 
     /// Takes an overlay down; false when that has to be tried again.
@@ -150,7 +150,7 @@ struct OverlayKeeper {
         } catch OverlayError.refused(let cause) {
             journal.note(.warning, "overlay-removed", "\(network), but for what is not this node's: \(cause)")
         } catch {
-            journal.complain(.error, "overlay-not-removed", "\(error)")
+            journal.report(.error, "overlay-not-removed", "\(error)")
             return false
         }
         return true

@@ -19,10 +19,13 @@ struct ProbeSchedule {
         var target: PeerTarget
         var silences = 0
         var known: NodeReport.Reachability.Peer?
+        /// Whether the peer wants to know what its next probe finds, and whether that is under way.
+        var isAsking = false
+        var isAsked = false
 
         /// Whether the next answer is awaited eagerly.
         var isFresh: Bool {
-            known.map { !$0.isReachable && silences < ProbeSchedule.eagerSilences } ?? true
+            isAsking || known.map { !$0.isReachable && silences < ProbeSchedule.eagerSilences } ?? true
         }
     }
 
@@ -31,6 +34,7 @@ struct ProbeSchedule {
     private var isRunning = false
     private var roundAt: Instant?
     private var eagerAt: Instant?
+    private var answers: [(name: String, isReachable: Bool)] = []
 
     /// How many peers there are.
     var count: Int { entries.count }
@@ -46,8 +50,32 @@ struct ProbeSchedule {
         eagerAt = entries.contains { $0.isFresh } ? now : nil
     }
 
+    /// A peer wants to know what the next probe of it finds.
+    mutating func ask(for name: String, at now: Instant) {
+        guard let index = entries.firstIndex(where: { $0.target.name == name }) else { return }
+        entries[index].isAsking = true
+        // Not at once: many ask for one round, and nobody makes the rounds follow each other closer than they do.
+        let soon = now + Self.eagerInterval
+        eagerAt = min(eagerAt ?? soon, soon)
+    }
+
+    /// What peers wanted to know, each once.
+    mutating func takeAnswers() -> [(name: String, isReachable: Bool)] {
+        defer { answers = [] }
+        return answers
+    }
+
     /// The peers to probe now, nil when it is not time.
     mutating func take(at now: Instant) -> [PeerTarget]? {
+        guard let targets = choose(at: now) else { return nil }
+        let chosen = Set(targets)
+        for index in entries.indices where entries[index].isAsking && chosen.contains(entries[index].target) {
+            (entries[index].isAsking, entries[index].isAsked) = (false, true)
+        }
+        return targets
+    }
+
+    private mutating func choose(at now: Instant) -> [PeerTarget]? {
         guard let deadline, deadline <= now, let roundAt else { return nil }
         isRunning = true
         eagerAt = nil
@@ -75,6 +103,11 @@ struct ProbeSchedule {
         for index in entries.indices {
             guard let result = found[entries[index].target] else { continue }
             let peer = NodeReport.Reachability.Peer(result)
+            // What this host could not send says nothing about the way.
+            if entries[index].isAsked, [.ok, .fail].contains(result.layers.vxlan) {
+                answers.append((peer.name, peer.isReachable))
+            }
+            entries[index].isAsked = false
             entries[index].silences = peer.isReachable ? 0 : entries[index].silences + 1
             guard peer.isReachable || entries[index].known != nil || entries[index].silences >= Self.firstSilences
             else { continue }

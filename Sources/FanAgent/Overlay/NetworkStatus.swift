@@ -59,12 +59,12 @@ extension OverlayManager {
             warnings: []
         )
         status.warnings += hostWarnings(spec, facts)
-        guard let identity = try state.nodeIdentity() else {
+        guard let nodeID = try state.nodeID() else {
             status.warnings.add(
                 code: "identity-gone",
                 severity: .error,
                 message:
-                    "this node's identity is missing from the state directory, so no device can be told to be its own",
+                    "this node's id is missing from the state directory, so no device can be told to be its own",
                 remedy: "restore '\(state.path)/node-id' from a backup, or remove the devices and run: fanmesh up"
             )
             return status
@@ -72,10 +72,10 @@ extension OverlayManager {
         let former = try state.formerNetwork(spec.name)
         do throws(PlanError) {
             let desired: DesiredState
-            do throws(FanMappingError) { desired = try DesiredState(spec, nodeIdentity: identity) } catch {
+            do throws(FanMappingError) { desired = try DesiredState(spec, nodeID: nodeID) } catch {
                 return status
             }
-            let former = former.flatMap { try? DesiredState($0, nodeIdentity: identity) }
+            let former = former.flatMap { try? DesiredState($0, nodeID: nodeID) }
             status.pending = try desired.plan(from: observed, former: former)
         } catch {
             status.warnings.add(
@@ -215,14 +215,12 @@ extension OverlayManager {
     }
 
     private func bridgeFilterCheck(_ spec: NetworkSpec) throws -> HostCheck {
-        guard try kernel.sysctl("net/bridge/bridge-nf-call-iptables") == "1" else {
-            return HostCheck(check: "bridge-filter", result: .ok, detail: "iptables does not see bridged frames")
-        }
         // It is so wherever Docker runs; only rules that drop make it a problem.
-        return HostCheck(
-            check: "bridge-filter",
-            result: .ok,
-            detail: "bridge-nf-call-iptables is 1: FORWARD rules must accept \(spec.bridgeName)"
-        )
+        let isSeen = try kernel.sysctl("net/bridge/bridge-nf-call-iptables") == "1"
+        let detail =
+            isSeen
+            ? "bridge-nf-call-iptables is 1: FORWARD rules must accept \(spec.bridgeName)"
+            : "iptables does not see bridged frames"
+        return HostCheck(check: "bridge-filter", result: .ok, detail: detail)
     }
 }

@@ -11,8 +11,8 @@ extension OverlayManager {
 
         var done: [Change] = []
         do {
-            if outcome.identityIsNew {
-                try step("keep this node's identity") { try state.save(identity: outcome.identity) }
+            if outcome.nodeIDIsNew {
+                try step("keep this node's id") { try state.save(nodeID: outcome.nodeID) }
             }
             try step("keep the record of \(spec.name)") {
                 // An earlier interrupted run's note is older, and what it names may still be there.
@@ -33,7 +33,7 @@ extension OverlayManager {
             do {
                 if let before { try state.save(before) } else { try state.remove(network: spec.name) }
                 if former == nil { try state.removeFormer(spec.name) }
-                if outcome.identityIsNew, left.isEmpty { try state.removeIdentity() }
+                if outcome.nodeIDIsNew, left.isEmpty { try state.removeNodeID() }
             } catch { left.append("\(error)") }
             throw overlayError(error, left: left)
         }
@@ -49,7 +49,7 @@ extension OverlayManager {
             let facts = try kernel.hostFacts()
             let observed = try kernel.observe(network: outcome.spec.name, facts: facts)
             outcome.sight = KernelSight(facts: facts, observed: observed)
-            return try DesiredState(outcome.spec, nodeIdentity: outcome.identity).plan(from: observed)
+            return try DesiredState(outcome.spec, nodeID: outcome.nodeID).plan(from: observed)
         } catch { throw StepFailure(step: "verify \(outcome.spec.name)", cause: error) }
     }
 

@@ -42,10 +42,10 @@ public struct UpOutcome: Sendable {
     public var forwarderReason: String
     /// The steps; with `dryRun` not taken.
     public var changes: [Change]
-    /// The node's identity; a new one is kept only when the steps are taken.
-    var identity: String
-    /// Whether this node had no identity before, so that the addresses in the steps of a dry run are examples.
-    public var identityIsNew: Bool
+    /// The node's id; a new one is kept only when the steps are taken.
+    var nodeID: String
+    /// Whether this node had no id before, so that the addresses in the steps of a dry run are examples.
+    public var nodeIDIsNew: Bool
     /// What was last read of the kernel: before the steps, or after those that were taken.
     var sight: KernelSight
 }
@@ -136,10 +136,10 @@ public struct OverlayManager {
             try NetworkSpec.check(name: network)
         } catch { throw OverlayError.badRequest(error) }
         let lock: Descriptor? = state.exists ? try state.lock() : nil
-        let identity = try state.nodeIdentity()
+        let nodeID = try state.nodeID()
         let facts = try kernel.hostFacts()
         let observed = try kernel.observe(network: network, facts: facts)
-        let removal = Removal(network: network, nodeIdentity: identity, observed: observed)
+        let removal = Removal(network: network, nodeID: nodeID, observed: observed)
         for change in removal.changes {
             do { try kernel.apply(change) } catch {
                 throw OverlayError.failed(step: change.description, cause: error, left: [])
@@ -199,21 +199,21 @@ public struct OverlayManager {
         let facts = try kernel.hostFacts()
         let underlay = try chooseUnderlay(request, facts)
         var spec = try makeSpec(request, underlay)
-        let known = try state.nodeIdentity()
-        let identity = known ?? StateDirectory.newIdentity()
+        let known = try state.nodeID()
+        let nodeID = known ?? StateDirectory.newNodeID()
         let observed = try kernel.observe(network: spec.name, facts: facts)
         let reason = try chooseForwarder(&spec, request, observed)
-        let desired = try DesiredState(spec, nodeIdentity: identity)
-        let previous = try state.network(spec.name).map { try DesiredState($0, nodeIdentity: identity) }
-        let former = try state.formerNetwork(spec.name).map { try DesiredState($0, nodeIdentity: identity) }
+        let desired = try DesiredState(spec, nodeID: nodeID)
+        let previous = try state.network(spec.name).map { try DesiredState($0, nodeID: nodeID) }
+        let former = try state.formerNetwork(spec.name).map { try DesiredState($0, nodeID: nodeID) }
         do throws(PlanError) {
             return UpOutcome(
                 spec: spec,
                 underlay: underlay,
                 forwarderReason: reason,
                 changes: try desired.plan(from: observed, previous: previous, former: former),
-                identity: identity,
-                identityIsNew: known == nil,
+                nodeID: nodeID,
+                nodeIDIsNew: known == nil,
                 sight: KernelSight(facts: facts, observed: observed)
             )
         } catch { throw OverlayError.refused(error) }
@@ -227,7 +227,7 @@ public struct OverlayManager {
         let wanted = request.forwarder?.kind
         guard wanted != .fdb else { return "fdb was asked for" }
         let classifiers = ClassifierSpec(mapping: spec.mapping, host: spec.host, vni: spec.vni)
-        if observed.classifiers == ClassifierIdentities(ingress: classifiers.identity, egress: classifiers.identity) {
+        if observed.classifiers == ClassifierDigests(ingress: classifiers.digest, egress: classifiers.digest) {
             return "its programs are attached"
         }
         do {

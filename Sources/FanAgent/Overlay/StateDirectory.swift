@@ -2,9 +2,9 @@ public import FanCore
 public import FanSystem
 internal import Glibc
 
-/// The directory in which a node keeps its identity and its networks.
+/// The directory in which a node keeps its id and its networks.
 ///
-/// Layout: `node-id` holds the identity, `networks/NAME` a record per network, `lock` serialises changes.
+/// Layout: `node-id` holds the id, `networks/NAME` a record per network, `lock` serialises changes.
 /// `networks/NAME.former` exists while a network is being changed: what it was, for a run after an interrupted one.
 public struct StateDirectory: Sendable {
     /// Where it is.
@@ -15,7 +15,7 @@ public struct StateDirectory: Sendable {
         self.path = path
     }
 
-    private var identityPath: String { "\(path)/node-id" }
+    private var nodeIDPath: String { "\(path)/node-id" }
     private var networksPath: String { "\(path)/networks" }
     private func recordPath(_ network: String) -> String { "\(networksPath)/\(network)" }
     private func formerPath(_ network: String) -> String { recordPath(network) + ".former" }
@@ -23,35 +23,35 @@ public struct StateDirectory: Sendable {
     /// Whether the directory is there.
     var exists: Bool { unsafe access(path, F_OK) == 0 }
 
-    /// This node's identity, nil when it has none yet.
+    /// This node's id, nil when it has none yet.
     ///
     /// - Throws: ``StateError``, ``FileError``.
-    public func nodeIdentity() throws -> String? {
-        guard let text = try File.read(identityPath) else { return nil }
-        let identity = text.hasSuffix("\n") ? String(text.dropLast()) : text
-        guard Self.isIdentity(identity) else { throw StateError.badIdentity(path: identityPath, found: identity) }
-        return identity
+    public func nodeID() throws -> String? {
+        guard let text = try File.read(nodeIDPath) else { return nil }
+        let nodeID = text.hasSuffix("\n") ? String(text.dropLast()) : text
+        guard Self.isNodeID(nodeID) else { throw StateError.badNodeID(path: nodeIDPath, found: nodeID) }
+        return nodeID
     }
 
-    /// Makes a new identity without keeping it: 32 random hexadecimal digits.
-    public static func newIdentity() -> String {
+    /// Makes a new id without keeping it: 32 random hexadecimal digits.
+    public static func newNodeID() -> String {
         var generator = SystemRandomNumberGenerator()
         return (0..<32).map { _ in String(Int.random(in: 0..<16, using: &generator), radix: 16) }.joined()
     }
 
-    /// Keeps this node's identity.
+    /// Keeps this node's id.
     ///
     /// - Throws: ``FileError``.
-    public func save(identity: String) throws(FileError) {
+    public func save(nodeID: String) throws(FileError) {
         try File.makeGuardedDirectory(path)
-        try File.replace(identityPath, with: identity + "\n")
+        try File.replace(nodeIDPath, with: nodeID + "\n")
     }
 
-    /// Forgets this node's identity.
+    /// Forgets this node's id.
     ///
     /// - Throws: ``FileError``.
-    public func removeIdentity() throws(FileError) {
-        try File.remove(identityPath)
+    public func removeNodeID() throws(FileError) {
+        try File.remove(nodeIDPath)
     }
 
     /// Reads a network's record, nil when there is none.
@@ -79,15 +79,8 @@ public struct StateDirectory: Sendable {
     ///
     /// - Throws: ``FileError`` when there may be some but they cannot be listed.
     public func networkNames() throws(FileError) -> [String] {
-        try File.names(in: networksPath).filter { name in
-            do throws(NetworkSpecError) {
-                try NetworkSpec.check(name: name)
-                return true
-            } catch {
-                // Half-written files are no networks.
-                return false
-            }
-        }.sorted()
+        // Half-written files are no networks.
+        try File.names(in: networksPath).filter { (try? NetworkSpec.check(name: $0)) != nil }.sorted()
     }
 
     /// Keeps a network's record.
@@ -139,27 +132,23 @@ public struct StateDirectory: Sendable {
         }
     }
 
-    private static func isIdentity(_ text: String) -> Bool {
-        text.utf8.count == 32
-            && text.utf8.allSatisfy { byte in
-                (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
-                    || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains(byte)
-            }
+    private static func isNodeID(_ text: String) -> Bool {
+        text.utf8.count == 32 && text.utf8.allSatisfy { "0123456789abcdef".utf8.contains($0) }
     }
 }
 
 /// A state file that cannot be understood.
 public enum StateError: Error, Equatable, Sendable, CustomStringConvertible {
-    /// The identity is no identity.
-    case badIdentity(path: String, found: String)
+    /// The node's id is none.
+    case badNodeID(path: String, found: String)
     /// The record is no record.
     case badRecord(path: String, NetworkRecordError)
 
     /// What is wrong and what to do about it, in one line.
     public var description: String {
         switch self {
-        case .badIdentity(let path, let found):
-            "'\(path)' holds '\(found.prefix(40))', not an identity of 32 hexadecimal digits; "
+        case .badNodeID(let path, let found):
+            "'\(path)' holds '\(found.prefix(40))', not an id of 32 hexadecimal digits; "
                 + "restore it from a backup, or remove it and the devices it named ('ip link delete …')"
         case .badRecord(let path, let cause):
             "'\(path)' cannot be read: \(cause); remove the file and run 'fanmesh up' again"

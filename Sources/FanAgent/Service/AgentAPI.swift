@@ -53,7 +53,7 @@ final class AgentAPI: Sendable {
     }
 
     private let state: Lock<State>
-    private let bell = Bell()
+    private let signal = WakeSignal()
     private let ask: @Sendable (AgentQuestion) -> Void
     private let checking = WorkerPool(name: "check", threads: 1, queueLimit: 1)
 
@@ -83,7 +83,7 @@ final class AgentAPI: Sendable {
     /// Ends what runs on threads of its own; the server has ended before.
     func stop() {
         state.withLock { $0.isStopped = true }
-        bell.ring()
+        signal.raise()
         checking.stop()
     }
 
@@ -192,7 +192,7 @@ final class AgentAPI: Sendable {
             state.waiting.append(Waiting(responder: responder, deadline: .now + wait))
             return true
         }
-        if isKept { bell.ring() } else { responder.respond(status) }
+        if isKept { signal.raise() } else { responder.respond(status) }
     }
 
     private func check(_ request: HTTPRequest) throws(APIError) -> AgentQuestion {
@@ -281,7 +281,7 @@ final class AgentAPI: Sendable {
                 state.isStopped ? nil : state.waiting.map(\.deadline).min() ?? .now + .seconds(3600)
             }
             guard let next else { return }
-            bell.wait(atMost: max(.zero, ContinuousClock.now.duration(to: next)))
+            signal.wait(atMost: max(.zero, ContinuousClock.now.duration(to: next)))
             let now = ContinuousClock.now
             let due = state.withLock { state in
                 let due = state.waiting.filter { $0.deadline <= now }

@@ -47,23 +47,28 @@ public struct AgentService {
 
     private let settings: Settings
     private let store: any ClusterStore
-    private let log: AgentLog
+    /// Whether lines of the log begin with their priority, as the journal wants it.
+    private let hasPriorities: Bool
     private let notifier: ServiceNotifier
     private let inbox = Monitor<[Message]>([])
     private let api: AgentAPI
     private let reporting: WorkerPool
     private let probing: WorkerPool
+    private let sending: WorkerPool
 
     private static let watchBackoff = Duration.milliseconds(100)...Duration.seconds(1)
     private static let longestPoll = Duration.seconds(60)
+    /// How many events wait at most when a message comes: it is lost then, as it may be anywhere.
+    private static let inboxLimit = 256
 
     private init(_ settings: Settings, store: any ClusterStore, status: AgentStatus) {
         self.settings = settings
         self.store = store
-        log = AgentLog(hasPriorities: settings.variable("JOURNAL_STREAM")?.isEmpty == false)
+        hasPriorities = settings.variable("JOURNAL_STREAM")?.isEmpty == false
         notifier = ServiceNotifier(variable: settings.variable, processID: getpid())
         reporting = WorkerPool(name: "report", threads: 1, queueLimit: 2)
         probing = WorkerPool(name: "probe", threads: 1, queueLimit: 2)
+        sending = WorkerPool(name: "send", threads: 1, queueLimit: 4)
         api = AgentAPI(status) { [inbox] in Self.post(.event(.asked($0)), to: inbox) }
     }
 
@@ -76,7 +81,7 @@ public struct AgentService {
     /// - Parameters:
     ///   - settings: where it lives and who it is.
     ///   - kernel: the kernel of the calling thread's network namespace.
-    ///   - makeStore: opens where it learns about its cluster, as the node with this identity.
+    ///   - makeStore: opens where it learns about its cluster, as the node with this id.
     /// - Throws: ``AgentError``, ``StateError``, ``FileError``, ``HTTPError`` when it cannot start.
     public static func run(
         _ settings: Settings,
@@ -85,31 +90,28 @@ public struct AgentService {
     ) throws {
         try File.makeGuardedDirectory(settings.stateDirectory)
         try File.makeGuardedDirectory(settings.runtimeDirectory, mode: 0o755)
-        let lock = try AgentLock(
-            stateDirectory: settings.stateDirectory,
-            runtimeDirectory: settings.runtimeDirectory
-        )
+        let lock = try AgentLock(stateDirectory: settings.stateDirectory, runtimeDirectory: settings.runtimeDirectory)
         let state = StateDirectory(path: settings.stateDirectory)
         // Before the power to give it to a group is given up.
         let socket = AgentStatus.socket(in: settings.runtimeDirectory)
         let listener = try listenUnix(path: socket, mode: 0o660, group: settings.group)
         // Before the first other thread: each would keep what this one gives up.
         let limits = try Confinement.apply(kernel: kernel, state: state)
-        let identity = Agent.Identity(
-            nodeID: try identity(state),
+        let instance = Agent.Instance(
+            nodeID: try nodeID(state),
             version: settings.version,
             kernel: kernelRelease(),
             processID: getpid(),
             startedAt: Int64(time(nil))
         )
-        let store = makeStore(identity.nodeID)
+        let store = makeStore(instance.nodeID)
         let agent = Agent(
             manager: OverlayManager(kernel: kernel, state: state),
             memory: ClusterMemory(stateDirectory: settings.stateDirectory),
-            identity: identity,
+            instance: instance,
             profile: store.profile
         )
-        let status = AgentStatus(processID: identity.processID, startedAt: identity.startedAt)
+        let status = AgentStatus(processID: instance.processID, startedAt: instance.startedAt)
         let service = AgentService(settings, store: store, status: status)
         let api = service.api
         for line in limits { service.write(line) }
@@ -122,13 +124,13 @@ public struct AgentService {
         _ = consume lock
     }
 
-    private static func identity(_ state: StateDirectory) throws -> String {
+    private static func nodeID(_ state: StateDirectory) throws -> String {
         let lock = try state.lock()
-        let known = try state.nodeIdentity()
-        let identity = known ?? StateDirectory.newIdentity()
-        if known == nil { try state.save(identity: identity) }
+        let known = try state.nodeID()
+        let nodeID = known ?? StateDirectory.newNodeID()
+        if known == nil { try state.save(nodeID: nodeID) }
         _ = consume lock
-        return identity
+        return nodeID
     }
 
     // MARK: - The loop
@@ -189,13 +191,14 @@ public struct AgentService {
                 }
             case .report(let report): send(report)
             case .probe(let check, let peers): probe(check, peers)
+            case .send(let message, let peers): send(message, to: peers)
             case .answer(let answer): api.answer(answer)
             }
         }
     }
 
     private func write(_ line: LogLine) {
-        log.write(line)
+        writeErrorLine(line.text(hasPriorities: hasPriorities))
         api.publish(line)
     }
 
@@ -209,6 +212,13 @@ public struct AgentService {
         guard !isTaken else { return }
         let reason = StoreError.Reason.disconnected(request: "report", cause: "another report is still on its way")
         Self.post(.event(.reportFailed(StoreError(reason, of: store.profile))), to: inbox)
+    }
+
+    /// Says something to peers; who does not get it is asked again, or asks again.
+    private func send(_ message: PeerMessage, to peers: [String]) {
+        _ = sending.submit { [store] in
+            for peer in peers { try? store.send(message.text, to: peer) }
+        }
     }
 
     private func probe(_ check: PeerCheck, _ peers: [PeerTarget]) {
@@ -229,13 +239,14 @@ public struct AgentService {
             startThread("signals") { [inbox] in Self.watchSignals(signals, inbox) },
             startThread("events") { [inbox] in Self.watchNetwork(inbox) },
             startThread("watch", stackBytes: 1 << 20) { [inbox, store] in Self.watchCluster(store, inbox) },
+            startThread("messages", stackBytes: 1 << 20) { [inbox, store] in Self.watchMessages(store, inbox) },
         ]
         guard started.allSatisfy(\.self), api.start() else { throw AgentError.noThreads }
     }
 
     private static func post(_ message: Message, to inbox: Monitor<[Message]>) {
         inbox.withLock(wake: .one) { messages in
-            // Announcements come in crowds, and one is as good as many.
+            // Announcements come in bursts, and one is as good as many.
             if case .event(.networkChanged) = message, case .event(.networkChanged)? = messages.last { return }
             messages.append(message)
         }
@@ -290,6 +301,21 @@ public struct AgentService {
                 version = nil
                 sleepThread(for: backoff.next())
             }
+        }
+    }
+
+    private static func watchMessages(_ store: any ClusterStore, _ inbox: Monitor<[Message]>) {
+        var backoff = Backoff(.seconds(1)...Duration.seconds(5))
+        while true {
+            do throws(StoreError) {
+                let asked = ContinuousClock.now
+                let messages = try store.messages(wait: longestPoll)
+                let room = inboxLimit - inbox.withLock(wake: .none, { $0.count })
+                for message in messages.prefix(max(0, room)) { post(.event(.message(message)), to: inbox) }
+                backoff.reset()
+                // Who sends without end, and a store that does not wait, must not keep this one busy.
+                if ContinuousClock.now - asked < .milliseconds(200) { sleepThread(for: .milliseconds(200)) }
+            } catch { sleepThread(for: backoff.next()) }
         }
     }
 

@@ -30,8 +30,7 @@ public struct CheckOutcome: Sendable {
     }
 
     private static func document(_ result: PeerResult) -> Document {
-        let milliseconds = result.roundTrip.map { Double(Int($0 / .microseconds(1))) / 1000 }
-        return [
+        [
             "name": .string(result.target.name),
             "underlay_address": .text(result.target.underlayAddress),
             "overlay_address": .text(result.target.overlayAddress),
@@ -42,7 +41,7 @@ public struct CheckOutcome: Sendable {
                 "mtu": .string(result.layers.mtu.rawValue),
                 "checksum": .string(result.layers.checksum.rawValue),
             ],
-            "rtt_ms": milliseconds.map { .real($0) } ?? .null,
+            "rtt_ms": .milliseconds(result.roundTrip),
             "path_mtu": .number(result.pathMTUBytes),
             "diagnosis": .string(result.finding.message),
             "remedy": .string(result.finding.remedy),

@@ -20,13 +20,13 @@ enum Confinement {
     static func apply(kernel: any OverlayKernel, state: StateDirectory) throws -> [LogLine] {
         try (kernel as? LinuxKernel)?.keepClassifiers(of: state.networkNames())
         var lines: [LogLine] = []
-        func complain(_ code: String, _ message: String) {
+        func warn(_ code: String, _ message: String) {
             lines.append(LogLine(level: .warning, code: code, message: message))
         }
         let result = fan_confine_capabilities(fan_agent_capabilities())
         guard result >= 0 else { throw AgentError.notConfined(code: -result) }
         if result > 0 {
-            complain(
+            warn(
                 "capabilities-not-locked",
                 "without CAP_SETPCAP the bounding set stays as it was; start the agent with it, or with "
                     + "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_BPF"
@@ -36,7 +36,7 @@ enum Confinement {
         switch -filtered {
         case 0: break
         // A kernel that was built without them.
-        case ENOSYS, EINVAL: complain("calls-not-filtered", "this kernel has no system-call filters")
+        case ENOSYS, EINVAL: warn("calls-not-filtered", "this kernel has no system-call filters")
         default: throw AgentError.notConfined(code: -filtered)
         }
         return lines

@@ -1,6 +1,7 @@
 internal import FanAgent
 internal import FanCore
 internal import FanSystem
+internal import Glibc
 
 /// What `init` was told by options, a preseed and answers, and what it makes of it.
 struct InitPlan {
@@ -49,26 +50,19 @@ struct InitPlan {
 
     private static func read(_ file: String, _ invocation: Invocation) throws(CommandFailure) -> Preseed {
         let what = file == "-" ? "the preseed" : "the preseed '\(file)'"
-        let bytes: [UInt8]
-        if file == "-" {
-            bytes = try invocation.environment.input.all(limit: YAMLDocument.maximumBytes, what: what)
-        } else {
-            do throws(FileError) {
-                guard let text = try File.read(file) else { throw FileError(operation: "open", path: file, code: 2) }
-                bytes = Array(text.utf8)
-            } catch { throw .badInput("\(what): \(error)") }
-        }
-        let yaml: YAMLDocument
-        do throws(YAMLError) { yaml = try YAMLDocument(parsing: bytes) } catch {
-            throw .badInput("\(what): \(error)")
+        let yaml = try CommandFailure.reading(what) {
+            guard file != "-" else {
+                let input = invocation.environment.input
+                return try YAMLDocument(parsing: input.all(limit: YAMLDocument.maximumBytes, what: what))
+            }
+            guard let text = try File.read(file) else { throw FileError(operation: "open", path: file, code: ENOENT) }
+            return try YAMLDocument(parsing: Array(text.utf8))
         }
         do throws(DocumentError) {
             let preseed = try Preseed(yaml.document)
             _ = try yaml.document.optionalParsed("failure_domain", label)
             return preseed
-        } catch {
-            throw .badInput("\(what): \(yaml.describe(error))")
-        }
+        } catch { throw .badInput("\(what): \(yaml.describe(error))") }
     }
 
     // MARK: - Questions
@@ -91,7 +85,9 @@ struct InitPlan {
     }
 
     /// Makes every choice, asking for what is not known yet.
-    func settle(_ invocation: Invocation) throws(CommandFailure) -> Node {
+    ///
+    /// - Throws: ``CommandFailure``, `FanMappingError`.
+    func settle(_ invocation: Invocation) throws -> Node {
         let prompt = asks ? Prompt(invocation: invocation) : nil
         let facts = try invocation.environment.hostFacts()
         var plan = preseed
@@ -103,7 +99,10 @@ struct InitPlan {
             plan.name = try prompt?.ask("What should this node be called?", default: defaultName, read: Self.label)
         }
         guard let name = plan.name ?? defaultName else {
-            throw .badInput("this host's name '\(hostName)' is no member's name", remedy: "give one with --name")
+            throw CommandFailure.badInput(
+                "this host's name '\(hostName)' is no member's name",
+                remedy: "give one with --name"
+            )
         }
         plan.name = name
 
@@ -154,28 +153,24 @@ struct InitPlan {
         _ facts: HostFacts,
         _ overlay: IPv4Prefix
     ) throws(CommandFailure) -> UnderlayChoice {
-        let choice: UnderlayChoice
-        do throws(UnderlayError) {
+        try CommandFailure.reading {
+            let choice: UnderlayChoice
             // Where this node listens, inside the prefix that was named, is its address in the underlay.
             if case .prefix(let prefix) = selector, let host = preseed.address?.address, prefix.contains(host) {
                 choice = try facts.chooseUnderlay(rounding.apply(to: prefix), host: host)
             } else {
                 choice = try facts.chooseUnderlay(selector, overlay: overlay, rounding: rounding)
             }
-        } catch { throw .badInput("\(error)") }
-        do throws(FanMappingError) {
             _ = try FanMapping(overlay: overlay, underlay: choice.prefix).slice(of: choice.address)
             return choice
-        } catch { throw CommandFailure(error) }
+        }
     }
 
-    private static func config(_ plan: Preseed, _ choice: UnderlayChoice) throws(CommandFailure) -> ClusterConfig {
-        do throws(FanMappingError) {
-            var config = ClusterConfig(clusterID: "", try plan.overlay.settings(underlay: choice.prefix))
-            config.mtuBytes = plan.overlay.mtuBytes
-            config.forwarder = plan.overlay.forwarder?.kind
-            return config
-        } catch { throw CommandFailure(error) }
+    private static func config(_ plan: Preseed, _ choice: UnderlayChoice) throws(FanMappingError) -> ClusterConfig {
+        var config = ClusterConfig(clusterID: "", try plan.overlay.settings(underlay: choice.prefix))
+        config.mtuBytes = plan.overlay.mtuBytes
+        config.forwarder = plan.overlay.forwarder?.kind
+        return config
     }
 
     /// The first label of the host's name in lower case, where that may be a member's name.

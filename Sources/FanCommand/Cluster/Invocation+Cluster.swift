@@ -4,27 +4,12 @@ internal import FanStore
 internal import FanSystem
 
 extension Invocation {
-    /// Asks the store of this node's cluster; its errors are as commands explain them.
-    func ask<Value>(
-        _ question: (any ClusterStore) throws(StoreError) -> Value
-    ) throws(CommandFailure) -> Value {
-        do throws(StoreError) { return try question(environment.store(runtimeDirectory, nil)) } catch {
-            throw CommandFailure(error)
-        }
-    }
+    /// The store of this node's cluster.
+    var store: any ClusterStore { environment.store(runtimeDirectory, nil) }
 
-    /// Asks for what only a cluster has that fanmesh itself runs.
-    @discardableResult
-    func administer<Value>(
-        _ request: (any ClusterAdministration) throws(StoreError) -> Value
-    ) throws(CommandFailure) -> Value {
-        let administration = try administration()
-        do throws(StoreError) { return try request(administration) } catch { throw CommandFailure(error) }
-    }
-
-    /// The way to administer this node's cluster, for several requests.
+    /// The way to administer this node's cluster, which only one has that fanmesh itself runs.
     func administration() throws(CommandFailure) -> any ClusterAdministration {
-        let store = environment.store(runtimeDirectory, nil)
+        let store = store
         guard let administration = store as? any ClusterAdministration else {
             throw CommandFailure(
                 "the members of this node's cluster are looked after by \(store.profile.name), not by fanmesh",
@@ -35,31 +20,28 @@ extension Invocation {
     }
 
     /// For how long an agent that runs may take to connect to the server.
-    private static let agentPatience = Duration.seconds(10)
+    private static let agentTimeout = Duration.seconds(10)
     /// For how long an agent may take to begin, where none runs: somebody waits for this answer.
-    private static let startPatience = Duration.seconds(2)
+    private static let startTimeout = Duration.seconds(2)
 
     /// This node as its server knows it, as soon as an agent is there to bring an overlay up.
     ///
     /// An agent holds its lock from its first moment on, so that one that is just starting is told from none at all.
-    func nodeWithAgent() throws(CommandFailure) -> ClusterSnapshot {
+    ///
+    /// - Throws: ``CommandFailure``, `StoreError`.
+    func nodeWithAgent() throws -> ClusterSnapshot {
         let began = ContinuousClock.now
         let administration = try administration()
-        func node(after generation: Int?) throws(CommandFailure) -> ClusterSnapshot {
-            do throws(StoreError) {
-                return try administration.node(after: generation.map(String.init), wait: .seconds(1))
-            } catch { throw CommandFailure(error) }
-        }
-        var snapshot = try node(after: nil)
+        var snapshot = try administration.node(after: nil, wait: .seconds(1))
         if !snapshot.hasAgent { progress("waiting for the agent") }
         while !snapshot.hasAgent {
             let isRunning = AgentStatus.isRunning(runtimeDirectory: runtimeDirectory)
             let asked = ContinuousClock.now
-            guard asked < began + (isRunning ? Self.agentPatience : Self.startPatience) else {
+            guard asked < began + (isRunning ? Self.agentTimeout : Self.startTimeout) else {
                 throw Self.agentMissing(isRunning: isRunning)
             }
             // The server answers at once when an agent connects.
-            snapshot = try node(after: snapshot.generation)
+            snapshot = try administration.node(after: "\(snapshot.generation)", wait: .seconds(1))
             // One that does not wait must not keep this one busy.
             if !snapshot.hasAgent, ContinuousClock.now - asked < .milliseconds(100) {
                 sleepThread(for: .milliseconds(100))
@@ -69,19 +51,29 @@ extension Invocation {
     }
 
     private static func agentMissing(isRunning: Bool) -> CommandFailure {
-        if isRunning {
-            return CommandFailure(
-                "the fanmesh agent runs, but did not connect to this node's server within "
-                    + "\(agentPatience.wholeSeconds) s",
-                remedy: "see: journalctl -u fanmesh-agent; then run: systemctl restart fanmesh-agent",
-                exitCode: .agentNotRunning
-            )
-        }
+        let seconds = agentTimeout.wholeSeconds
         return CommandFailure(
-            "the fanmesh agent is not running: none is connected to this node's server",
-            remedy: "run: systemctl start fanmesh-agent",
+            isRunning
+                ? "the fanmesh agent runs, but did not connect to this node's server within \(seconds) s"
+                : "the fanmesh agent is not running: none is connected to this node's server",
+            remedy: isRunning
+                ? "see: journalctl -u fanmesh-agent; then run: systemctl restart fanmesh-agent"
+                : "run: systemctl start fanmesh-agent",
             exitCode: .agentNotRunning
         )
+    }
+
+    /// Finds out early what the agent would refuse: a device in the way, a taken port, a kernel that cannot.
+    ///
+    /// The host is this node's address in the underlay, the peers are the other members.
+    func checkOverlay(_ config: ClusterConfig, host: IPv4Address, peers: [Member] = []) throws(CommandFailure) {
+        let others = peers.map(\.underlayAddress).filter { $0 != host }
+        let request = UpRequest(OverlayChoices(config.overlay), host: host, peers: others)
+        do { _ = try overlayManager().up(request, dryRun: true) } catch {
+            var failure = CommandFailure(error)
+            failure.message = "this host cannot carry the overlay: \(failure.message); nothing was changed"
+            throw failure
+        }
     }
 
     /// Says on standard error what is being done, when a person watches.
@@ -90,9 +82,9 @@ extension Invocation {
     }
 
     /// A member's name from the command line.
-    func memberName(_ argument: CommandArgument) throws(CommandFailure) -> String {
+    func memberName(_ argument: CommandArgument) throws(ClusterInputError) -> String {
         let name = self.argument(argument) ?? ""
-        do throws(ClusterInputError) { try DNSLabel.check(name) } catch { throw .badInput("\(error)") }
+        try DNSLabel.check(name)
         return name
     }
 }

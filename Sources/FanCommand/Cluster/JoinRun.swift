@@ -5,7 +5,7 @@ internal import FanStore
 /// Takes this node into a cluster with a token: rehearse, plan, redeem, wait for the overlay; or take it all back.
 struct JoinRun {
     /// What the operator said.
-    struct Wish {
+    struct Choices {
         /// The token as it was given.
         var token: String
         /// The name that the token must be for, nil to take the token's.
@@ -19,19 +19,19 @@ struct JoinRun {
     }
 
     let invocation: Invocation
-    let wish: Wish
+    let choices: Choices
     private let cluster: any ClusterAdministration
 
     /// Prepares a join.
-    init(_ invocation: Invocation, _ wish: Wish) throws(CommandFailure) {
-        (self.invocation, self.wish, cluster) = (invocation, wish, try invocation.administration())
+    init(_ invocation: Invocation, _ choices: Choices) throws(CommandFailure) {
+        (self.invocation, self.choices, cluster) = (invocation, choices, try invocation.administration())
     }
 
     /// Joins.
     ///
     /// - Returns: how the node stands.
     /// - Throws: what stood in the way, what became of the token, and what to do next.
-    func run() throws(CommandFailure) -> OverlayWait.Outcome {
+    func run() throws -> OverlayWait.Outcome {
         let token = try token()
         let snapshot = try invocation.nodeWithAgent()
         if snapshot.state != .unconfigured { return try finishEarlierRun(snapshot, token) }
@@ -42,27 +42,24 @@ struct JoinRun {
         invocation.progress("rehearsing with \(token.addresses.map(\.description).joined(separator: ", "))")
         let (rehearsal, underlayAddress) = try rehearse(facts, token, address)
         try rehearsal.refuseFailures(joiner: token.serverName, at: address)
-        try OverlayPlan.check(invocation, rehearsal.config, host: underlayAddress, peers: rehearsal.members)
+        try invocation.checkOverlay(rehearsal.config, host: underlayAddress, peers: rehearsal.members)
 
         invocation.progress("joining as \(token.serverName)")
         var request = request(token, address, underlayAddress)
-        request.failureDomain = wish.failureDomain
-        do throws(StoreError) { try cluster.join(request) } catch {
-            throw takeBack(CommandFailure(error), token, rehearsal, request)
-        }
-        invocation.progress("waiting for the overlay to be verified")
-        do throws(CommandFailure) { return try OverlayWait(cluster: cluster, timeout: wish.timeout).run() } catch {
-            throw takeBack(error, token, rehearsal, request)
-        }
+        request.failureDomain = choices.failureDomain
+        do {
+            try cluster.join(request)
+            invocation.progress("waiting for the overlay to be verified")
+            return try OverlayWait(cluster: cluster, timeout: choices.timeout).run()
+        } catch { throw takeBack(CommandFailure(error), token, rehearsal, request) }
     }
 
     // MARK: - Before
 
-    private func token() throws(CommandFailure) -> JoinToken {
-        let token: JoinToken
-        do throws(TokenError) { token = try JoinToken(parsing: wish.token) } catch { throw .badInput("\(error)") }
-        if let name = wish.name, name != token.serverName {
-            throw .badInput(
+    private func token() throws -> JoinToken {
+        let token = try JoinToken(parsing: choices.token)
+        if let name = choices.name, name != token.serverName {
+            throw CommandFailure.badInput(
                 "the token is for \(token.serverName), not for \(name)",
                 remedy: "leave --name out, or run 'fanmesh cluster add \(name)' on a member and use that token"
             )
@@ -96,12 +93,12 @@ struct JoinRun {
             )
         }
         invocation.note("this node is \(name) in that cluster already: waiting for its overlay only")
-        return try OverlayWait(cluster: cluster, timeout: wish.timeout).run()
+        return try OverlayWait(cluster: cluster, timeout: choices.timeout).run()
     }
 
     /// Where this node's server shall listen: the address from which the cluster is reached.
     private func address(_ facts: HostFacts, _ token: JoinToken) throws(CommandFailure) -> SocketAddress {
-        if let address = wish.address {
+        if let address = choices.address {
             try facts.requireOwn(address.address)
             return address
         }
@@ -127,8 +124,8 @@ struct JoinRun {
         _ facts: HostFacts,
         _ token: JoinToken,
         _ address: SocketAddress
-    ) throws(CommandFailure) -> (RehearsalAnswer, IPv4Address) {
-        let first = try rehearse(request(token, address, address.address))
+    ) throws -> (RehearsalAnswer, IPv4Address) {
+        let first = try cluster.rehearse(request(token, address, address.address))
         guard !first.config.mapping.underlay.contains(address.address) else { return (first, address.address) }
         // The servers talk over another network than the underlay: this host may have an address there too.
         let mapping = first.config.mapping
@@ -142,16 +139,12 @@ struct JoinRun {
                 remedy: "give this host an address in \(mapping.underlay), the underlay of the cluster"
             )
         }
-        return (try rehearse(request(token, address, choice.address)), choice.address)
-    }
-
-    private func rehearse(_ request: JoinRequest) throws(CommandFailure) -> RehearsalAnswer {
-        do throws(StoreError) { return try cluster.rehearse(request) } catch { throw CommandFailure(error) }
+        return (try cluster.rehearse(request(token, address, choice.address)), choice.address)
     }
 
     private func request(_ token: JoinToken, _ address: SocketAddress, _ underlay: IPv4Address) -> JoinRequest {
         JoinRequest(
-            token: wish.token.trimmingBlanks(),
+            token: choices.token.trimmingBlanks(),
             name: token.serverName,
             address: address,
             underlayAddress: underlay

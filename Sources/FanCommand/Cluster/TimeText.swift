@@ -1,8 +1,10 @@
+internal import FanCore
+
 /// Lengths of time as people read them.
 enum TimeText {
     /// In the largest unit that fits, rounded down: `0.4 s`, `12 s`, `3 min`, `5 h`, `2 d`.
     static func length(_ time: Duration) -> String {
-        let milliseconds = max(0, time.components.seconds * 1000 + time.components.attoseconds / 1_000_000_000_000_000)
+        let milliseconds = max(0, time.milliseconds)
         let seconds = milliseconds / 1000
         return switch seconds {
         case ..<10: "\(seconds).\(milliseconds % 1000 / 100) s"

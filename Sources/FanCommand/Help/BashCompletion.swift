@@ -70,7 +70,7 @@ struct BashCompletion {
             cases.append("\(spellings.map { "\"\(at) \($0)\"" }.joined(separator: " | "))) want=\"$at $word\" ;;")
         }
         for command in path.last?.subcommands ?? [] {
-            let names = ([command.name] + command.aliases).map { "\"\(at) \($0)\"" }.joined(separator: " | ")
+            let names = command.names.map { "\"\(at) \($0)\"" }.joined(separator: " | ")
             cases.append("\(names)) at=\"\(at) \(command.name)\" ;;")
         }
         return cases
@@ -79,11 +79,9 @@ struct BashCompletion {
     private func valueCases(_ path: [Command]) -> [String] {
         path.visibleOptions.filter { $0.valueName != nil }.compactMap { option in
             let pattern = option.spellings.map { "\"\(path.words) \($0)\"" }.joined(separator: " | ")
-            if !option.choices.isEmpty {
-                return "\(pattern)) values=\"\(option.choices.joined(separator: " "))\" ;;"
-            }
-            return switch option.completion {
+            return switch option.values {
             case .nothing: nil
+            case .choices(let choices): "\(pattern)) values=\"\(choices.joined(separator: " "))\" ;;"
             case .files: "\(pattern)) kind=files ;;"
             case .directories: "\(pattern)) kind=directories ;;"
             }

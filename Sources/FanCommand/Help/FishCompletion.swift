@@ -42,7 +42,7 @@ struct FishCompletion {
             cases += ["case \(spellings.map { "'\(at) \($0)'" }.joined(separator: " "))", "    set skip 1"]
         }
         for command in path.last?.subcommands ?? [] {
-            let names = ([command.name] + command.aliases).map { "'\(at) \($0)'" }.joined(separator: " ")
+            let names = command.names.map { "'\(at) \($0)'" }.joined(separator: " ")
             cases += ["case \(names)", "    set at '\(at) \(command.name)'"]
         }
         return cases
@@ -66,9 +66,9 @@ struct FishCompletion {
 
     private func value(_ option: CommandOption) -> String {
         guard option.valueName != nil else { return "" }
-        guard option.choices.isEmpty else { return " -x -a '\(option.choices.joined(separator: " "))'" }
-        return switch option.completion {
+        return switch option.values {
         case .nothing: " -x"
+        case .choices(let choices): " -x -a '\(choices.joined(separator: " "))'"
         case .files: " -r -F"
         case .directories: " -x -a '(__fish_complete_directories)'"
         }

@@ -14,7 +14,7 @@ enum HelpText {
             guard !rows.isEmpty else { return }
             blocks.append(style.apply(.heading, to: title + ":") + "\n" + Self.rows(rows))
         }
-        section("Commands", command.subcommands.map { (([$0.name] + $0.aliases).joined(separator: ", "), $0.summary) })
+        section("Commands", command.subcommands.map { ($0.names.joined(separator: ", "), $0.summary) })
         section("Arguments", command.arguments.map { ($0.name, $0.fullHelp) })
         if path.count > 1 { section("Options", command.options.map(row)) }
         for parent in path.dropFirst().dropLast().reversed() {

@@ -25,10 +25,8 @@ struct ManualPage {
         page.macro("SH", ["EXIT STATUS"])
         exitNotes(root.exitNotes, in: &page)
         environment(in: &page)
-        if !root.examples.isEmpty {
-            page.macro("SH", ["EXAMPLES"])
-            examples(root.examples, in: &page)
-        }
+        if !root.examples.isEmpty { page.macro("SH", ["EXAMPLES"]) }
+        examples(root.examples, in: &page)
         return page.source
     }
 
@@ -44,9 +42,7 @@ struct ManualPage {
         if !command.discussion.isEmpty { page.macro("PP") }
         paragraphs(command.discussion, in: &page)
         for argument in command.arguments {
-            page.macro("TP")
-            page.text("\\fI\(Roff.escape(argument.name))\\fP")
-            page.text(Roff.escape(argument.fullHelp.capitalizedFirst + "."))
+            page.item("\\fI\(Roff.escape(argument.name))\\fP", argument.fullHelp)
         }
         options(command.options, in: &page)
         if !command.exitNotes.isEmpty {
@@ -71,35 +67,24 @@ struct ManualPage {
 
     private func options(_ options: [CommandOption], in page: inout Roff) {
         for option in options {
-            page.macro("TP")
             let spellings = option.spellings.sorted { $0.count < $1.count }
             let names = spellings.map { "\\fB\(Roff.escape($0))\\fP" }.joined(separator: ", ")
-            page.text(names + (option.valueSynopsis.map { " \\fI\(Roff.escape($0))\\fP" } ?? ""))
-            page.text(Roff.escape(option.fullHelp.capitalizedFirst + "."))
+            page.item(names + (option.valueSynopsis.map { " \\fI\(Roff.escape($0))\\fP" } ?? ""), option.fullHelp)
         }
     }
 
     private func exitNotes(_ notes: [ExitNote], in page: inout Roff) {
-        for note in notes {
-            page.macro("TP")
-            page.text("\\fB\(note.code.rawValue)\\fP")
-            page.text(Roff.escape(note.meaning.capitalizedFirst + "."))
-        }
+        for note in notes { page.item("\\fB\(note.code.rawValue)\\fP", note.meaning) }
     }
 
     private func environment(in page: inout Roff) {
         var seen: Set<String> = []
-        let options = root.walk().flatMap { $0.last?.options ?? [] }
-            .filter { $0.variable.map { seen.insert($0).inserted } ?? false }
         page.macro("SH", ["ENVIRONMENT"])
-        for option in options {
-            page.macro("TP")
-            page.text("\\fB\(Roff.escape(option.variable ?? ""))\\fP")
-            page.text(Roff.escape("Stands in for --\(option.long)."))
+        for option in root.walk().flatMap({ $0.last?.options ?? [] }) {
+            guard let variable = option.variable, seen.insert(variable).inserted else { continue }
+            page.item("\\fB\(Roff.escape(variable))\\fP", "stands in for --\(option.long)")
         }
-        page.macro("TP")
-        page.text("\\fBNO_COLOR\\fP")
-        page.text("When set and not empty, no colours are used.")
+        page.item("\\fBNO_COLOR\\fP", "when set and not empty, no colours are used")
     }
 
     private func examples(_ examples: [Example], in page: inout Roff) {
@@ -130,6 +115,13 @@ private struct Roff {
     mutating func text(_ line: String) {
         let startsRequest = line.hasPrefix(".") || line.hasPrefix("'")
         source += (startsRequest ? "\\&" : "") + line + "\n"
+    }
+
+    /// A tagged paragraph: what it is about, escaped already, and a sentence.
+    mutating func item(_ tag: String, _ sentence: String) {
+        macro("TP")
+        text(tag)
+        text(Self.escape(sentence.capitalizedFirst + "."))
     }
 
     /// The text with all that roff would interpret escaped.

@@ -34,10 +34,10 @@ struct ZshCompletion {
         }
         specs += ["1: :->command", "*:: :->arguments"]
         let described = command.subcommands.flatMap { sub in
-            ([sub.name] + sub.aliases).map { Shell.quoted("\($0):\(sub.summary)") }
+            sub.names.map { Shell.quoted("\($0):\(sub.summary)") }
         }
         let branches = command.subcommands.map { sub in
-            let names = ([sub.name] + sub.aliases).joined(separator: "|")
+            let names = sub.names.joined(separator: "|")
             return "                \(names)) \(name(path + [sub])) ;;"
         }
         return """
@@ -80,9 +80,9 @@ struct ZshCompletion {
     }
 
     private func action(_ option: CommandOption) -> String {
-        guard option.choices.isEmpty else { return "(\(option.choices.joined(separator: " ")))" }
-        return switch option.completion {
+        switch option.values {
         case .nothing: ""
+        case .choices(let choices): "(\(choices.joined(separator: " ")))"
         case .files: "_files"
         case .directories: "_files -/"
         }

@@ -46,6 +46,21 @@ struct Prompt {
     }
 }
 
+extension CommandOption {
+    /// Of what asks before it does something that cannot be undone.
+    static let yes = CommandOption.flag("yes", help: "do not ask")
+}
+
+extension Invocation {
+    /// Asks before something that cannot be undone, when a person can answer and ``CommandOption/yes`` is not given.
+    func confirmOnTerminal(_ question: String) throws(CommandFailure) {
+        guard !flag(.yes), environment.input.isTerminal else { return }
+        guard try Prompt(invocation: self).confirm(question, default: false) else {
+            throw CommandFailure("nothing was changed")
+        }
+    }
+}
+
 extension String {
     /// The text without blanks and line ends around it.
     func trimmingBlanks() -> String {

@@ -57,10 +57,6 @@ private struct Reader {
     var events: YAMLEvents
     var lines: [String: Int] = [:]
 
-    init(events: YAMLEvents) {
-        self.events = events
-    }
-
     mutating func wholeDocument() throws(YAMLError) -> Document {
         _ = try events.next()
         let start = try events.next()
@@ -131,19 +127,14 @@ private struct Reader {
         default: break
         }
         let digits = text.hasPrefix("-") || text.hasPrefix("+") ? text.dropFirst() : text[...]
-        guard let first = digits.utf8.first, (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(first) else {
-            return .string(text)
-        }
-        let isDecimal = digits.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+        guard let first = digits.utf8.first, first.isDigit else { return .string(text) }
+        let isDecimal = digits.utf8.allSatisfy(\.isDigit)
         if isDecimal, digits.utf8.count == 1 || first != UInt8(ascii: "0"), !text.hasPrefix("+") {
             guard let number = Int128(text) else { throw YAMLError("'\(text.prefix(64))' is too large", line: line) }
             return .integer(number)
         }
         // Octal, hexadecimal, base 60, digits in groups: numbers to some YAML versions.
-        let isNumberLike = digits.utf8.allSatisfy { byte in
-            (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || byte == UInt8(ascii: "_")
-                || byte == UInt8(ascii: ":")
-        }
+        let isNumberLike = digits.utf8.allSatisfy { $0.isDigit || "_:".utf8.contains($0) }
         let isBased =
             first == UInt8(ascii: "0") && digits.utf8.dropFirst().first.map { "xob".utf8.contains($0) } ?? false
         if isNumberLike || isBased {

@@ -28,8 +28,12 @@ struct CommandFailure: Error, Equatable, Sendable {
         CommandFailure(message, remedy: remedy, exitCode: .usage)
     }
 
-    /// An address or prefix that cannot be used.
-    init(_ error: FanMappingError) {
-        self = .badInput(error.description)
+    /// Runs what reads an input: what is wrong with it ends with ``ExitCode/usage``, named by `what` unless that is empty.
+    static func reading<Value>(_ what: String = "", _ body: () throws -> Value) throws(CommandFailure) -> Value {
+        do { return try body() } catch let failure as CommandFailure {
+            throw failure
+        } catch {
+            throw .badInput(what.isEmpty ? "\(error)" : "\(what): \(error)")
+        }
     }
 }

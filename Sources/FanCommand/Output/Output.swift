@@ -5,15 +5,9 @@ struct Output: Sendable {
     /// The two streams.
     let sink: any OutputSink
     /// The style of standard output.
-    let style: Style
+    var style = Style.plain
     /// The style of standard error.
-    let errorStyle: Style
-
-    init(sink: any OutputSink, style: Style = .plain, errorStyle: Style = .plain) {
-        self.sink = sink
-        self.style = style
-        self.errorStyle = errorStyle
-    }
+    var errorStyle = Style.plain
 
     /// Writes text to standard output as it is.
     func write(_ text: String) { sink.write(text, to: .output) }

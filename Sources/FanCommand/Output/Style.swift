@@ -8,6 +8,16 @@ struct Style: Hashable, Sendable {
     /// Colours.
     static let coloured = Style(isColoured: true)
 
+    /// The text in the colour of a mark.
+    func apply(_ mark: Mark, to text: String) -> String {
+        isColoured ? "\u{1b}[\(mark.code)m\(text)\u{1b}[0m" : text
+    }
+
+    /// The word of a mark, coloured.
+    func word(_ mark: Mark) -> String { apply(mark, to: mark.word) }
+}
+
+extension Style {
     /// Chooses by the conventions of the terminal: none for a pipe, with NO_COLOR, or on a dumb terminal.
     ///
     /// - Parameters:
@@ -16,18 +26,6 @@ struct Style: Hashable, Sendable {
     init(isTerminal: Bool, variable: (String) -> String?) {
         isColoured = isTerminal && (variable("NO_COLOR") ?? "").isEmpty && variable("TERM") != "dumb"
     }
-
-    private init(isColoured: Bool) {
-        self.isColoured = isColoured
-    }
-
-    /// The text in the colour of a mark.
-    func apply(_ mark: Mark, to text: String) -> String {
-        isColoured ? "\u{1b}[\(mark.code)m\(text)\u{1b}[0m" : text
-    }
-
-    /// The word of a mark, coloured.
-    func word(_ mark: Mark) -> String { apply(mark, to: mark.word) }
 }
 
 /// How good a result is; it decides the word and the colour shown for it.

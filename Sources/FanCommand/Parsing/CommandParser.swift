@@ -90,7 +90,7 @@ private struct Scan {
             visible = selection.path.visibleOptions
             return
         }
-        let names = command.subcommands.flatMap { [$0.name] + $0.aliases }
+        let names = command.subcommands.flatMap(\.names)
         throw fault("unknown command '\(word)'" + Self.suggestion(word, in: names))
     }
 

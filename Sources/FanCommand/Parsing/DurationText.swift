@@ -11,19 +11,15 @@ enum DurationText {
 
     /// Parses a number with up to three decimals and its unit.
     static func parse(_ text: String) throws(Malformed) -> Duration {
-        let digits = UInt8(ascii: "0")...UInt8(ascii: "9")
-        let number = text.utf8.prefix { digits.contains($0) || $0 == UInt8(ascii: ".") }
+        let number = text.utf8.prefix { $0.isDigit || $0 == UInt8(ascii: ".") }
         let parts = number.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
         guard
             (1...2).contains(parts.count), (1...9).contains(parts[0].count),
             parts.count == 1 || (1...3).contains(parts[1].count),
-            let whole = Substring(parts[0]).wholeNumber,
+            let whole = Int64(Substring(parts[0])),
             let unit = millisecondsPerUnit(text.utf8.dropFirst(number.count))
         else { throw Malformed(text: text) }
-        var thousandths: Int64 = 0
-        if parts.count == 2 {
-            thousandths = (Substring(parts[1]) + "00").prefix(3).wholeNumber ?? 0
-        }
+        let thousandths = parts.count == 2 ? Int64((Substring(parts[1]) + "00").prefix(3)) ?? 0 : 0
         let duration = Duration.microseconds((whole * 1000 + thousandths) * unit)
         guard duration <= limit else { throw Malformed(text: text) }
         return duration
@@ -38,8 +34,4 @@ enum DurationText {
         default: nil
         }
     }
-}
-
-extension Substring {
-    fileprivate var wholeNumber: Int64? { Int64(self) }
 }

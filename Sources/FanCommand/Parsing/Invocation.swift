@@ -16,28 +16,27 @@ struct Invocation: Sendable {
 
     /// Whether an option is on; without it, whether it is on by default.
     func flag(_ option: CommandOption) -> Bool {
-        (given(option).last ?? option.defaultValue) == "true"
+        (values(option).last ?? option.defaultValue) == "true"
     }
 
     /// The option's value, from the command line, its environment variable or its default.
     func value(_ option: CommandOption) -> String? { explicitValue(option) ?? option.defaultValue }
 
     /// Whether the option stands on the command line.
-    func isGiven(_ option: CommandOption) -> Bool { !given(option).isEmpty }
+    func isRaised(_ option: CommandOption) -> Bool { !values(option).isEmpty }
 
-    /// All values of a repeatable option, in order.
-    func values(_ option: CommandOption) -> [String] { given(option) }
+    /// All values of an option that stand on the command line, in order.
+    func values(_ option: CommandOption) -> [String] {
+        precondition(selection.path.visibleOptions.contains(option), "undeclared option --\(option.long)")
+        return selection.options[option.long] ?? []
+    }
 
     /// The option's value turned into a type of its own.
     ///
     /// - Throws: a failure that names the option, with ``ExitCode/usage``.
     func value<T>(_ option: CommandOption, as parse: (String) throws -> T) throws(CommandFailure) -> T? {
         guard let text = value(option) else { return nil }
-        do {
-            return try parse(text)
-        } catch {
-            throw .badInput("--\(option.long): \(error)")
-        }
+        return try CommandFailure.reading("--\(option.long)") { try parse(text) }
     }
 
     /// The option's value as a whole number within a range.
@@ -92,13 +91,8 @@ struct Invocation: Sendable {
         output.note(line.escapingControls())
     }
 
-    private func given(_ option: CommandOption) -> [String] {
-        precondition(selection.path.visibleOptions.contains(option), "undeclared option --\(option.long)")
-        return selection.options[option.long] ?? []
-    }
-
     private func explicitValue(_ option: CommandOption) -> String? {
-        if let given = given(option).last { return given }
+        if let given = values(option).last { return given }
         guard let variable = option.variable, let value = environment.variable(variable) else { return nil }
         return value.isEmpty ? nil : value
     }

@@ -7,7 +7,7 @@ enum NaturalOrder {
         var left = Array(a.utf8)[...]
         var right = Array(b.utf8)[...]
         while let first = left.first, let second = right.first {
-            if isDigit(first) && isDigit(second) {
+            if first.isDigit && second.isDigit {
                 let x = takeNumber(&left)
                 let y = takeNumber(&right)
                 if x.count != y.count { return x.count < y.count }
@@ -24,11 +24,9 @@ enum NaturalOrder {
         return a.utf8.lexicographicallyPrecedes(b.utf8)
     }
 
-    private static func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
-
     /// Removes the number at the start and returns its digits without leading zeros.
     private static func takeNumber(_ bytes: inout ArraySlice<UInt8>) -> ArraySlice<UInt8> {
-        let digits = bytes.prefix(while: isDigit)
+        let digits = bytes.prefix(while: \.isDigit)
         bytes = bytes.dropFirst(digits.count)
         return digits.drop { $0 == UInt8(ascii: "0") }
     }

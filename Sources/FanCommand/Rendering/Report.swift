@@ -66,7 +66,7 @@ struct Report: Hashable, Sendable {
             let width = fields.map(\.key.count).max() ?? 0
             return fields.map { field in
                 let label = Table.label(field.key) + ":"
-                return label + String(repeating: " ", count: width + 3 - label.count) + coloured(field.value, style)
+                return label + String(repeating: " ", count: width + 3 - label.count) + field.value.coloured(style)
             }.map { $0 + "\n" }.joined()
         case .table(let table):
             return table.records.isEmpty ? "" : table.aligned(style: style)
@@ -77,7 +77,7 @@ struct Report: Hashable, Sendable {
 
     private static func compact(_ section: Section, _ style: Style) -> String {
         switch section {
-        case .record(let record): shown(record).map { "\($0.key): \(coloured($0.value, style))\n" }.joined()
+        case .record(let record): shown(record).map { "\($0.key): \($0.value.coloured(style))\n" }.joined()
         case .table(let table): table.compact(style: style)
         case .lines(let lines): text(of: lines, style)
         }
@@ -92,8 +92,4 @@ struct Report: Hashable, Sendable {
 
     /// The fields that people see; the schema is for programs.
     private static func shown(_ record: Document) -> [Document.Field] { record.fields.filter { $0.key != "schema" } }
-
-    private static func coloured(_ value: Document, _ style: Style) -> String {
-        value.mark.map { style.apply($0, to: value.plainText) } ?? value.plainText
-    }
 }

@@ -4,23 +4,17 @@ internal import FanCore
 struct Table: Hashable, Sendable {
     /// One column.
     struct Column: Hashable, Sendable {
-        /// On which side values line up.
-        enum Alignment: Hashable, Sendable {
-            case left
-            case right
-        }
-
         /// The dotted path of the value in each record; also the column's name in CSV.
         var path: String
         /// The title.
         var title: String
-        /// On which side values line up.
-        var alignment: Alignment
+        /// Whether values line up on the right side, as numbers do.
+        var isNumber: Bool
 
-        init(_ path: String, title: String? = nil, alignment: Alignment = .left) {
+        init(_ path: String, title: String? = nil, isNumber: Bool = false) {
             self.path = path
             self.title = title ?? Table.label(path).uppercased()
-            self.alignment = alignment
+            self.isNumber = isNumber
         }
     }
 
@@ -34,10 +28,15 @@ struct Table: Hashable, Sendable {
         self.records = records
     }
 
+    /// Columns that are titled as the records' keys.
+    init(_ paths: [String], _ records: [Document]) {
+        self.init(paths.map { Column($0) }, records)
+    }
+
     /// A one-record table with a column for each value of an object, nested ones included.
     init(record: Document) {
         let paths = Self.leaves(of: record, prefix: "").filter { $0 != "schema" }
-        self.init(paths.map { Column($0) }, [record])
+        self.init(paths, [record])
     }
 
     /// Titles and rows, aligned.
@@ -55,10 +54,7 @@ struct Table: Hashable, Sendable {
     /// Rows with single spaces between values and no titles.
     func compact(style: Style) -> String {
         records.map { record in
-            columns.map { column in
-                let value = record[column.path]
-                return value.mark.map { style.apply($0, to: value.plainText) } ?? value.plainText
-            }.joined(separator: " ") + "\n"
+            columns.map { record[$0.path].coloured(style) }.joined(separator: " ") + "\n"
         }.joined()
     }
 
@@ -79,7 +75,7 @@ struct Table: Hashable, Sendable {
         var padding = 0
         for index in row.indices {
             let missing = widths[index] - row[index].count
-            let before = columns[index].alignment == .right ? missing : 0
+            let before = columns[index].isNumber ? missing : 0
             text += String(repeating: " ", count: padding + before)
             text += marks[index].map { style.apply($0, to: row[index]) } ?? row[index]
             padding = missing - before + 2

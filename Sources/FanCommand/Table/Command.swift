@@ -1,79 +1,37 @@
 /// One command of the command table: what parsing, help, completion and the manual are made from.
 struct Command: Sendable {
     /// Does the command's work.
-    typealias Handler = @Sendable (Invocation) throws(CommandFailure) -> ExitCode
+    ///
+    /// What it throws, the runner explains: ``CommandFailure/init(_:)``.
+    typealias Handler = @Sendable (Invocation) throws -> ExitCode
 
     /// What the user types.
-    let name: String
+    var name: String
     /// Other names for it.
-    let aliases: [String]
+    var aliases: [String] = []
     /// One line, lower case, no full stop.
-    let summary: String
+    var summary: String
     /// Paragraphs that help and the manual show after the summary.
-    let discussion: [String]
-    /// The commands below it; a command that has some does nothing by itself.
-    let subcommands: [Command]
+    var discussion: [String] = []
     /// Its options; they are valid for the commands below it too.
-    let options: [CommandOption]
+    var options: [CommandOption] = []
     /// Its positional arguments, in order.
-    let arguments: [CommandArgument]
+    var arguments: [CommandArgument] = []
     /// Command lines to copy.
-    let examples: [Example]
+    var examples: [Example] = []
     /// What its exit codes mean, where that says more than the general meaning.
-    let exitNotes: [ExitNote]
+    var exitNotes: [ExitNote] = []
+    /// The commands below it; a command that has some does nothing by itself.
+    var subcommands: [Command] = []
     /// Does the work; nil for a group of commands.
-    let handler: Handler?
+    var handler: Handler?
 
-    /// Describes a command that does something.
-    init(
-        _ name: String,
-        aliases: [String] = [],
-        summary: String,
-        discussion: [String] = [],
-        options: [CommandOption] = [],
-        arguments: [CommandArgument] = [],
-        examples: [Example] = [],
-        exitNotes: [ExitNote] = [],
-        handler: @escaping Handler
-    ) {
-        self.name = name
-        self.aliases = aliases
-        self.summary = summary
-        self.discussion = discussion
-        self.subcommands = []
-        self.options = options
-        self.arguments = arguments
-        self.examples = examples
-        self.exitNotes = exitNotes
-        self.handler = handler
-    }
-
-    /// Describes a group of commands.
-    init(
-        group name: String,
-        aliases: [String] = [],
-        summary: String,
-        discussion: [String] = [],
-        options: [CommandOption] = [],
-        examples: [Example] = [],
-        exitNotes: [ExitNote] = [],
-        subcommands: [Command]
-    ) {
-        self.name = name
-        self.aliases = aliases
-        self.summary = summary
-        self.discussion = discussion
-        self.subcommands = subcommands
-        self.options = options
-        self.arguments = []
-        self.examples = examples
-        self.exitNotes = exitNotes
-        self.handler = nil
-    }
+    /// All that may be typed for it.
+    var names: [String] { [name] + aliases }
 
     /// The command directly below this one with a name or alias.
     func subcommand(named name: String) -> Command? {
-        subcommands.first { $0.name == name || $0.aliases.contains(name) }
+        subcommands.first { $0.names.contains(name) }
     }
 
     /// This command and all below it, each with the commands that lead to it.
@@ -103,6 +61,17 @@ struct ExitNote: Hashable, Sendable {
         self.code = code
         self.meaning = meaning ?? code.meaning
     }
+
+    /// Of what asks this node's server.
+    static let noServer = ExitNote(
+        .agentNotRunning,
+        "the server of this node is not running: systemctl start fanmesh-server"
+    )
+    /// Of what needs both daemons of this node.
+    static let noDaemons = ExitNote(
+        .agentNotRunning,
+        "the server or the agent is not running: systemctl start fanmesh-server fanmesh-agent"
+    )
 }
 
 extension [Command] {

@@ -13,20 +13,13 @@ struct CommandArgument: Hashable, Sendable {
     }
 
     /// The name in help, upper case.
-    let name: String
+    var name: String
     /// How many words it takes.
-    let arity: Arity
+    var arity = Arity.required
     /// One line, lower case, no full stop.
-    let help: String
+    var help: String
     /// The only values allowed, when not empty.
-    let choices: [String]
-
-    init(_ name: String, _ arity: Arity = .required, help: String, choices: [String] = []) {
-        self.name = name
-        self.arity = arity
-        self.help = help
-        self.choices = choices
-    }
+    var choices: [String] = []
 
     /// How usage lines show it.
     var synopsis: String {

@@ -13,90 +13,27 @@ struct CommandOption: Hashable, Sendable {
     }
 
     /// The name after `--`.
-    let long: String
+    var long: String
     /// The letter after `-`.
-    let short: Character?
+    var short: Character?
     /// What follows the name.
-    let kind: Kind
+    var kind: Kind
     /// One line, lower case, no full stop.
-    let help: String
+    var help: String
     /// The only values allowed, when not empty.
-    let choices: [String]
+    var choices: [String] = []
     /// The value used when the option and its variable are absent.
-    let defaultValue: String?
+    var defaultValue: String?
     /// The environment variable that stands in for the option.
-    let variable: String?
+    var variable: String?
     /// Whether every occurrence counts; otherwise the last one does.
-    let isRepeatable: Bool
-    /// What a shell completes the value with.
-    let completion: ValueCompletion
+    var isRepeatable = false
+    /// What a shell completes the value with when there are no ``choices``.
+    var completion = ValueCompletion.nothing
 
     /// An option without a value.
     static func flag(_ long: String, short: Character? = nil, help: String) -> CommandOption {
         CommandOption(long: long, short: short, kind: .flag, help: help)
-    }
-
-    /// An option without a value that `--no-NAME` switches off.
-    static func negatable(_ long: String, default isOn: Bool, help: String) -> CommandOption {
-        CommandOption(long: long, kind: .negatable, help: help, defaultValue: isOn ? "true" : "false")
-    }
-
-    /// An option with a value.
-    static func value(
-        _ long: String,
-        short: Character? = nil,
-        name: String,
-        help: String,
-        choices: [String] = [],
-        default defaultValue: String? = nil,
-        variable: String? = nil,
-        isRepeatable: Bool = false,
-        completion: ValueCompletion = .nothing
-    ) -> CommandOption {
-        CommandOption(
-            long: long,
-            short: short,
-            kind: .value(name),
-            help: help,
-            choices: choices,
-            defaultValue: defaultValue,
-            variable: variable,
-            isRepeatable: isRepeatable,
-            completion: completion
-        )
-    }
-
-    /// An option whose value may be left out.
-    static func optionalValue(
-        _ long: String,
-        name: String,
-        implied: String,
-        help: String,
-        completion: ValueCompletion = .nothing
-    ) -> CommandOption {
-        CommandOption(long: long, kind: .optionalValue(name, implied: implied), help: help, completion: completion)
-    }
-
-    private init(
-        long: String,
-        short: Character? = nil,
-        kind: Kind,
-        help: String,
-        choices: [String] = [],
-        defaultValue: String? = nil,
-        variable: String? = nil,
-        isRepeatable: Bool = false,
-        completion: ValueCompletion = .nothing
-    ) {
-        self.long = long
-        self.short = short
-        self.kind = kind
-        self.help = help
-        self.choices = choices
-        self.defaultValue = defaultValue
-        self.variable = variable
-        self.isRepeatable = isRepeatable
-        self.completion = completion
     }
 
     /// The value's name in help, nil for an option without one.
@@ -111,6 +48,9 @@ struct CommandOption: Hashable, Sendable {
     var valueSynopsis: String? {
         if case .optionalValue(let name, _) = kind { "[\(name)]" } else { valueName }
     }
+
+    /// What a shell completes the value with.
+    var values: ValueCompletion { choices.isEmpty ? completion : .choices(choices) }
 
     /// The spellings a command line may use: `--name`, `--no-name`, `-n`.
     var spellings: [String] {
@@ -136,9 +76,10 @@ struct CommandOption: Hashable, Sendable {
     }
 }
 
-/// What a shell completes a value with when there are no choices.
+/// What a shell completes a value with.
 enum ValueCompletion: Hashable, Sendable {
     case nothing
+    case choices([String])
     case files
     case directories
 }

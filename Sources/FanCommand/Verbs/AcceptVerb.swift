@@ -5,10 +5,8 @@ internal import Glibc
 
 /// `fanmesh accept`: the operator's word that this host follows the cluster's changed settings.
 enum AcceptVerb {
-    static let yes = CommandOption.flag("yes", help: "do not ask")
-
     static let command = Command(
-        "accept",
+        name: "accept",
         summary: "let this host follow changed settings of the overlay",
         discussion: [
             "A host stays with the overlay, underlay, VNI, port and network that it joined with, whatever the "
@@ -16,18 +14,18 @@ enum AcceptVerb {
                 + "is otherwise there and makes it what this host is pinned to; the agent then changes the overlay.",
             "It concerns this host alone, and needs root on it.",
         ],
-        options: [yes],
+        options: [.yes],
         examples: [Example("fanmesh accept", "after the overlay of all members was changed on purpose")],
         exitNotes: [
             ExitNote(.success, "this host follows the cluster's settings"),
             ExitNote(.problem, "it is in no cluster, or may not be changed by this user; nothing was changed"),
-            ExitNote(.agentNotRunning, "the server of this node is not running: systemctl start fanmesh-server"),
+            .noServer,
         ],
         handler: run
     )
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
-        let cluster = try invocation.ask { store throws(StoreError) in try store.watch(after: nil, wait: .zero) }
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
+        let cluster = try invocation.store.watch(after: nil, wait: .zero)
         guard let wanted = PinnedSettings(cluster) else {
             throw CommandFailure(
                 "this node is in no cluster: there is nothing to accept",
@@ -42,10 +40,8 @@ enum AcceptVerb {
             return .success
         }
         for change in changes { invocation.note(change) }
-        try invocation.confirmOnTerminal("Make this the overlay of this host?", unless: yes)
-        do { try wanted.save(stateDirectory: invocation.stateDirectory) } catch {
-            throw CommandFailure(operation: error)
-        }
+        try invocation.confirmOnTerminal("Make this the overlay of this host?")
+        try wanted.save(stateDirectory: invocation.stateDirectory)
         let runtime = invocation.runtimeDirectory
         if AgentStatus.isRunning(runtimeDirectory: runtime),
             let agent = try? AgentStatus.ask(runtimeDirectory: runtime).status

@@ -4,14 +4,14 @@ internal import FanStore
 
 /// `fanmesh agent`: the daemon that keeps this host's overlay as its cluster wants it.
 enum AgentVerb {
-    static let group = CommandOption.value(
-        "group",
-        name: "NAME",
+    static let group = CommandOption(
+        long: "group",
+        kind: .value("NAME"),
         help: "the group that may use the agent's socket besides root"
     )
 
     static let command = Command(
-        "agent",
+        name: "agent",
         summary: "run the agent: it keeps this host's overlay as the cluster wants it, and mends it",
         discussion: [
             "It runs in the foreground, as a service manager wants it, and logs to standard error. What to do it "
@@ -35,7 +35,7 @@ enum AgentVerb {
         handler: run
     )
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
         let settings = AgentService.Settings(
             stateDirectory: invocation.stateDirectory,
             runtimeDirectory: invocation.runtimeDirectory,
@@ -44,11 +44,9 @@ enum AgentVerb {
             variable: invocation.environment.variable
         )
         let environment = invocation.environment
-        do {
-            try AgentService.run(settings, kernel: try environment.kernel()) { nodeID in
-                environment.store(settings.runtimeDirectory, nodeID)
-            }
-        } catch { throw CommandFailure(operation: error) }
+        try AgentService.run(settings, kernel: environment.kernel()) { nodeID in
+            environment.store(settings.runtimeDirectory, nodeID)
+        }
         return .success
     }
 }

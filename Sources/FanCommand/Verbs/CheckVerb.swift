@@ -6,15 +6,15 @@ internal import FanProbe
 /// `fanmesh check`: whether this host and its peers can really reach each other, and what to do when not.
 enum CheckVerb {
     static let peer = CommandArgument(
-        "PEER",
-        .variadic,
+        name: "PEER",
+        arity: .variadic,
         help: "a member's name, or a peer's underlay or overlay address; without any, all peers that are known"
     )
-    static let timeout = CommandOption.value(
-        "timeout",
-        name: "DURATION",
+    static let timeout = CommandOption(
+        long: "timeout",
+        kind: .value("DURATION"),
         help: "how long a peer may take to answer",
-        default: "2s"
+        defaultValue: "2s"
     )
     static let watch = CommandOption.flag(
         "watch",
@@ -22,7 +22,7 @@ enum CheckVerb {
     )
 
     static let command = Command(
-        "check",
+        name: "check",
         summary: "find out what is broken between this host and its peers, and how to mend it",
         discussion: [
             "Checks this host first. Then, for all peers at once: ping over the underlay, ping over the overlay, and "
@@ -48,27 +48,23 @@ enum CheckVerb {
     /// How long `--watch` waits for something to happen.
     private static let watchInterval = Duration.seconds(5)
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
         let network = try NetworkOptions.networkName(invocation)
         let timeout = try invocation.duration(timeout) ?? .seconds(2)
         let manager = try invocation.overlayManager()
         guard invocation.flag(watch) else { return try check(invocation, manager, network, timeout) }
         var last = ExitCode.success
-        do {
-            var monitor = try EventMonitor()
-            while !invocation.output.isClosed {
-                do throws(CommandFailure) {
-                    last = try check(invocation, manager, network, timeout)
-                } catch {
-                    invocation.output.explain(error)
-                    last = error.exitCode
-                }
-                if try !monitor.next(within: watchInterval).isEmpty {
-                    // A change comes as a burst: let it end.
-                    while try !monitor.next(within: .milliseconds(200)).isEmpty {}
-                }
+        var monitor = try EventMonitor()
+        while !invocation.output.isClosed {
+            do throws(CommandFailure) { last = try check(invocation, manager, network, timeout) } catch {
+                invocation.output.explain(error)
+                last = error.exitCode
             }
-        } catch { throw CommandFailure(operation: error) }
+            if try !monitor.next(within: watchInterval).isEmpty {
+                // A change comes as a burst: let it end.
+                while try !monitor.next(within: .milliseconds(200)).isEmpty {}
+            }
+        }
         return last
     }
 
@@ -88,7 +84,7 @@ enum CheckVerb {
             checks = try manager.hostChecks(of: spec)
             results = try probe(spec, targets, timeout)
         } catch {
-            var failure = CommandFailure(operation: error)
+            var failure = CommandFailure(error)
             if !(error is CommandFailure) { failure.exitCode = .undetermined }
             throw failure
         }
@@ -166,11 +162,11 @@ enum CheckVerb {
         let titles = ["PEER", "UNDERLAY", "VXLAN", "MTU", "RTT MS", "PATH MTU", "DIAGNOSIS"]
         let table = Table(
             zip(columns, titles).map { path, title in
-                Table.Column(path, title: title, alignment: path == "rtt_ms" || path == "path_mtu" ? .right : .left)
+                Table.Column(path, title: title, isNumber: path == "rtt_ms" || path == "path_mtu")
             },
             rows("peers")
         )
-        let hostTable = Table(["check", "result", "detail"].map { Table.Column($0) }, rows("host"))
+        let hostTable = Table(["check", "result", "detail"], rows("host"))
         var sections: [Report.Section] = [
             .lines([Report.Line(verdict.uppercased(), mark: Mark(result: verdict))]),
             .table(hostTable),

@@ -1,9 +1,9 @@
 /// `fanmesh completion`: a completion script on standard output.
 enum CompletionVerb {
-    static let shell = CommandArgument("SHELL", help: "the shell", choices: Shell.allCases.map(\.rawValue))
+    static let shell = CommandArgument(name: "SHELL", help: "the shell", choices: Shell.allCases.map(\.rawValue))
 
     static let command = Command(
-        "completion",
+        name: "completion",
         summary: "print a completion script for a shell",
         arguments: [shell],
         examples: [
@@ -17,7 +17,7 @@ enum CompletionVerb {
         handler: run
     )
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
         guard let shell = invocation.argument(shell).flatMap(Shell.init) else { return .usage }
         invocation.output.write(shell.completion(of: invocation.root))
         return .success

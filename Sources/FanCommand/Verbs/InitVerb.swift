@@ -5,28 +5,27 @@ internal import FanStore
 /// `fanmesh init`: the first node of a new cluster; or the next one, with a token.
 enum InitVerb {
     static let yes = CommandOption.flag("yes", help: "take every default without asking")
-    static let name = CommandOption.value("name", name: "NAME", help: "this node's name; by default the host's")
-    static let address = CommandOption.value(
-        "address",
-        name: "ADDRESS",
+    static let name = CommandOption(long: "name", kind: .value("NAME"), help: "this node's name; by default the host's")
+    static let address = CommandOption(
+        long: "address",
+        kind: .value("ADDRESS"),
         help: "where this node's server listens, with :PORT if not 8473; by default the underlay address"
     )
-    static let underlay = CommandOption.value(
-        "underlay",
+    static let underlay = CommandOption(
+        long: "underlay",
         short: "u",
-        name: "UNDERLAY",
+        kind: .value("UNDERLAY"),
         help: "auto, an interface, a prefix, or via ADDRESS; all members must have an address in it (default: auto)"
     )
-    static let overlay = CommandOption.value(
-        "overlay",
+    static let overlay = CommandOption(
+        long: "overlay",
         short: "o",
-        name: "PREFIX",
+        kind: .value("PREFIX"),
         help: "the overlay of all members (default: 240.0.0.0/8)"
     )
-    static let preseed = CommandOption.optionalValue(
-        "preseed",
-        name: "FILE",
-        implied: "-",
+    static let preseed = CommandOption(
+        long: "preseed",
+        kind: .optionalValue("FILE", implied: "-"),
         help: "take the answers from a YAML file, or - for standard input, and ask nothing",
         completion: .files
     )
@@ -36,7 +35,7 @@ enum InitVerb {
     )
 
     static let command = Command(
-        "init",
+        name: "init",
         summary: "make this host the first node of a cluster, and bring its overlay up",
         discussion: [
             "Asks what it needs to know, unless --yes, an option or a preseed answers. Underlay, overlay, VNI and port "
@@ -60,17 +59,13 @@ enum InitVerb {
             ExitNote(.success, "the cluster is there, and the overlay is up and verified"),
             ExitNote(.problem, "refused or failed, and taken back"),
             ExitNote(.usage, "an answer, option or preseed is wrong"),
-            ExitNote(
-                .agentNotRunning,
-                "the server or the agent is not running: systemctl start fanmesh-server "
-                    + "fanmesh-agent"
-            ),
+            .noDaemons,
             ExitNote(.undetermined, "no answer; see 'fanmesh cluster list' before trying again"),
         ],
         handler: run
     )
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
         var plan = try InitPlan(invocation)
         if invocation.flag(dump) { return try showDump(invocation, plan) }
         let timeout = try invocation.duration(JoinVerb.timeout) ?? .seconds(30)
@@ -83,21 +78,21 @@ enum InitVerb {
         }
         try plan.askForToken(invocation)
         if let token = plan.preseed.clusterToken {
-            let wish = JoinRun.Wish(
+            let choices = JoinRun.Choices(
                 token: token,
                 name: plan.preseed.name,
                 address: plan.preseed.address,
                 failureDomain: plan.preseed.failureDomain,
                 timeout: timeout
             )
-            return try JoinVerb.run(invocation, wish)
+            return try JoinVerb.run(invocation, choices)
         }
         let node = try plan.settle(invocation)
         return try bootstrap(invocation, node, timeout)
     }
 
     /// Prints the preseed of the cluster that this node is in, or else of the one that `init` would make.
-    private static func showDump(_ invocation: Invocation, _ plan: InitPlan) throws(CommandFailure) -> ExitCode {
+    private static func showDump(_ invocation: Invocation, _ plan: InitPlan) throws -> ExitCode {
         let preseed: Preseed
         if let snapshot = try? invocation.administration().node(), let config = snapshot.config,
             let own = snapshot.ownMember
@@ -117,13 +112,11 @@ enum InitVerb {
         _ invocation: Invocation,
         _ node: InitPlan.Node,
         _ timeout: Duration
-    ) throws(CommandFailure) -> ExitCode {
+    ) throws -> ExitCode {
         let cluster = try invocation.administration()
-        try OverlayPlan.check(invocation, node.config, host: node.underlayAddress)
+        try invocation.checkOverlay(node.config, host: node.underlayAddress)
         invocation.progress("making the cluster of \(node.name)")
-        do throws(StoreError) {
-            try cluster.bootstrap(node.preseed, underlayAddress: node.underlayAddress)
-        } catch {
+        do { try cluster.bootstrap(node.preseed, underlayAddress: node.underlayAddress) } catch {
             let failure = CommandFailure(error)
             // The server takes back what it refuses; without an answer nobody knows.
             guard failure.exitCode == .undetermined else { throw failure }

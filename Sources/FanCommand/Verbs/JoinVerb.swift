@@ -3,33 +3,33 @@ internal import FanCore
 /// `fanmesh join`: takes this node into a cluster.
 enum JoinVerb {
     static let token = CommandArgument(
-        "TOKEN",
+        name: "TOKEN",
         help: "what 'fanmesh cluster add' printed; - reads it from standard input, so that no other user sees it"
     )
-    static let name = CommandOption.value(
-        "name",
-        name: "NAME",
+    static let name = CommandOption(
+        long: "name",
+        kind: .value("NAME"),
         help: "must be the name in the token, which is the default"
     )
-    static let address = CommandOption.value(
-        "address",
-        name: "ADDRESS",
+    static let address = CommandOption(
+        long: "address",
+        kind: .value("ADDRESS"),
         help: "where this node's server listens, with :PORT if not 8473; by default the address towards the cluster"
     )
-    static let failureDomain = CommandOption.value(
-        "failure-domain",
-        name: "NAME",
+    static let failureDomain = CommandOption(
+        long: "failure-domain",
+        kind: .value("NAME"),
         help: "what may fail together with this node, such as a rack; voters are spread over several"
     )
-    static let timeout = CommandOption.value(
-        "timeout",
-        name: "DURATION",
+    static let timeout = CommandOption(
+        long: "timeout",
+        kind: .value("DURATION"),
         help: "how long the overlay may take to come up",
-        default: "30s"
+        defaultValue: "30s"
     )
 
     static let command = Command(
-        "join",
+        name: "join",
         summary: "join a cluster with a token, and bring its overlay up",
         discussion: [
             "First it rehearses, and changes nothing: the token's fingerprint is compared with the server's certificate "
@@ -49,30 +49,26 @@ enum JoinVerb {
             ExitNote(.success, "joined, and the overlay is up and verified"),
             ExitNote(.problem, "refused or failed, and taken back"),
             ExitNote(.usage, "the token is malformed or for another name, or an option is wrong"),
-            ExitNote(
-                .agentNotRunning,
-                "the server or the agent is not running: systemctl start fanmesh-server "
-                    + "fanmesh-agent"
-            ),
+            .noDaemons,
             ExitNote(.undetermined, "no answer; the same command may be run again"),
         ],
         handler: run
     )
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
-        let wish = JoinRun.Wish(
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
+        let choices = JoinRun.Choices(
             token: try invocation.tokenText(token),
             name: invocation.value(name),
             address: try invocation.value(address, as: { try SocketAddress(parsing: $0) }),
             failureDomain: invocation.value(failureDomain),
             timeout: try invocation.duration(timeout) ?? .seconds(30)
         )
-        return try run(invocation, wish)
+        return try run(invocation, choices)
     }
 
     /// Joins and says how it went; `init` does the same with the token it was given.
-    static func run(_ invocation: Invocation, _ wish: JoinRun.Wish) throws(CommandFailure) -> ExitCode {
-        let outcome = try JoinRun(invocation, wish).run()
+    static func run(_ invocation: Invocation, _ choices: JoinRun.Choices) throws -> ExitCode {
+        let outcome = try JoinRun(invocation, choices).run()
         invocation.show(
             .member(
                 outcome,

@@ -1,3 +1,4 @@
+internal import FanAgent
 internal import FanCore
 internal import FanLab
 internal import FanProbe
@@ -19,10 +20,7 @@ enum LabReport {
     /// A lab that is up, with its cluster if it has one.
     static func report(_ plan: LabPlan, _ nodes: [LabNode], cluster: Report? = nil) -> Report {
         let document = Document.object(fields(plan, nodes) + field(cluster))
-        let table = Table(
-            [Table.Column("name"), Table.Column("address"), Table.Column("slice"), Table.Column("bridge_address")],
-            nodes.map(self.document)
-        )
+        let table = Table(["name", "address", "slice", "bridge_address"], nodes.map(self.document))
         return Report(document, sections: [.table(table)] + (cluster?.sections ?? []), rows: table)
     }
 
@@ -40,22 +38,20 @@ enum LabReport {
     ) -> Report {
         let records = result.pairs.map(self.document)
         let verdict: Verdict = result.isSuccess ? .healthy : .error
-        let fields =
-            [Document.Field(key: "schema", value: "fanmesh.lab/v1")]
-            + [Document.Field(key: "verdict", value: .string(verdict.rawValue))]
-            + self.fields(plan, nodes).dropFirst() + field(cluster)
-            + [
-                Document.Field(key: "pairs", value: .number(result.pairs.count)),
-                Document.Field(key: "failed", value: .number(result.failures.count)),
-                Document.Field(key: "icmp_bytes", value: .number(result.echoBytes)),
-                Document.Field(key: "tcp_bytes", value: .number(result.streamBytes)),
-                Document.Field(key: "worst_rtt_ms", value: milliseconds(result.worstRoundTrip)),
-                Document.Field(key: "up_ms", value: milliseconds(times.up)),
-                Document.Field(key: "check_ms", value: milliseconds(times.check)),
-                Document.Field(key: "down_ms", value: milliseconds(times.down)),
-                Document.Field(key: "results", value: .array(records)),
-            ]
-        let columns = ["from", "to", "icmp", "tcp", "rtt_ms", "failure"].map { Table.Column($0) }
+        let head: Document = ["schema": "fanmesh.lab/v1", "verdict": .string(verdict.rawValue)]
+        let found: Document = [
+            "pairs": .number(result.pairs.count),
+            "failed": .number(result.failures.count),
+            "icmp_bytes": .number(result.echoBytes),
+            "tcp_bytes": .number(result.streamBytes),
+            "worst_rtt_ms": .milliseconds(result.worstRoundTrip),
+            "up_ms": .milliseconds(times.up),
+            "check_ms": .milliseconds(times.check),
+            "down_ms": .milliseconds(times.down),
+            "results": .array(records),
+        ]
+        let fields = head.fields + self.fields(plan, nodes).dropFirst() + field(cluster) + found.fields
+        let columns = ["from", "to", "icmp", "tcp", "rtt_ms", "failure"]
         return Report(
             .object(fields),
             sections: (cluster?.sections ?? []) + matrix(result) + [.lines(lines(result, times))],
@@ -67,12 +63,10 @@ enum LabReport {
         guard result.endpoints.count <= matrixLimit, let header = result.matrix.first else { return [] }
         // Cells are looked up by position, because two names may hold the same text once dots are split.
         let columns = header.indices.map { position in
-            Table.Column("c\(position)", title: header[position], alignment: position == 0 ? .left : .right)
+            Table.Column("c\(position)", title: header[position], isNumber: position > 0)
         }
         let records = result.matrix.dropFirst().map { row in
-            Document.object(
-                row.enumerated().map { Document.Field(key: "c\($0.offset)", value: .string($0.element)) }
-            )
+            Document.object(row.enumerated().map { Document.Field(key: "c\($0.offset)", value: .string($0.element)) })
         }
         return [.table(Table(columns, records))]
     }
@@ -88,7 +82,7 @@ enum LabReport {
             lines.append(Report.Line("and \(result.failures.count - failureLimit) more", mark: .failure))
         }
         let sent = "full-size ICMP (\(result.echoBytes) bytes) and TCP (\(result.streamBytes / 1024) KiB, compared)"
-        let worst = result.worstRoundTrip.map { ", worst round trip \($0.milliseconds) ms" } ?? ""
+        let worst = result.worstRoundTrip.map { ", worst round trip \($0.millisecondsText) ms" } ?? ""
         if result.isSuccess {
             lines.append(Report.Line("healthy: all \(result.pairs.count) pairs, \(sent)\(worst)", mark: .ok))
         } else {
@@ -97,8 +91,8 @@ enum LabReport {
         }
         lines.append(
             Report.Line(
-                "up in \(times.up.milliseconds) ms, checked in \(times.check.milliseconds) ms, "
-                    + "removed in \(times.down.milliseconds) ms"
+                "up in \(times.up.millisecondsText) ms, checked in \(times.check.millisecondsText) ms, "
+                    + "removed in \(times.down.millisecondsText) ms"
             )
         )
         return lines
@@ -123,9 +117,7 @@ enum LabReport {
             "address": .text(node.address),
             "slice": .text(node.slice.prefix),
             "bridge_address": .text(node.slice.bridgeAddress),
-            "guests": .array(
-                node.guests.map { ["name": .string($0.name), "address": .text($0.address)] }
-            ),
+            "guests": .array(node.guests.map { ["name": .string($0.name), "address": .text($0.address)] }),
         ]
     }
 
@@ -135,14 +127,8 @@ enum LabReport {
             "to": .string(pair.to.name),
             "icmp": pair.echoWorks ? "ok" : "fail",
             "tcp": pair.streamWorks ? "ok" : "fail",
-            "rtt_ms": milliseconds(pair.echo.roundTrip),
+            "rtt_ms": .milliseconds(pair.echo.roundTrip),
             "failure": .text(pair.failure),
         ]
-    }
-
-    private static func milliseconds(_ duration: Duration?) -> Document {
-        guard let duration else { return .null }
-        let (seconds, attoseconds) = duration.components
-        return .real(Double(seconds * 1_000_000 + attoseconds / 1_000_000_000_000) / 1000)
     }
 }

@@ -5,7 +5,7 @@ internal import FanStore
 /// `fanmesh lab`: a cluster of virtual hosts on this machine.
 enum LabVerb {
     static let command = Command(
-        group: "lab",
+        name: "lab",
         summary: "run a cluster of virtual hosts with guests on this machine, and check that all reach each other",
         discussion: [
             "Each host is a network namespace on one L2 underlay with no way out of the machine, with an agent and a "
@@ -18,7 +18,7 @@ enum LabVerb {
     )
 
     static let runCommand = Command(
-        "run",
+        name: "run",
         summary: "bring a cluster up, list it, check every pair of hosts and guests, and remove it",
         discussion: [
             "Every host and guest sends a full-size ICMP packet and a TCP stream to every other. The matrix shows "
@@ -41,7 +41,7 @@ enum LabVerb {
     )
 
     static let upCommand = Command(
-        "up",
+        name: "up",
         summary: "bring a lab up and leave it, for hands-on use",
         options: LabOptions.all,
         examples: [
@@ -57,7 +57,7 @@ enum LabVerb {
     )
 
     static let executeCommand = Command(
-        "exec",
+        name: "exec",
         summary: "run a command on a host or guest of a lab",
         discussion: [
             "The command takes fanmesh's place and its exit code is what the shell sees. FANMESH_STATE_DIR and "
@@ -77,7 +77,7 @@ enum LabVerb {
     )
 
     static let downCommand = Command(
-        "down",
+        name: "down",
         summary: "remove a lab",
         discussion: ["Removes all of it, whatever state it is in. It may be repeated."],
         options: [LabOptions.name],
@@ -89,65 +89,55 @@ enum LabVerb {
         handler: down
     )
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
         let (plan, start) = try LabOptions.plan(invocation)
-        return try guarded { (watch) throws(LabError) in
-            try plan.requireNeighbourRoom()
-            let clock = ContinuousClock()
-            let began = clock.now
+        return try guarded { watch in
+            try plan.requireNeighbourLimit()
+            let began = ContinuousClock.now
             let lab = try make(plan, start, staysUp: false, invocation, watch)
-            let ready = clock.now
+            let ready = ContinuousClock.now
             invocation.note("checking \(lab.lab.endpoints.count) endpoints, each with every other")
             let result = try lab.lab.check()
-            let checked = clock.now
+            let checked = ContinuousClock.now
             let cluster = start.overlay == nil ? try list(lab, invocation) : nil
-            try lab.tearDown()
+            try lab.lab.tearDown()
             let times = LabTimes(
                 up: began.duration(to: ready),
                 check: ready.duration(to: checked),
-                down: checked.duration(to: clock.now)
+                down: checked.duration(to: .now)
             )
             invocation.show(LabReport.report(plan, lab.nodes, result, times, cluster: cluster))
             return result.isSuccess ? .success : .problem
         }
     }
 
-    @Sendable private static func up(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+    @Sendable private static func up(_ invocation: Invocation) throws -> ExitCode {
         let (plan, start) = try LabOptions.plan(invocation)
-        return try guarded { (watch) throws(LabError) in
+        return try guarded { watch in
             let lab = try make(plan, start, staysUp: true, invocation, watch)
             let cluster = start.overlay == nil ? try list(lab, invocation) : nil
-            try lab.keep()
+            try lab.lab.keep()
             invocation.show(LabReport.report(plan, lab.nodes, cluster: cluster))
-            let name = plan.name == LabOptions.name.defaultValue ? "" : "--name \(plan.name) "
+            let name = plan.name == LabOptions.name.defaultValue ? "" : " --name \(plan.name)"
             let verb = cluster == nil ? "status" : "cluster list"
-            invocation.note("look inside: fanmesh lab exec \(name)node1 -- fanmesh \(verb)")
-            invocation.note("remove it:   fanmesh lab down \(name)".trimmingTrailingSpaces())
+            invocation.note("look inside: fanmesh lab exec\(name) node1 -- fanmesh \(verb)")
+            invocation.note("remove it:   fanmesh lab down\(name)")
             return .success
         }
     }
 
-    @Sendable private static func execute(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+    @Sendable private static func execute(_ invocation: Invocation) throws -> ExitCode {
         let place = invocation.argument(LabOptions.place) ?? ""
-        do throws(LabError) {
-            let target = try LabTarget(place, lab: LabOptions.labName(invocation))
-            var words = invocation.arguments(LabOptions.words)
-            // The lab's own fanmesh, installed or not.
-            if words.first == "fanmesh" { words[0] = OverlayStart.thisExecutable }
-            try target.namespace.execute(words, environment: target.environment)
-        } catch {
-            throw CommandFailure(error)
-        }
+        let target = try LabTarget(place, lab: LabOptions.labName(invocation))
+        var words = invocation.arguments(LabOptions.words)
+        // The lab's own fanmesh, installed or not.
+        if words.first == "fanmesh" { words[0] = OverlayStart.thisExecutable }
+        try target.namespace.execute(words, environment: target.environment)
     }
 
-    @Sendable private static func down(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+    @Sendable private static func down(_ invocation: Invocation) throws -> ExitCode {
         let name = LabOptions.labName(invocation)
-        let count: Int
-        do throws(LabError) {
-            count = try Lab.down(name: name)
-        } catch {
-            throw CommandFailure(error)
-        }
+        let count = try Lab.down(name: name)
         let text = count == 0 ? "lab \(name) is not up, nothing to remove" : "lab \(name) removed: \(count) namespaces"
         let document: Document = [
             "schema": "fanmesh.lab/v1", "name": .string(name), "namespaces_removed": .number(count),
@@ -165,14 +155,14 @@ enum LabVerb {
         _ watch: SignalWatch
     ) throws(LabError) -> ClusterLab {
         let cluster = try ClusterLab(plan, start.cluster, staysUp: staysUp, interruption: watch)
-        if let room = cluster.lab.neighbourRoom, room.now > room.before {
+        if let room = cluster.lab.neighbourLimit, room.now > room.before {
             invocation.note(
                 "raised net.ipv4.neigh.default.gc_thresh3 from \(room.before) to \(room.now): "
                     + "all hosts of a lab share this machine's neighbour table"
             )
         }
         invocation.note("making \(count(plan.nodeCount, "host")) on underlay \(plan.mapping.underlay)")
-        try cluster.makeHosts()
+        try cluster.lab.makeHosts()
         if let overlay = start.overlay {
             invocation.note("bringing overlay \(plan.mapping.overlay) up on each")
             try cluster.lab.startOverlay(overlay)
@@ -190,49 +180,21 @@ enum LabVerb {
     }
 
     /// The cluster as its first node lists it.
-    private static func list(_ cluster: ClusterLab, _ invocation: Invocation) throws(LabError) -> Report {
-        do throws(StoreError) {
-            var listing = try cluster.list(from: 1)
-            listing.members.sort { NaturalOrder.precedes($0.name, $1.name) }
-            return ClusterListVerb.report(listing, now: invocation.environment.now())
-        } catch {
-            throw .output(node: "node1", command: "fanmesh cluster list", problem: error.description)
-        }
+    private static func list(_ cluster: ClusterLab, _ invocation: Invocation) throws(StoreError) -> Report {
+        var listing = try cluster.list(from: 1)
+        listing.members.sort { NaturalOrder.precedes($0.name, $1.name) }
+        return ClusterListVerb.report(listing, now: invocation.environment.now())
     }
 
     /// Runs work that a signal stops: when it does, the work has cleaned up, and the process ends by that signal.
-    private static func guarded(
-        _ body: (SignalWatch) throws(LabError) -> ExitCode
-    ) throws(CommandFailure) -> ExitCode {
-        do throws(LabError) {
-            return try body(try SignalWatch())
-        } catch .interrupted(let signal) {
+    private static func guarded(_ body: (SignalWatch) throws -> ExitCode) throws -> ExitCode {
+        do { return try body(SignalWatch()) } catch LabError.interrupted(let signal) {
             SignalWatch.endProcess(bySignal: signal)
-            throw CommandFailure(LabError.interrupted(signal: signal))
-        } catch {
-            throw CommandFailure(error)
+            throw LabError.interrupted(signal: signal)
         }
     }
 
     private static func count(_ count: Int, _ noun: String) -> String {
         count == 1 ? "1 \(noun)" : "\(count) \(noun)s"
-    }
-}
-
-extension CommandFailure {
-    /// A lab that could not be made, used or removed.
-    init(_ error: LabError) {
-        switch error {
-        case .invalidName, .nodeCount, .underlayTooSmall, .guestCount, .sliceTooSmall, .mtu, .mapping, .noNode:
-            self = .badInput(error.description)
-        default:
-            self.init(error.description)
-        }
-    }
-}
-
-extension String {
-    fileprivate func trimmingTrailingSpaces() -> String {
-        String(reversed().drop { $0 == " " }.reversed())
     }
 }

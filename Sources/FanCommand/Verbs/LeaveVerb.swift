@@ -9,17 +9,16 @@ enum LeaveVerb {
         "force",
         help: "also when the cluster cannot be asked; it then keeps the member"
     )
-    static let yes = CommandOption.flag("yes", help: "do not ask")
 
     static let command = Command(
-        "leave",
+        name: "leave",
         summary: "take this node out of its cluster",
         discussion: [
             "Hands its part in the database over, removes it from the members, forgets the cluster's keys, and lets "
                 + "the agent take the overlay down: guests on this host lose it. It may be repeated.",
             "The last node of a cluster takes the cluster with it.",
         ],
-        options: [force, yes],
+        options: [force, .yes],
         examples: [
             Example("fanmesh leave", "in order, with the cluster's consent"),
             Example("fanmesh leave --force", "when the cluster is gone; then 'fanmesh cluster remove' on a member"),
@@ -27,14 +26,14 @@ enum LeaveVerb {
         exitNotes: [
             ExitNote(.success, "this node is in no cluster"),
             ExitNote(.problem, "the cluster refused or cannot be asked; nothing was changed"),
-            ExitNote(.agentNotRunning, "the server of this node is not running: systemctl start fanmesh-server"),
+            .noServer,
             ExitNote(.undetermined, "no answer; the same command may be run again"),
         ],
         handler: run
     )
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
-        let snapshot = try invocation.administer { cluster throws(StoreError) in try cluster.node() }
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
+        let snapshot = try invocation.administration().node()
         guard snapshot.state != .unconfigured else {
             invocation.show(.changes(["this node is in no cluster, nothing to leave"]))
             return .success
@@ -42,17 +41,17 @@ enum LeaveVerb {
         let name = snapshot.name ?? "this node"
         let isLast = snapshot.members.count == 1
         let what = isLast ? "the last member, so that the cluster ends" : "one of \(snapshot.members.count) members"
-        try invocation.confirmOnTerminal("Take \(name), \(what), out of the cluster and its overlay down?", unless: yes)
+        try invocation.confirmOnTerminal("Take \(name), \(what), out of the cluster and its overlay down?")
         invocation.progress("handing over what \(name) does for the cluster")
         let isForced = invocation.flag(force)
         let changes: [String]
-        do throws(CommandFailure) {
-            changes = try invocation.administer { cluster throws(StoreError) in try cluster.leave(byForce: isForced) }
+        do {
+            changes = try invocation.administration().leave(byForce: isForced)
             if !overlayIsDown(invocation.runtimeDirectory) {
                 invocation.note("the agent is still taking the overlay down; see 'fanmesh status'")
             }
         } catch {
-            var failure = error
+            var failure = CommandFailure(error)
             if !isForced, failure.remedy == nil || failure.exitCode == .problem {
                 let known = failure.remedy.map { "\($0); or, " } ?? ""
                 failure.remedy = known + "when the cluster is lost: fanmesh leave --force"
@@ -109,7 +108,7 @@ enum LeaveVerb {
     /// With `asksCluster` it tries to leave in order first, so that the others forget this node too.
     static func undo(_ cluster: any ClusterAdministration, asksCluster: Bool) -> Undo {
         if asksCluster, (try? cluster.leave(byForce: false)) != nil { return .done }
-        do throws(StoreError) {
+        do {
             _ = try cluster.leave(byForce: true)
             return asksCluster ? .doneHere : .done
         } catch { return .failed("\(error)") }

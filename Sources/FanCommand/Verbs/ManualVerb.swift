@@ -1,7 +1,7 @@
 /// `fanmesh manual`: the manual page on standard output.
 enum ManualVerb {
     static let command = Command(
-        "manual",
+        name: "manual",
         summary: "print the manual page",
         examples: [
             Example("fanmesh manual | man -l -", "read it"),
@@ -10,7 +10,7 @@ enum ManualVerb {
         handler: run
     )
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
         invocation.output.write(ManualPage(root: invocation.root).render())
         return .success
     }

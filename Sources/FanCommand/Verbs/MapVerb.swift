@@ -2,35 +2,35 @@ internal import FanCore
 
 /// `fanmesh map`: the arithmetic in both directions.
 enum MapVerb {
-    static let underlay = CommandOption.value(
-        "underlay",
+    static let underlay = CommandOption(
+        long: "underlay",
         short: "u",
-        name: "UNDERLAY",
+        kind: .value("UNDERLAY"),
         help: "a prefix; or how to find it on this host: auto, an interface, via ADDRESS",
-        default: UnderlaySelector.auto.description
+        defaultValue: UnderlaySelector.auto.description
     )
-    static let overlay = CommandOption.value(
-        "overlay",
+    static let overlay = CommandOption(
+        long: "overlay",
         short: "o",
-        name: "PREFIX",
+        kind: .value("PREFIX"),
         help: "the overlay",
-        default: "240.0.0.0/8"
+        defaultValue: "240.0.0.0/8"
     )
-    static let rounding = CommandOption.value(
-        "underlay-round",
-        name: "RULE",
+    static let rounding = CommandOption(
+        long: "underlay-round",
+        kind: .value("RULE"),
         help: "widen the underlay as LXD does: /17-/23 to /16, /25-/31 to /24",
         choices: UnderlayRounding.allCases.map(\.rawValue),
-        default: UnderlayRounding.none.rawValue
+        defaultValue: UnderlayRounding.none.rawValue
     )
     static let address = CommandArgument(
-        "ADDRESS",
-        .optional,
+        name: "ADDRESS",
+        arity: .optional,
         help: "a host in the underlay, or any address in the overlay"
     )
 
     static let command = Command(
-        "map",
+        name: "map",
         summary: "map hosts to slices of the overlay, and overlay addresses to hosts",
         discussion: [
             "A host of the underlay gives its slice; an address of the overlay gives the host that it lives on. "
@@ -51,7 +51,7 @@ enum MapVerb {
         handler: run
     )
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
         let address = try invocation.argument(address).map(parseAddress)
         guard
             let selector = try invocation.value(underlay, as: { try UnderlaySelector(parsing: $0) }),
@@ -71,7 +71,9 @@ enum MapVerb {
             invocation.note("underlay \(underlay): \(choice.reason)")
         }
         if let address, !overlay.contains(address), !underlay.contains(address) {
-            throw .badInput("address \(address) is outside both underlay \(underlay) and overlay \(overlay)")
+            throw CommandFailure.badInput(
+                "address \(address) is outside both underlay \(underlay) and overlay \(overlay)"
+            )
         }
         do throws(FanMappingError) {
             let mapping = try FanMapping(overlay: overlay, underlay: underlay)
@@ -81,11 +83,10 @@ enum MapVerb {
             switch error {
             case .hostIsNetworkAddress, .hostIsBroadcastAddress:
                 // Some slices are nobody's: say whose address was asked for.
-                guard let address, overlay.contains(address) else { break }
-                throw .badInput("address \(address) belongs to no host: \(error)")
-            default: break
+                guard let address, overlay.contains(address) else { throw error }
+                throw CommandFailure.badInput("address \(address) belongs to no host: \(error)")
+            default: throw error
             }
-            throw CommandFailure(error)
         }
     }
 
@@ -104,40 +105,40 @@ enum MapVerb {
         }
     }
 
-    private static func parseAddress(_ text: String) throws(CommandFailure) -> IPv4Address {
+    private static func parseAddress(_ text: String) throws -> IPv4Address {
         // An underlay host with its prefix length is a natural thing to try; show how it is written here.
         if let slash = text.firstIndex(of: "/"), let bits = Int(text[text.index(after: slash)...]),
             (0...32).contains(bits), let address = try? IPv4Address(parsing: text[..<slash])
         {
             let prefix = IPv4Prefix(containing: address, prefixBits: bits)
-            throw .badInput("'\(text)' is a prefix, not an address", remedy: "\(address) --underlay \(prefix)")
+            throw CommandFailure.badInput(
+                "'\(text)' is a prefix, not an address",
+                remedy: "\(address) --underlay \(prefix)"
+            )
         }
-        do throws(FanMappingError) {
-            return try IPv4Address(parsing: text)
-        } catch {
-            throw CommandFailure(error)
-        }
+        return try IPv4Address(parsing: text)
     }
 
     private static func record(_ mapping: FanMapping, _ address: IPv4Address?) throws(FanMappingError) -> Document {
-        var fields: [Document.Field] = []
-        func add(_ key: String, _ value: Document) { fields.append(Document.Field(key: key, value: value)) }
-        add("schema", "fanmesh.map/v1")
-        add("underlay", .text(mapping.underlay))
-        add("overlay", .text(mapping.overlay))
-        if let address, mapping.overlay.contains(address) { add("address", .text(address)) }
-        if let address {
-            let host = mapping.underlay.contains(address) ? address : try mapping.host(of: address)
-            let slice = try mapping.slice(of: host)
-            add("host", .text(host))
-            add("slice", .text(slice.prefix))
-            add("bridge_address", .text(slice.bridgeAddress))
-            add("first_guest", .text(slice.firstGuest))
-            add("last_guest", .text(slice.lastGuest))
+        let host = try address.map { address throws(FanMappingError) in
+            mapping.underlay.contains(address) ? address : try mapping.host(of: address)
         }
-        add("vni", .number(mapping.defaultVNI))
-        add("hosts", .number(mapping.hostCapacity))
-        add("addresses_per_host", .number(mapping.addressesPerHost))
-        return .object(fields)
+        let slice = try host.map { host throws(FanMappingError) in try mapping.slice(of: host) }
+        let whole: Document = [
+            "schema": "fanmesh.map/v1",
+            "underlay": .text(mapping.underlay),
+            "overlay": .text(mapping.overlay),
+            "address": .text(address.flatMap { mapping.overlay.contains($0) ? $0 : nil }),
+            "host": .text(host),
+            "slice": .text(slice?.prefix),
+            "bridge_address": .text(slice?.bridgeAddress),
+            "first_guest": .text(slice?.firstGuest),
+            "last_guest": .text(slice?.lastGuest),
+            "vni": .number(mapping.defaultVNI),
+            "hosts": .number(mapping.hostCapacity),
+            "addresses_per_host": .number(mapping.addressesPerHost),
+        ]
+        // What there is no address for is left out.
+        return .object(whole.fields.filter { $0.value != .null })
     }
 }

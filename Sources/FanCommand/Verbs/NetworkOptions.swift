@@ -3,47 +3,47 @@ internal import FanCore
 
 /// The options that say what an overlay shall be; `up` and the lab share them.
 enum NetworkOptions {
-    static let network = CommandOption.value(
-        "network",
+    static let network = CommandOption(
+        long: "network",
         short: "n",
-        name: "NAME",
+        kind: .value("NAME"),
         help: "the network's name, which is its bridge's",
-        default: "fan0"
+        defaultValue: "fan0"
     )
-    static let forwarder = CommandOption.value(
-        "forwarder",
-        name: "KIND",
+    static let forwarder = CommandOption(
+        long: "forwarder",
+        kind: .value("KIND"),
         help: "ebpf: stateless; fdb: an entry per peer; auto: ebpf where it loads",
         choices: ["auto"] + ForwarderKind.allCases.map(\.rawValue),
-        default: "auto"
+        defaultValue: "auto"
     )
-    static let peer = CommandOption.value(
-        "peer",
+    static let peer = CommandOption(
+        long: "peer",
         short: "p",
-        name: "ADDRESS",
+        kind: .value("ADDRESS"),
         help: "a peer's underlay address; ebpf only checks it, fdb needs it to reach the peer",
         isRepeatable: true
     )
-    static let port = CommandOption.value(
-        "port",
-        name: "PORT",
+    static let port = CommandOption(
+        long: "port",
+        kind: .value("PORT"),
         help: "the UDP port, the same on every host",
-        default: String(NetworkSpec.defaultPort)
+        defaultValue: String(NetworkSpec.defaultPort)
     )
-    static let mtu = CommandOption.value(
-        "mtu",
-        name: "BYTES",
+    static let mtu = CommandOption(
+        long: "mtu",
+        kind: .value("BYTES"),
         help: "the overlay's MTU; without it the underlay's less \(NetworkSpec.encapsulationBytes)"
     )
-    static let vni = CommandOption.value(
-        "vni",
-        name: "NUMBER",
+    static let vni = CommandOption(
+        long: "vni",
+        kind: .value("NUMBER"),
         help: "the VXLAN network identifier, the same on every host; without it the overlay's own"
     )
 
-    static let pin = CommandOption.value(
-        "pin",
-        name: "PORT=ADDRESS",
+    static let pin = CommandOption(
+        long: "pin",
+        kind: .value("PORT=ADDRESS"),
         help: "the one address that the guest on this port of the bridge may use",
         isRepeatable: true
     )
@@ -63,11 +63,11 @@ enum NetworkOptions {
         choices.underlay =
             try invocation.value(underlay, as: { try UnderlaySelector(parsing: $0) }) ?? choices.underlay
         choices.overlay = try invocation.value(overlay, as: { try IPv4Prefix(parsing: $0) }) ?? choices.overlay
-        if invocation.isGiven(network) { choices.network = try networkName(invocation) }
+        if invocation.isRaised(network) { choices.network = try networkName(invocation) }
         choices.vni = try invocation.integer(vni, in: 1...0xff_ffff).map(UInt32.init) ?? choices.vni
-        if invocation.isGiven(port) { choices.port = try invocation.integer(port, in: 1...65_535).map(UInt16.init) }
+        if invocation.isRaised(port) { choices.port = try invocation.integer(port, in: 1...65_535).map(UInt16.init) }
         choices.mtuBytes = try invocation.integer(mtu, in: mtuRange) ?? choices.mtuBytes
-        if invocation.isGiven(forwarder) {
+        if invocation.isRaised(forwarder) {
             choices.forwarder = invocation.value(forwarder).flatMap(ForwarderChoice.init)
         }
     }
@@ -85,20 +85,17 @@ enum NetworkOptions {
         request.rounding = invocation.value(MapVerb.rounding).flatMap(UnderlayRounding.init) ?? .none
         var seen: Set<IPv4Address> = []
         for text in invocation.values(peer) {
-            do throws(FanMappingError) {
-                let address = try IPv4Address(parsing: text)
-                if seen.insert(address).inserted { request.peers.append(address) }
-            } catch { throw .badInput("--peer: \(error)") }
+            let address = try CommandFailure.reading("--peer") { try IPv4Address(parsing: text) }
+            if seen.insert(address).inserted { request.peers.append(address) }
         }
         request.pins = []
         for text in invocation.values(pin) {
             guard let equals = text.lastIndex(of: "=") else {
                 throw .badInput("--pin: '\(text)' is not PORT=ADDRESS, such as veth1=240.80.80.2")
             }
-            do throws(FanMappingError) {
-                let address = try IPv4Address(parsing: text[text.index(after: equals)...])
-                request.pins?.append(Fence.Pin(port: String(text[..<equals]), address: address))
-            } catch { throw .badInput("--pin: \(error)") }
+            let guest = text[text.index(after: equals)...]
+            let address = try CommandFailure.reading("--pin") { try IPv4Address(parsing: guest) }
+            request.pins?.append(Fence.Pin(port: String(text[..<equals]), address: address))
         }
         return request
     }
@@ -106,18 +103,14 @@ enum NetworkOptions {
     /// Reads and checks the network's name.
     static func networkName(_ invocation: Invocation) throws(CommandFailure) -> String {
         let name = invocation.value(network) ?? "fan0"
-        do throws(NetworkSpecError) {
-            try NetworkSpec.check(name: name)
-        } catch { throw .badInput("--network: \(error)") }
+        try CommandFailure.reading("--network") { try NetworkSpec.check(name: name) }
         return name
     }
 }
 
 extension Invocation {
     /// The manager of this host's overlays, over the real kernel and the state directory.
-    func overlayManager() throws(CommandFailure) -> OverlayManager {
-        do {
-            return OverlayManager(kernel: try environment.kernel(), state: StateDirectory(path: stateDirectory))
-        } catch { throw CommandFailure(operation: error) }
+    func overlayManager() throws -> OverlayManager {
+        OverlayManager(kernel: try environment.kernel(), state: StateDirectory(path: stateDirectory))
     }
 }

@@ -1,19 +1,24 @@
 internal import CLinux
+internal import FanLab
 internal import FanSystem
 internal import Glibc
 
 /// `fanmesh server`: the daemon that faces the network, which is an executable of its own.
 enum ServerVerb {
-    static let user = CommandOption.value("user", name: "NAME", help: "the user to run as when started by root")
-    static let group = CommandOption.value(
-        "group",
-        name: "NAME",
+    static let user = CommandOption(long: "user", kind: .value("NAME"), help: "the user to run as when started by root")
+    static let group = CommandOption(
+        long: "group",
+        kind: .value("NAME"),
         help: "the group that may use the local socket besides root"
     )
-    static let words = CommandArgument("ARGUMENT", .variadic, help: "passed on to fanmesh-server, after --")
+    static let words = CommandArgument(
+        name: "ARGUMENT",
+        arity: .variadic,
+        help: "passed on to fanmesh-server, after --"
+    )
 
     static let command = Command(
-        "server",
+        name: "server",
         summary: "run the daemon that holds the cluster's database and API",
         discussion: [
             "Becomes the program fanmesh-server, which lies beside this one. It runs in the foreground, waits "
@@ -33,7 +38,7 @@ enum ServerVerb {
         handler: run
     )
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
         let given = [user, group].flatMap { option in invocation.value(option).map { ["--\(option.long)", $0] } ?? [] }
         return try execute(invocation, given + invocation.arguments(words))
     }
@@ -44,26 +49,17 @@ enum ServerVerb {
     /// Replaces this process by fanmesh-server.
     static func execute(_ invocation: Invocation, _ arguments: [String]) throws(CommandFailure) -> ExitCode {
         let program = "fanmesh-server"
-        let sibling = ownDirectory().map { "\($0)/\(program)" }
-        let path = [sibling, installedPath].compactMap { $0 }.first { unsafe fan_executable($0) == 0 } ?? program
+        let own = OverlayStart.thisExecutable
+        let directory = own[..<(own.lastIndex(of: "/") ?? own.endIndex)]
+        let candidates: [String] = ["\(directory)/\(program)", installedPath]
+        let path = candidates.first { unsafe fan_executable($0) == 0 } ?? program
         let places = ["--state-dir", invocation.stateDirectory, "--runtime-dir", invocation.runtimeDirectory]
         let errno = invocation.environment.execute([path] + places + arguments)
         guard errno == ENOENT else { throw CommandFailure("run '\(path)': \(errnoText(errno))") }
         throw CommandFailure(
-            "the program fanmesh-server is missing: it is neither in \(ownDirectory() ?? "this program's directory"), "
+            "the program fanmesh-server is missing: it is neither in \(directory), "
                 + "nor \(installedPath), nor on PATH",
             remedy: "install the package fanmesh-server, or build it: .ci/release"
         )
-    }
-
-    /// Where this program lies.
-    private static func ownDirectory() -> String? {
-        var bytes = [CChar](repeating: 0, count: 4096)
-        let count = unsafe bytes.withUnsafeMutableBufferPointer { buffer in
-            unsafe buffer.baseAddress.map { unsafe readlink("/proc/self/exe", $0, buffer.count) } ?? -1
-        }
-        guard count > 0, count < bytes.count else { return nil }
-        let path = String(decoding: bytes[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        return path.lastIndex(of: "/").map { String(path[..<$0]) }
     }
 }

@@ -4,7 +4,7 @@ internal import FanCore
 /// `fanmesh status`: the verdict, the overlays of this host, and what should be looked at.
 enum StatusVerb {
     static let command = Command(
-        "status",
+        name: "status",
         summary: "show how this host's overlays stand",
         discussion: ["Compares what 'fanmesh up' or the agent made with what the kernel has; sends nothing to anyone."],
         examples: [Example("fanmesh status --format json", "for scripts and monitoring")],
@@ -16,14 +16,14 @@ enum StatusVerb {
         handler: run
     )
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
         let statuses: [NetworkStatus]
         let cluster = ClusterPeers(invocation)
         do {
             let manager = try invocation.overlayManager()
             statuses = try manager.networkNames().compactMap { try manager.record(of: $0) }.map(manager.status)
         } catch {
-            var failure = CommandFailure(operation: error)
+            var failure = CommandFailure(error)
             failure.exitCode = .undetermined
             throw failure
         }
@@ -99,14 +99,14 @@ enum StatusVerb {
         let counted = ["forwarded", "spoofed", "outside", "unsupported", "fenced"].map { "counters." + $0 }
         let table = Table(
             columns.map { Table.Column($0) }
-                + counted.map { Table.Column($0, title: $0.dropFirst(9).uppercased(), alignment: .right) },
+                + counted.map { Table.Column($0, title: $0.dropFirst(9).uppercased(), isNumber: true) },
             networks
         )
         var sections: [Report.Section] = [.lines(lines)]
         if !networks.isEmpty { sections.append(.table(table)) }
         if !peers.isEmpty {
             let columns = ["name", "network", "underlay_address", "overlay_address"]
-            sections.append(.table(Table(columns.map { Table.Column($0) }, peers)))
+            sections.append(.table(Table(columns, peers)))
         }
         return Report(document, sections: sections, rows: table)
     }

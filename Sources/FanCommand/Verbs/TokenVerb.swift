@@ -2,17 +2,13 @@ internal import FanCore
 
 /// `fanmesh token inspect`: what a token says.
 enum TokenVerb {
-    static let command = Command(
-        group: "token",
-        summary: "look into tokens",
-        subcommands: [inspect]
-    )
+    static let command = Command(name: "token", summary: "look into tokens", subcommands: [inspect])
 
-    static let token = CommandArgument("TOKEN", help: "the token; - reads it from standard input")
+    static let token = CommandArgument(name: "TOKEN", help: "the token; - reads it from standard input")
     static let showSecrets = CommandOption.flag("show-secrets", help: "show the secret, with which anybody can join")
 
     static let inspect = Command(
-        "inspect",
+        name: "inspect",
         summary: "show what a token of fanmesh, LXD or Incus says",
         discussion: ["It is read on this machine and sent to nobody. The secret is hidden unless asked for."],
         options: [showSecrets],
@@ -29,15 +25,13 @@ enum TokenVerb {
         handler: run
     )
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
-        let text = try invocation.tokenText(token)
-        let contents: TokenContents
-        do throws(TokenError) { contents = try TokenContents(parsing: text) } catch { throw .badInput("\(error)") }
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
+        let contents = try TokenContents(parsing: invocation.tokenText(token))
         let now = invocation.environment.now()
         let left = contents.expiresAt.map { Duration.seconds($0.secondsSince1970 - now.secondsSince1970) }
         let isExpired = left.map { $0 <= .zero } ?? false
         let secret = invocation.flag(showSecrets) ? contents.secret : "hidden"
-        var record: Document = [
+        let document: Document = [
             "schema": "fanmesh.token-contents/v1",
             "kind": .string(contents.kind.rawValue),
             "reason": .string(contents.reason),
@@ -48,15 +42,14 @@ enum TokenVerb {
             "expired": .bool(isExpired),
             "secret": .string(secret),
         ]
-        let document = record
         let validity =
             switch left {
             case nil: "does not expire"
             case let left? where isExpired: "expired \(TimeText.length(.zero - left)) ago"
             case let left?: "for \(TimeText.length(left))"
             }
-        record.set("expired", .string(validity))
-        record = .object(record.fields.map { $0.key == "expired" ? Document.Field(key: "valid", value: $0.value) : $0 })
+        let valid = Document.Field(key: "valid", value: .string(validity))
+        let record = Document.object(document.fields.map { $0.key == "expired" ? valid : $0 })
         invocation.show(Report(document, sections: [.record(record)], rows: Table(record: document)))
         return isExpired ? .problem : .success
     }

@@ -6,7 +6,7 @@ enum UpVerb {
     static let dryRun = CommandOption.flag("dry-run", help: "print the steps and take none")
 
     static let command = Command(
-        "up",
+        name: "up",
         summary: "bring this host's overlay up, or mend it",
         discussion: [
             "Makes the bridge, its VXLAN port and the forwarder what the options say. What is already right is left "
@@ -27,15 +27,16 @@ enum UpVerb {
         handler: run
     )
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
         let request = try NetworkOptions.request(invocation)
         let isDryRun = invocation.flag(dryRun)
-        let manager = try invocation.overlayManager()
-        let outcome: UpOutcome
-        do { outcome = try manager.up(request, dryRun: isDryRun) } catch { throw CommandFailure(operation: error) }
+        let outcome = try invocation.overlayManager().up(request, dryRun: isDryRun)
         invocation.show(report(outcome, isDryRun: isDryRun))
         return .success
     }
+
+    /// A row for each step.
+    static func steps(_ changes: [Change]) -> Table { Table(["action", "object", "text"], changes.map(\.document)) }
 
     private static func report(_ outcome: UpOutcome, isDryRun: Bool) -> Report {
         let spec = outcome.spec
@@ -69,19 +70,18 @@ enum UpVerb {
             lines.append(Report.Line("already right, nothing to change", mark: .ok))
         } else {
             let count = "\(outcome.changes.count) step\(outcome.changes.count == 1 ? "" : "s")"
-            let example = outcome.identityIsNew ? "; the device addresses are examples until the first real run" : ""
+            let example = outcome.nodeIDIsNew ? "; the device addresses are examples until the first real run" : ""
             lines.append(Report.Line(isDryRun ? "would take \(count)\(example):" : "took \(count), verified:"))
             lines += outcome.changes.map { Report.Line("  \($0)") }
         }
-        let rows = Table(["action", "object", "text"].map { Table.Column($0) }, outcome.changes.map(\.document))
-        return Report(document, sections: [.lines(lines)], rows: rows)
+        return Report(document, sections: [.lines(lines)], rows: steps(outcome.changes))
     }
 }
 
 /// `fanmesh down`: removes an overlay from this host.
 enum DownVerb {
     static let command = Command(
-        "down",
+        name: "down",
         summary: "remove this host's overlay",
         discussion: ["Removes the bridge, its VXLAN port and the record; guests lose the overlay. It may be repeated."],
         options: [NetworkOptions.network],
@@ -93,12 +93,9 @@ enum DownVerb {
         handler: run
     )
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
         let network = try NetworkOptions.networkName(invocation)
-        let changes: [Change]
-        do { changes = try invocation.overlayManager().down(network: network) } catch {
-            throw CommandFailure(operation: error)
-        }
+        let changes = try invocation.overlayManager().down(network: network)
         let document: Document = [
             "schema": "fanmesh.plan/v1",
             "network": .string(network),
@@ -107,8 +104,7 @@ enum DownVerb {
         ]
         var lines = [Report.Line(changes.isEmpty ? "\(network) is not up, nothing to remove" : "\(network) removed:")]
         lines += changes.map { Report.Line("  \($0)") }
-        let rows = Table(["action", "object", "text"].map { Table.Column($0) }, changes.map(\.document))
-        invocation.show(Report(document, sections: [.lines(lines)], rows: rows))
+        invocation.show(Report(document, sections: [.lines(lines)], rows: UpVerb.steps(changes)))
         return .success
     }
 }

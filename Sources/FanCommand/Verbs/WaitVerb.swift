@@ -5,26 +5,26 @@ internal import FanSystem
 /// `fanmesh wait`: for scripts and units that need the overlay.
 enum WaitVerb {
     /// What can be waited for.
-    enum Goal: String, CaseIterable {
+    enum Condition: String, CaseIterable {
         case ready
         case reachable
     }
 
     static let goal = CommandArgument(
-        "GOAL",
-        .optional,
+        name: "GOAL",
+        arity: .optional,
         help: "ready: the overlay is up and verified (without a GOAL, too); reachable: and every peer answers over it",
-        choices: Goal.allCases.map(\.rawValue)
+        choices: Condition.allCases.map(\.rawValue)
     )
-    static let timeout = CommandOption.value(
-        "timeout",
-        name: "DURATION",
+    static let timeout = CommandOption(
+        long: "timeout",
+        kind: .value("DURATION"),
         help: "how long to wait; 0s looks once",
-        default: "60s"
+        defaultValue: "60s"
     )
 
     static let command = Command(
-        "wait",
+        name: "wait",
         summary: "wait until this host's overlay is ready, or until its peers can be reached",
         discussion: [
             "It asks the agent of this host by its socket in the runtime directory and sends nothing to anyone."
@@ -46,14 +46,14 @@ enum WaitVerb {
 
     private static let interval = Duration.milliseconds(50)
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
-        let goal = invocation.argument(goal).flatMap(Goal.init) ?? .ready
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
+        let condition = invocation.argument(goal).flatMap(Condition.init) ?? .ready
         let end = ContinuousClock.now + (try invocation.duration(timeout) ?? .seconds(60))
         let runtime = invocation.runtimeDirectory
         var version: String?
         while true {
             let left = ContinuousClock.now.duration(to: end)
-            switch look(goal, runtime, &version, left) {
+            switch look(condition, runtime, &version, left) {
             case .none(let status):
                 invocation.show(Report(record: status.document))
                 return .success
@@ -85,7 +85,7 @@ enum WaitVerb {
     }
 
     private static func look(
-        _ goal: Goal,
+        _ condition: Condition,
         _ runtimeDirectory: String,
         _ version: inout String?,
         _ left: Duration
@@ -101,7 +101,7 @@ enum WaitVerb {
             return .something("the agent does not answer: \(error)")
         }
         guard status.isReady else { return .something("the overlay is not ready: \(status.message)") }
-        guard goal == .reachable else { return .none(status) }
+        guard condition == .reachable else { return .none(status) }
         let peers = status.peers
         guard peers.reachable == peers.known else {
             let silent = peers.unreachable.isEmpty ? "" : "; silent: \(peers.unreachable.joined(separator: ", "))"

@@ -13,6 +13,11 @@ public struct APIError: Error, Hashable, Sendable {
         finding = Finding(code: code, severity: .error, message: message, remedy: remedy)
     }
 
+    /// Describes an error under one of the server's codes.
+    public init(_ code: APIErrorCode, _ message: String, remedy: String = "") {
+        self.init(status: code.status, code: code.rawValue, message, remedy: remedy)
+    }
+
     /// Reads an answer.
     ///
     /// - Parameters:

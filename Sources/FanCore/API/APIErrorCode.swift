@@ -4,7 +4,7 @@ public enum APIErrorCode: String, CaseIterable, Sendable {
     case badRequest = "bad_request"
     /// The token is none.
     case tokenMalformed = "token_malformed"
-    /// The caller may not do this; strangers are told nothing more.
+    /// The caller may not do this; unknown peers are told nothing more.
     case notAuthorized = "not_authorized"
     /// The caller is a member, but not one that may administer the cluster.
     case notAdministrator = "not_administrator"

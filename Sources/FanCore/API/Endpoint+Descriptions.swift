@@ -27,6 +27,20 @@ extension Endpoint {
             Description("PUT", "/1.0/local/report", .local, takes: "Report", gives: "Receipt")
                 .refusing(Self.writeErrors + [.notFound])
                 .doing("Takes this node's report.")
+        case .sendMessage:
+            Description("POST", "/1.0/local/messages", .local, takes: "OutgoingMessage", gives: "Empty")
+                .refusing(Self.leaderErrors + [.notFound])
+                .doing("Hands a message of this node's agent, of 4 KiB at most, to another member's server.")
+        case .takeMessages:
+            Description("DELETE", "/1.0/local/messages", .local, gives: "Messages")
+                .refusing(Self.leaderErrors)
+                .saying(query: [.wait])
+                .doing(
+                    """
+                    Takes out what other members' agents sent to this node's in the last 30 s, 64 messages at most and 8 \
+                    of one member; waits for 5 s at most when there is none.
+                    """
+                )
         case .bootstrap:
             Description("POST", "/1.0/init", .local, takes: "Init", gives: "Snapshot")
                 .refusing([.alreadyConfigured, .agentMissing, .conflict, .diskFull])
@@ -125,7 +139,7 @@ extension Endpoint {
                 .doing(
                     "The digest of what this node's own copy of the database holds, so that members can be compared."
                 )
-        case .knock:
+        case .askAdmission:
             Description("POST", "/1.0/join/rehearsal", .anyone, takes: "Candidate", gives: "Rehearsal")
                 .refusing(Self.writeErrors + Self.tokenErrors)
                 .doing("A candidate with a token's secret asks whether it could join.")
@@ -175,6 +189,10 @@ extension Endpoint {
             Description("POST", "/1.0/internal/removed", .peers, takes: "RemovalNotice", gives: "RemovalReceipt")
                 .refusing(Self.leaderErrors + [.conflict])
                 .doing("Tells a former member that it was removed.")
+        case .deliverMessage:
+            Description("POST", "/1.0/internal/message", .peers, takes: "Message", gives: "Empty")
+                .refusing(Self.leaderErrors)
+                .doing("A member's agent says something to this node's; whose it is, the certificate says.")
         }
     }
 }

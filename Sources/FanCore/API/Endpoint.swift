@@ -4,16 +4,17 @@
 /// servers call by it, and ``OpenAPI`` is made of it.
 public enum Endpoint: String, CaseIterable, Sendable {
     // This node.
-    case greet, describe, watchLocal, reportLocal
+    case greet, describe, watchLocal, reportLocal, sendMessage, takeMessages
     case bootstrap = "init"
     case rehearse, join, leave
     // The cluster.
     case showCluster, editCluster, rotate, listMembers, showMember, editMember, removeMember, reportMember
     case addToken, listTokens, revokeToken, listAudit, dumpDatabase
     // Candidates: whoever has the secret of a token.
-    case knock, redeem
+    case askAdmission = "knock"
+    case redeem
     // Members among themselves.
-    case judge, admit, heartbeat, ticket, state, openDatabase, takeCertificate, beRemoved
+    case judge, admit, heartbeat, ticket, state, openDatabase, takeCertificate, beRemoved, deliverMessage
 
     /// Who may call.
     public enum Access: String, Sendable {

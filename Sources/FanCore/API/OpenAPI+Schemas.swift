@@ -111,6 +111,7 @@ extension OpenAPI {
         ("Description", ["type": "object", "required": ["openapi", "info", "paths", "components"]]),
         shape(ClusterSnapshot.self),
         answer("Receipt", "receipt", ["generation": number(.generation), "stored": flag]),
+        answer("Messages", "messages", ["messages": list(AgentMessage.apiSchema)]),
         shape(RehearsalAnswer.self),
         answer("Left", "leave", ["changes": list(text)]),
         answer(
@@ -162,6 +163,7 @@ extension OpenAPI {
         ),
         shape(JoinRequest.self),
         request("Leave", ["force": flag]),
+        request("OutgoingMessage", ["to": text, "text": text], required: ["to", "text"]),
         request("ConfigChange", .object(some(ClusterConfig.editable, of: ClusterConfig.self))),
         request(
             "MemberChange",
@@ -172,19 +174,7 @@ extension OpenAPI {
 
     /// What candidates and members say to each other.
     private static let internals: [Component] = [
-        request(
-            "Candidate",
-            [
-                "name": text, "secret": text, "node_id": text, "address": text, "underlay_address": text,
-                "fingerprint": text, "failure_domain": text, "version": text,
-                "schema_version": number(.schemaVersion),
-                "clock_ms": number(.clock),
-            ],
-            required: [
-                "name", "secret", "node_id", "address", "underlay_address", "version", "schema_version",
-                "clock_ms",
-            ]
-        ),
+        shape(Candidate.self), shape(Heartbeat.self),
         answer(
             "Admission",
             "admission",
@@ -192,17 +182,6 @@ extension OpenAPI {
         ),
         answer("Ticket", "ticket", ["ticket": text]),
         answer("LeaderAdmission", "admission", ["id": number(.id), "state": reference("State")]),
-        (
-            "Heartbeat",
-            object([
-                "name": text, "cluster_id": text, "generation": number(.generation),
-                "incarnation": number(.incarnation), "version": text,
-                "schema_version": number(.schemaVersion), "clock_ms": number(.clock), "wait_ms": number(.heartbeatWait),
-                "agent": flag, "joining": flag,
-                "run": text, "beats": number(.beats), "former_beats": number(.formerBeats),
-                "leads_term": orNull(number(.leadsTerm)),
-            ])
-        ),
         answer(
             "HeartbeatAnswer",
             "heartbeat",
@@ -221,6 +200,7 @@ extension OpenAPI {
             ])
         ),
         answer("RotationStep", "rotation", ["fingerprint": text]),
+        ("Message", object(["text": text])),
         ("RemovalNotice", object(["cluster_id": text])),
         answer("RemovalReceipt", "removal", ["name": text]),
     ]

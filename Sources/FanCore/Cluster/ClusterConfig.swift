@@ -1,7 +1,7 @@
 /// What all members of a cluster agree on: the overlay, and how the cluster is run.
 @dynamicMemberLookup
 public struct ClusterConfig: Hashable, Sendable {
-    /// The cluster's identity: 32 hexadecimal digits, made by `init`, changed by `cluster recover`.
+    /// The cluster's id: 32 hexadecimal digits, made by `init`, changed by `cluster recover`.
     public var clusterID: String
     /// The overlay, whose parts are shown as its own.
     public var overlay: OverlayConfig
@@ -79,7 +79,7 @@ public struct Member: Hashable, Sendable {
     public var id: UInt64
     /// Its name, a DNS label.
     public var name: String
-    /// The node's own identity: 32 hexadecimal digits.
+    /// The node's own id: 32 hexadecimal digits.
     public var nodeID: String
     /// Where its server listens.
     public var address: SocketAddress

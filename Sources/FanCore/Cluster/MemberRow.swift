@@ -44,7 +44,7 @@ public struct MemberRow: Hashable, Sendable {
 
     /// The member's name.
     public var name: String
-    /// The identity from which its agent derives its devices' addresses.
+    /// The node id from which its agent derives its devices' addresses.
     public var nodeID: String
     /// Where its server listens.
     public var address: SocketAddress

@@ -89,7 +89,7 @@ public struct NodeReport: Hashable, Sendable {
         }
     }
 
-    /// The identity from which the agent derives its devices' addresses.
+    /// The node id from which the agent derives its devices' addresses.
     public var nodeID: String
     /// Whether the overlay is up and verified.
     public var verdict: Verdict

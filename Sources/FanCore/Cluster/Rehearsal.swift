@@ -1,36 +1,3 @@
-/// A node that wants to join, as it describes itself.
-public struct JoinCandidate: Hashable, Sendable {
-    /// The name it will have.
-    public var name: String
-    /// Where its server listens.
-    public var address: SocketAddress
-    /// Its address in the underlay.
-    public var underlayAddress: IPv4Address
-    /// The version of fanmesh it runs.
-    public var version: String
-    /// The version of the database schema it can work with.
-    public var schema: Int
-    /// How far its wall clock is ahead of the judging member's; negative when behind.
-    public var clockOffset: Duration
-
-    /// Describes a node.
-    public init(
-        name: String,
-        address: SocketAddress,
-        underlayAddress: IPv4Address,
-        version: String,
-        schema: Int,
-        clockOffset: Duration
-    ) {
-        self.name = name
-        self.address = address
-        self.underlayAddress = underlayAddress
-        self.version = version
-        self.schema = schema
-        self.clockOffset = clockOffset
-    }
-}
-
 /// What can be said about a join before anything is changed.
 public enum Rehearsal {
     /// By how much the clocks of a joiner and a member may differ.
@@ -43,20 +10,22 @@ public enum Rehearsal {
     ///   - config: what the members agree on.
     ///   - members: all members.
     ///   - judge: the name of the member that judges.
+    ///   - now: the wall clock of that member, in milliseconds since 1970.
     /// - Returns: one result for each check, in a fixed order; the join may go on when none is `fail`.
     public static func checks(
-        candidate: JoinCandidate,
+        candidate: Candidate,
         config: ClusterConfig,
         members: [Member],
-        judge: String
+        judge: String,
+        at now: Int64
     ) -> [HostCheck] {
         [
             name(candidate, members), underlay(candidate, config, judge), slice(candidate, config, members),
-            address(candidate, members), clock(candidate, judge), schema(candidate, members),
+            address(candidate, members), clock(candidate, judge, now), schema(candidate, members),
         ]
     }
 
-    private static func name(_ candidate: JoinCandidate, _ members: [Member]) -> HostCheck {
+    private static func name(_ candidate: Candidate, _ members: [Member]) -> HostCheck {
         guard let holder = members.first(where: { $0.name == candidate.name }) else {
             return HostCheck(check: "name", result: .ok, detail: "no member is called \(candidate.name)")
         }
@@ -69,7 +38,7 @@ public enum Rehearsal {
         )
     }
 
-    private static func underlay(_ candidate: JoinCandidate, _ config: ClusterConfig, _ judge: String) -> HostCheck {
+    private static func underlay(_ candidate: Candidate, _ config: ClusterConfig, _ judge: String) -> HostCheck {
         do throws(FanMappingError) {
             let slice = try config.mapping.slice(of: candidate.underlayAddress)
             return HostCheck(
@@ -87,7 +56,7 @@ public enum Rehearsal {
         }
     }
 
-    private static func slice(_ candidate: JoinCandidate, _ config: ClusterConfig, _ members: [Member]) -> HostCheck {
+    private static func slice(_ candidate: Candidate, _ config: ClusterConfig, _ members: [Member]) -> HostCheck {
         guard let slice = try? config.mapping.slice(of: candidate.underlayAddress).prefix else {
             return HostCheck(check: "slice", result: .skipped, detail: "\(candidate.underlayAddress) has no slice")
         }
@@ -105,7 +74,7 @@ public enum Rehearsal {
         )
     }
 
-    private static func address(_ candidate: JoinCandidate, _ members: [Member]) -> HostCheck {
+    private static func address(_ candidate: Candidate, _ members: [Member]) -> HostCheck {
         guard let holder = members.first(where: { $0.address == candidate.address }) else {
             return HostCheck(check: "address", result: .ok, detail: "\(candidate.address) is free")
         }
@@ -118,8 +87,8 @@ public enum Rehearsal {
         )
     }
 
-    private static func clock(_ candidate: JoinCandidate, _ judge: String) -> HostCheck {
-        let offset = candidate.clockOffset
+    private static func clock(_ candidate: Candidate, _ judge: String, _ now: Int64) -> HostCheck {
+        let offset = Duration.milliseconds(candidate.clock - now)
         let amount = offset < .zero ? .zero - offset : offset
         let relation =
             "the clock of \(candidate.name) is \(amount.wholeSeconds) s "
@@ -133,7 +102,7 @@ public enum Rehearsal {
         )
     }
 
-    private static func schema(_ candidate: JoinCandidate, _ members: [Member]) -> HostCheck {
+    private static func schema(_ candidate: Candidate, _ members: [Member]) -> HostCheck {
         guard let other = members.first(where: { $0.schema != candidate.schema }) else {
             return HostCheck(
                 check: "version",

@@ -109,8 +109,9 @@ public struct RolePlanner: Sendable {
         if leaving.isLeader {
             let voters = others.filter { $0.isOnline && $0.role == .voter }
             // A voter of old has everything already, a new one may still be catching up.
-            let heir = Self.best(voters, role: .voter, usedDomains: []) ?? (leaving.role == .voter ? replacement : nil)
-            if let heir { steps.append(.transferLeadership(id: heir.id, name: heir.name)) }
+            let successor =
+                Self.best(voters, role: .voter, usedDomains: []) ?? (leaving.role == .voter ? replacement : nil)
+            if let successor { steps.append(.transferLeadership(id: successor.id, name: successor.name)) }
         }
         if replacement != nil { steps.append(.demote(id: id, name: leaving.name, to: .spare)) }
         return steps
@@ -138,11 +139,12 @@ public struct RolePlanner: Sendable {
         }
         let misplaced = online.contains { $0.isPinnedAway(from: .voter) }
         let canYield = online.contains { $0.pinnedRole != .voter }
-        if online.count == voterTarget, canYield, let heir = candidate(for: .voter, among: nodes, isLastResort: false),
-            heir.pinnedRole == .voter || misplaced
+        if online.count == voterTarget, canYield,
+            let successor = candidate(for: .voter, among: nodes, isLastResort: false),
+            successor.pinnedRole == .voter || misplaced
         {
             // Adds before it removes: the surplus rule then takes the one that should not vote.
-            return .promote(id: heir.id, name: heir.name, to: .voter)
+            return .promote(id: successor.id, name: successor.name, to: .voter)
         }
         // While many voters are offline, one that answers may be needed although it is surplus: then they go first.
         let isQuorumSafe = online.count - 1 > (nodes.count { $0.role == .voter } - 1) / 2
@@ -151,8 +153,8 @@ public struct RolePlanner: Sendable {
         {
             if !surplus.isLeader { return demotion(of: surplus) }
             let rest = online.filter { !$0.isLeader }
-            if let heir = Self.best(rest, role: .voter, usedDomains: []) {
-                return .transferLeadership(id: heir.id, name: heir.name)
+            if let successor = Self.best(rest, role: .voter, usedDomains: []) {
+                return .transferLeadership(id: successor.id, name: successor.name)
             }
         }
         // Enough others vote, so these are no loss.
@@ -162,9 +164,9 @@ public struct RolePlanner: Sendable {
     private func standbyChange() -> RoleChange? {
         let online = nodes.filter { $0.role == .standby && $0.isOnline }
         if let wrong = online.first(where: { $0.pinnedRole == .spare }) { return demotion(of: wrong) }
-        let heir = candidate(for: .standby, among: nodes)
-        if let heir, online.count < standbyTarget || heir.pinnedRole == .standby {
-            return .promote(id: heir.id, name: heir.name, to: .standby)
+        let successor = candidate(for: .standby, among: nodes)
+        if let successor, online.count < standbyTarget || successor.pinnedRole == .standby {
+            return .promote(id: successor.id, name: successor.name, to: .standby)
         }
         if online.count > standbyTarget,
             let surplus = Self.worst(online.filter { $0.pinnedRole != .standby }, role: .standby, leader: nil)

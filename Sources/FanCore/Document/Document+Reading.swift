@@ -76,4 +76,56 @@ extension Document {
         guard let value = try optionalParsed(key, parse) else { throw DocumentError(path: key, problem: "is missing") }
         return value
     }
+
+    /// The whole number of a key, nil when absent.
+    ///
+    /// - Parameters:
+    ///   - field: the key and the range.
+    ///   - type: what the number is stored as.
+    /// - Returns: the number.
+    /// - Throws: ``DocumentError`` naming the key and the range.
+    public func optionalInteger<Value: FixedWidthInteger>(
+        _ field: NumericField,
+        as type: Value.Type = Value.self
+    ) throws(DocumentError) -> Value? {
+        guard let found = present(field.key) else { return nil }
+        guard case .integer(let number) = found else { throw field.isNoWholeNumber }
+        return try field.take(number)
+    }
+
+    /// The whole number of a key.
+    ///
+    /// - Parameters:
+    ///   - field: the key and the range.
+    ///   - type: what the number is stored as.
+    /// - Returns: the number.
+    /// - Throws: ``DocumentError`` naming the key and the range.
+    public func integer<Value: FixedWidthInteger>(
+        _ field: NumericField,
+        as type: Value.Type = Value.self
+    ) throws(DocumentError) -> Value {
+        guard let value: Value = try optionalInteger(field) else {
+            throw DocumentError(path: field.key, problem: "is missing")
+        }
+        return value
+    }
+
+    /// The number of a key, whole or not, nil when absent.
+    ///
+    /// - Parameter field: the key and the range.
+    /// - Returns: the number.
+    /// - Throws: ``DocumentError`` naming the key and the range.
+    public func optionalReal(_ field: NumericField) throws(DocumentError) -> Double? {
+        guard let found = present(field.key) else { return nil }
+        let number: Double
+        switch found {
+        case .integer(let whole): number = Double(whole)
+        case .real(let real): number = real
+        default: throw field.isNoNumber
+        }
+        guard number >= Double(field.range.lowerBound), number <= Double(field.range.upperBound) else {
+            throw field.isNoNumber
+        }
+        return number
+    }
 }

@@ -1,5 +1,5 @@
 /// A result as a tree of values whose objects keep their keys in order.
-public indirect enum Document: Hashable, Sendable {
+public enum Document: Hashable, Sendable {
     /// Keys with values, in order.
     case object([Field])
     /// Values in order.
@@ -98,4 +98,59 @@ extension Document: ExpressibleByDictionaryLiteral, ExpressibleByArrayLiteral, E
     public init(booleanLiteral value: Bool) { self = .bool(value) }
     /// Null.
     public init(nilLiteral: ()) { self = .null }
+}
+
+extension Document {
+    /// A time in milliseconds with three decimals, cut; null without one.
+    public static func milliseconds(_ time: Duration?) -> Document {
+        time.map { .real(Double(Int($0 / .microseconds(1))) / 1000) } ?? .null
+    }
+
+    /// Reads JSON (RFC 8259), strictly: valid UTF-8, no byte order mark, no key twice, nothing after the value.
+    ///
+    /// Whole numbers that fit 128 bits stay whole, `-0` becomes 0, every other number becomes a `Double` and must be
+    /// finite. The time taken is linear in the length.
+    ///
+    /// - Parameters:
+    ///   - json: the text in UTF-8.
+    ///   - maximumDepth: how many arrays and objects may be inside one another.
+    /// - Throws: ``DocumentError`` naming the offset of the byte, counted from 0.
+    public init(json: some Collection<UInt8>, maximumDepth: Int = 32) throws(DocumentError) {
+        var parser = JSONParser(bytes: Array(json), maximumDepth: maximumDepth)
+        self = try parser.wholeDocument()
+    }
+
+    /// The value as JSON, indented by two spaces, ending with a newline.
+    public var json: String { String(decoding: jsonBytes(isIndented: true), as: UTF8.self) + "\n" }
+
+    /// The value as JSON on one line without spaces and without a newline, in UTF-8.
+    public var compactJSON: [UInt8] { jsonBytes(isIndented: false) }
+
+    /// The value as JSON on one line without spaces and without a newline.
+    public var compactJSONText: String { String(decoding: compactJSON, as: UTF8.self) }
+
+    private func jsonBytes(isIndented: Bool) -> [UInt8] {
+        var writer = JSONWriter(isIndented: isIndented)
+        writer.write(self)
+        return writer.bytes
+    }
+
+    /// The text in double quotes, escaped so that JSON and YAML read the same and a terminal is not steered.
+    public static func quoted(_ value: String) -> String {
+        var text = "\""
+        for scalar in value.unicodeScalars {
+            switch scalar {
+            case "\"": text += "\\\""
+            case "\\": text += "\\\\"
+            case "\n": text += "\\n"
+            case "\r": text += "\\r"
+            case "\t": text += "\\t"
+            case _ where scalar.steersTerminal || [0xfeff, 0xfffe, 0xffff].contains(scalar.value):
+                let digits = String(scalar.value, radix: 16)
+                text += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            default: text.unicodeScalars.append(scalar)
+            }
+        }
+        return text + "\""
+    }
 }

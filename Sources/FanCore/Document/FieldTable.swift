@@ -22,6 +22,8 @@ public struct FieldTable<Root> {
 
     init(_ way: Way) {
         self.way = way
+        // As many as most shapes have.
+        if case .writing = way { fields.reserveCapacity(20) }
     }
 
     /// Says what the shape is, before its fields.
@@ -29,7 +31,8 @@ public struct FieldTable<Root> {
     /// - Parameters:
     ///   - component: its name in the API's description; nil when it is written out where it is used.
     ///   - schema: what its key `schema` says: `report` for `fanmesh.report/v1`; nil when it has no such key.
-    ///   - leavesOutNull: whether keys without a value are left out, as in requests, instead of being null.
+    ///   - leavesOutNull: whether keys without a value are left out, as in requests, instead of being null; one with
+    ///     a fallback may be missing then.
     public mutating func describes(_ component: String? = nil, schema: String? = nil, leavesOutNull: Bool = false) {
         self.component = component
         self.leavesOutNull = leavesOutNull
@@ -44,6 +47,7 @@ public struct FieldTable<Root> {
     private mutating func field<Value>(
         _ key: String,
         isOptional: Bool = false,
+        hasDefault: Bool = false,
         _ schema: @autoclosure () -> Document,
         _ example: @autoclosure () -> Value,
         _ get: (Root) -> Value,
@@ -59,7 +63,7 @@ public struct FieldTable<Root> {
             return value
         case .reading(let document): return try read(document)
         case .describing:
-            if isOptional, leavesOutNull { optionalKeys.insert(key) }
+            if isOptional || hasDefault, leavesOutNull { optionalKeys.insert(key) }
             let schema = isOptional && !leavesOutNull ? OpenAPI.orNull(schema()) : schema()
             fields.append(Document.Field(key: key, value: schema))
             return example()
@@ -82,7 +86,8 @@ public struct FieldTable<Root> {
         default fallback: Value? = nil,
         check: (Value) throws -> Void = { _ in }
     ) throws(DocumentError) -> Value {
-        try field(key, Value.apiSchema, Value.example, get, \.asDocument) { document throws(DocumentError) in
+        try field(key, hasDefault: fallback != nil, Value.apiSchema, Value.example, get, \.asDocument) {
+            document throws(DocumentError) in
             guard let value = try document.optional(key) ?? fallback else {
                 throw DocumentError(path: key, problem: "is missing")
             }

@@ -59,7 +59,7 @@ public struct Fence: Hashable, Sendable {
     public static func tableName(of network: String) -> String { "fanmesh-\(network)" }
 
     /// Twelve hexadecimal digits that stand for these rules; every rule carries them.
-    public var identity: String {
+    public var digest: String {
         var hash = StableHash()
         hash.add("fanmesh fence \(Self.generation)")
         hash.add("\(network) \(mapping.overlay) \(mapping.underlay) \(slice.bridgeAddress) \(port) \(underlayDevice)")
@@ -71,7 +71,7 @@ public struct Fence: Hashable, Sendable {
     /// What the kernel shows when these rules are there, whole.
     public var observation: FenceObservation {
         FenceObservation(
-            identity: identity,
+            digest: digest,
             rules: tables.reduce(0) { $0 + $1.chains.reduce(0) { $0 + $1.rules.count } }
         )
     }
@@ -152,14 +152,14 @@ public struct Fence: Hashable, Sendable {
 
 /// What the kernel has of a fence.
 public struct FenceObservation: Hashable, Sendable {
-    /// The identity that all of its rules carry; empty where they differ.
-    public var identity: String
+    /// The digest that all of its rules carry; empty where they differ.
+    public var digest: String
     /// How many rules there are.
     public var rules: Int
 
     /// Describes what was found.
-    public init(identity: String, rules: Int) {
-        self.identity = identity
+    public init(digest: String, rules: Int) {
+        self.digest = digest
         self.rules = rules
     }
 }

@@ -105,17 +105,17 @@ extension Change: CustomStringConvertible {
         case .addAddress(let address, let link): "add address \(address) dev \(link)"
         case .removeAddress(let address, let link): "delete address \(address) dev \(link)"
         case .attachClassifiers(let spec, let link, let replaced):
-            "attach classifiers \(spec.identity) dev \(link): overlay \(spec.mapping.overlay) underlay "
+            "attach classifiers \(spec.digest) dev \(link): overlay \(spec.mapping.overlay) underlay "
                 + "\(spec.mapping.underlay) host \(spec.host) vni \(spec.vni)"
-                + (replaced.map { " (replacing \($0.identity))" } ?? "")
+                + (replaced.map { " (replacing \($0.digest))" } ?? "")
         case .addFloodPeer(let peer, let link): "add fdb 00:00:00:00:00:00 dev \(link) dst \(peer)"
         case .removeFloodPeer(let peer, let link): "delete fdb 00:00:00:00:00:00 dev \(link) dst \(peer)"
         case .setUp(let link): "set \(link) up"
         case .setDown(let link): "set \(link) down"
         case .detachClassifiers(let link): "detach classifiers dev \(link)"
         case .setFence(let fence, let replaced):
-            "set fence \(fence.identity) of \(fence.network): guests in \(fence.slice.prefix), vxlan \(fence.port) from "
-                + fence.underlayDevice + (replaced.map { " (replacing \($0.identity))" } ?? "")
+            "set fence \(fence.digest) of \(fence.network): guests in \(fence.slice.prefix), vxlan \(fence.port) from "
+                + fence.underlayDevice + (replaced.map { " (replacing \($0.digest))" } ?? "")
         case .removeFence(let network): "delete fence of \(network)"
         case .setLearning(let link, let isOn): "set \(link) learning \(isOn ? "on" : "off")"
         case .addStaticAddress(let address, let link): "add fdb \(address) dev \(link) master static sticky"

@@ -2,9 +2,9 @@
 public struct DesiredState: Hashable, Sendable {
     /// The network these objects belong to.
     public var spec: NetworkSpec
-    /// The bridge's Ethernet address, derived from the node's identity.
+    /// The bridge's Ethernet address, derived from the node's id.
     public var bridgeMAC: MACAddress
-    /// The VXLAN device's Ethernet address, derived from the node's identity.
+    /// The VXLAN device's Ethernet address, derived from the node's id.
     public var vxlanMAC: MACAddress
     /// This host's part of the overlay.
     public var slice: FanSlice
@@ -15,12 +15,12 @@ public struct DesiredState: Hashable, Sendable {
     ///
     /// - Parameters:
     ///   - spec: the network.
-    ///   - nodeIdentity: this node's generated identity.
+    ///   - nodeID: this node's generated id.
     /// - Throws: ``FanMappingError`` when the host is not in the underlay.
-    public init(_ spec: NetworkSpec, nodeIdentity: String) throws(FanMappingError) {
+    public init(_ spec: NetworkSpec, nodeID: String) throws(FanMappingError) {
         self.spec = spec
-        self.bridgeMAC = .derived(node: nodeIdentity, device: spec.bridgeName)
-        self.vxlanMAC = .derived(node: nodeIdentity, device: spec.vxlanName)
+        self.bridgeMAC = .derived(node: nodeID, device: spec.bridgeName)
+        self.vxlanMAC = .derived(node: nodeID, device: spec.vxlanName)
         self.slice = try spec.mapping.slice(of: spec.host)
     }
 
@@ -70,8 +70,8 @@ public struct ObservedState: Hashable, Sendable {
     public var vxlan: Device?
     /// The IPv4 addresses on the bridge.
     public var bridgeAddresses: [InterfaceAddress] = []
-    /// The identity of our classifiers on the VXLAN device, by direction.
-    public var classifiers = ClassifierIdentities()
+    /// The digests of our classifiers on the VXLAN device, by direction.
+    public var classifiers = ClassifierDigests()
     /// The peers that the VXLAN device floods to, ascending.
     public var floodPeers: [IPv4Address] = []
     /// Whether the bridge learns Ethernet addresses from the VXLAN port.
@@ -89,11 +89,11 @@ public struct ObservedState: Hashable, Sendable {
     public init() {}
 }
 
-/// The identities of our classifiers on a device, from their names in the kernel.
-public struct ClassifierIdentities: Hashable, Sendable {
-    /// The identity of the program on the way in, nil where none of ours is attached.
+/// The digests of our classifiers on a device, from their names in the kernel.
+public struct ClassifierDigests: Hashable, Sendable {
+    /// The digest of the program on the way in, nil where none of ours is attached.
     public var ingress: String?
-    /// The identity of the program on the way out, nil where none of ours is attached.
+    /// The digest of the program on the way out, nil where none of ours is attached.
     public var egress: String?
 
     /// Names what is attached.

@@ -146,81 +146,46 @@ extension HostFacts {
             guard let route = candidates.min(by: { $0.metric < $1.metric }), let index = route.linkIndex else {
                 throw .noDefaultRoute
             }
-            let name = link(index: index)?.name ?? "index \(index)"
             let via = route.gateway.map { " via \($0)" } ?? ""
-            return try choose(
-                onLink: index,
-                name: name,
-                near: route.gateway,
-                preferring: route.preferredSource,
-                reason: "the default route leaves by \(name)\(via)",
-                overlay: overlay,
-                rounding: rounding
-            )
+            let reason = "the default route leaves by \(name(ofLink: index))\(via)"
+            return try choose(onLink: index, by: route, near: route.gateway, reason, overlay, rounding)
         case .interface(let name):
             guard let link = link(named: name) else {
                 throw .missingInterface(name, existing: links.map(\.name))
             }
-            return try choose(
-                onLink: link.index,
-                name: name,
-                near: nil,
-                preferring: nil,
-                reason: "interface \(name) was named",
-                overlay: overlay,
-                rounding: rounding
-            )
+            return try choose(onLink: link.index, "interface \(name) was named", overlay, rounding)
         case .via(let address):
             let matching = routes.filter { $0.linkIndex != nil && $0.destination.contains(address) }
             let best = matching.min {
                 ($1.destination.prefixBits, $0.metric) < ($0.destination.prefixBits, $1.metric)
             }
             guard let route = best, let index = route.linkIndex else { throw .unreachable(address) }
-            let name = link(index: index)?.name ?? "index \(index)"
-            return try choose(
-                onLink: index,
-                name: name,
-                near: route.gateway ?? address,
-                preferring: route.preferredSource,
-                reason: "\(address) is reached by \(name)",
-                overlay: overlay,
-                rounding: rounding
-            )
+            let reason = "\(address) is reached by \(name(ofLink: index))"
+            return try choose(onLink: index, by: route, near: route.gateway ?? address, reason, overlay, rounding)
         case .prefix(let prefix):
-            return try choose(inPrefix: prefix, overlay: overlay, rounding: rounding)
+            return try choose(inPrefix: prefix, overlay, rounding)
         }
     }
 
     private func choose(
         onLink index: Int,
-        name: String,
-        near neighbour: IPv4Address?,
-        preferring source: IPv4Address?,
-        reason: String,
-        overlay: IPv4Prefix,
-        rounding: UnderlayRounding
+        by route: RouteFacts? = nil,
+        near neighbour: IPv4Address? = nil,
+        _ reason: String,
+        _ overlay: IPv4Prefix,
+        _ rounding: UnderlayRounding
     ) throws(UnderlayError) -> UnderlayChoice {
-        var skipped: [String] = []
-        let usable = usableAddresses(onLink: index, overlay: overlay, skipped: &skipped)
+        let (usable, skipped) = sift(overlay) { $0.linkIndex == index }
         let best =
-            usable.first { $0.address.address == source }
+            usable.first { $0.address.address == route?.preferredSource }
             ?? usable.first { candidate in neighbour.map { candidate.address.prefix.contains($0) } ?? false }
             ?? usable.first
         guard let best else {
             try refuseOverlay(overlay) { $0.linkIndex == index }
-            throw .noUsableAddress(link: name, skipped: skipped)
+            throw .noUsableAddress(link: name(ofLink: index), skipped: skipped)
         }
-        for other in usable where other != best {
-            skipped.append("\(other.address) on \(name): another address of the same interface")
-        }
-        return UnderlayChoice(
-            prefix: rounding.apply(to: best.address.prefix),
-            address: best.address.address,
-            link: name,
-            mtuBytes: link(index: index)?.mtuBytes ?? 1500,
-            reason: reason,
-            skipped: skipped
-        )
+        let others = usable.filter { $0 != best }.map { "\(describe($0)): another address of the same interface" }
+        return choice(best, prefix: rounding.apply(to: best.address.prefix), reason, skipped + others)
     }
 
     /// Finds the link of an address that was chosen earlier, such as when this host joined its cluster.
@@ -234,32 +199,16 @@ extension HostFacts {
         guard let facts = addresses.first(where: { $0.address.address == host }) else {
             throw .missingAddress(host, addresses: addresses.map(\.address.description))
         }
-        let link = link(index: facts.linkIndex)
-        return UnderlayChoice(
-            prefix: underlay,
-            address: host,
-            link: link?.name ?? "index \(facts.linkIndex)",
-            mtuBytes: link?.mtuBytes ?? 1500,
-            reason: "\(describe(facts)) was chosen for underlay \(underlay)",
-            skipped: []
-        )
+        return choice(facts, prefix: underlay, "\(describe(facts)) was chosen for underlay \(underlay)")
     }
 
     private func choose(
         inPrefix prefix: IPv4Prefix,
-        overlay: IPv4Prefix,
-        rounding: UnderlayRounding
+        _ overlay: IPv4Prefix,
+        _ rounding: UnderlayRounding
     ) throws(UnderlayError) -> UnderlayChoice {
         let underlay = rounding.apply(to: prefix)
-        var skipped: [String] = []
-        var usable: [AddressFacts] = []
-        for address in addresses where underlay.contains(address.address.address) {
-            if let reason = reasonToSkip(address, overlay: overlay) {
-                skipped.append(reason)
-            } else {
-                usable.append(address)
-            }
-        }
+        let (usable, skipped) = sift(overlay) { underlay.contains($0.address.address) }
         // An address carried with the named prefix itself goes before one of a larger or smaller subnet.
         let exact = usable.filter { $0.address.prefixBits == prefix.prefixBits }
         let candidates = exact.isEmpty ? usable : exact
@@ -268,13 +217,21 @@ extension HostFacts {
             throw .noAddressIn(underlay, skipped: skipped, addresses: addresses.map(\.address.description))
         }
         guard candidates.count == 1 else { throw .ambiguous(underlay, candidates.map(describe)) }
-        let link = link(index: best.linkIndex)
-        return UnderlayChoice(
-            prefix: underlay,
-            address: best.address.address,
-            link: link?.name ?? "index \(best.linkIndex)",
-            mtuBytes: link?.mtuBytes ?? 1500,
-            reason: "\(describe(best)) lies in \(underlay)",
+        return choice(best, prefix: underlay, "\(describe(best)) lies in \(underlay)", skipped)
+    }
+
+    private func choice(
+        _ facts: AddressFacts,
+        prefix: IPv4Prefix,
+        _ reason: String,
+        _ skipped: [String] = []
+    ) -> UnderlayChoice {
+        UnderlayChoice(
+            prefix: prefix,
+            address: facts.address.address,
+            link: name(ofLink: facts.linkIndex),
+            mtuBytes: link(index: facts.linkIndex)?.mtuBytes ?? 1500,
+            reason: reason,
             skipped: skipped
         )
     }
@@ -296,20 +253,14 @@ extension HostFacts {
         facts.address.prefixBits == overlay.prefixBits && link(index: facts.linkIndex)?.kind == "bridge"
     }
 
-    private func usableAddresses(
-        onLink index: Int,
-        overlay: IPv4Prefix,
-        skipped: inout [String]
-    ) -> [AddressFacts] {
-        var usable: [AddressFacts] = []
-        for address in addresses where address.linkIndex == index {
-            if let reason = reasonToSkip(address, overlay: overlay) {
-                skipped.append(reason)
-            } else {
-                usable.append(address)
-            }
-        }
-        return usable
+    /// Tells the candidates that can serve from those that cannot, each with its reason.
+    private func sift(
+        _ overlay: IPv4Prefix,
+        _ isCandidate: (AddressFacts) -> Bool
+    ) -> (usable: [AddressFacts], skipped: [String]) {
+        let candidates = addresses.filter(isCandidate)
+        let skipped = candidates.compactMap { reasonToSkip($0, overlay: overlay) }
+        return (candidates.filter { reasonToSkip($0, overlay: overlay) == nil }, skipped)
     }
 
     private func reasonToSkip(_ facts: AddressFacts, overlay: IPv4Prefix) -> String? {
@@ -322,6 +273,8 @@ extension HostFacts {
     }
 
     private func describe(_ facts: AddressFacts) -> String {
-        "\(facts.address) on \(link(index: facts.linkIndex)?.name ?? "index \(facts.linkIndex)")"
+        "\(facts.address) on \(name(ofLink: facts.linkIndex))"
     }
+
+    private func name(ofLink index: Int) -> String { link(index: index)?.name ?? "index \(index)" }
 }

@@ -31,7 +31,7 @@ public struct LabPair: Hashable, Sendable {
     /// The pair in one cell of the matrix: the round-trip time in milliseconds, or what failed.
     var cell: String {
         switch (echo.roundTrip, streamWorks) {
-        case (let time?, true): time.milliseconds
+        case (let time?, true): time.millisecondsText
         case (.some, false): "no tcp"
         case (nil, true): "no icmp"
         case (nil, false): "none"
@@ -76,7 +76,7 @@ public struct LabCheckResult: Hashable, Sendable {
 
 extension Duration {
     /// The duration in milliseconds with two decimals, cut.
-    public var milliseconds: String {
+    public var millisecondsText: String {
         let (seconds, attoseconds) = components
         let hundredths = seconds * 100_000 + attoseconds / 10_000_000_000_000
         let rest = hundredths % 100

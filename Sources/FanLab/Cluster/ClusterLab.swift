@@ -1,20 +1,18 @@
 public import FanCore
 public import FanStore
 internal import FanSystem
-internal import Glibc
-internal import Synchronization
 
 /// A lab whose nodes run the daemons of fanmesh, and become a cluster.
 ///
 /// Nodes are named by their numbers, from 1. All of it, daemons included, is removed when this object goes, unless
-/// ``keep()`` was called.
+/// ``Lab/keep()`` was called.
 public final class ClusterLab: Sendable {
     /// The hosts.
     public let lab: Lab
     /// How daemons and clusters are started.
     public let start: ClusterStart
 
-    private let daemons = Mutex<[Place: LabDaemon]>([:])
+    private let daemons = Lock<[Place: LabDaemon]>([:])
 
     private struct Place: Hashable {
         var number: Int
@@ -23,12 +21,12 @@ public final class ClusterLab: Sendable {
 
     /// Claims the lab's name; makes nothing yet.
     ///
-    /// Requires: root. Idempotent: no. Undo: ``tearDown()``.
+    /// Requires: root. Idempotent: no. Undo: ``Lab/tearDown()``.
     ///
     /// - Parameters:
     ///   - plan: what the lab consists of.
     ///   - start: how daemons and clusters are started.
-    ///   - staysUp: whether the lab is to outlive this process; then call ``keep()`` when it is complete.
+    ///   - staysUp: whether the lab is to outlive this process; then call ``Lab/keep()`` when it is complete.
     ///   - interruption: asked between steps; a signal ends the work.
     /// - Throws: ``LabError``.
     public init(
@@ -42,13 +40,6 @@ public final class ClusterLab: Sendable {
         self.start = start
     }
 
-    /// Makes the hosts; nothing runs on them yet.
-    ///
-    /// Requires: root. Idempotent: no. Undo: ``tearDown()``.
-    ///
-    /// - Throws: ``LabError``.
-    public func makeHosts() throws(LabError) { try lab.makeHosts() }
-
     /// The nodes.
     public var nodes: [LabNode] { lab.nodes }
 
@@ -57,18 +48,6 @@ public final class ClusterLab: Sendable {
     /// - Parameter number: its number, from 1.
     /// - Returns: the node.
     public func node(_ number: Int) -> LabNode { lab.nodes[number - 1] }
-
-    /// Removes the lab with all that runs in it.
-    ///
-    /// Requires: root. Idempotent: yes. Undo: none.
-    ///
-    /// - Throws: ``LabError``.
-    public func tearDown() throws(LabError) { try lab.tearDown() }
-
-    /// Lets the lab and its daemons outlive this process.
-    ///
-    /// - Throws: ``LabError``.
-    public func keep() throws(LabError) { try lab.keep() }
 
     // MARK: Daemons
 
@@ -120,40 +99,6 @@ public final class ClusterLab: Sendable {
     public func process(_ daemon: ClusterDaemon, on number: Int) -> LabDaemon? {
         daemons.withLock { $0[Place(number: number, daemon: daemon)] }
     }
-
-    /// Ends a daemon with SIGTERM and waits until it is gone.
-    ///
-    /// - Parameters:
-    ///   - daemon: which one.
-    ///   - number: the node.
-    /// - Throws: ``LabError/daemonStays(node:name:signal:)``.
-    public func stop(_ daemon: ClusterDaemon, on number: Int) throws(LabError) {
-        try process(daemon, on: number)?.stop()
-    }
-
-    /// Ends a daemon with SIGKILL and waits until it is gone.
-    ///
-    /// - Parameters:
-    ///   - daemon: which one.
-    ///   - number: the node.
-    /// - Throws: ``LabError/daemonStays(node:name:signal:)``.
-    public func kill(_ daemon: ClusterDaemon, on number: Int) throws(LabError) {
-        try process(daemon, on: number)?.kill()
-    }
-
-    /// Halts a daemon where it is, until ``resume(_:on:)``.
-    ///
-    /// - Parameters:
-    ///   - daemon: which one.
-    ///   - number: the node.
-    public func pause(_ daemon: ClusterDaemon, on number: Int) { process(daemon, on: number)?.pause() }
-
-    /// Lets a daemon go on.
-    ///
-    /// - Parameters:
-    ///   - daemon: which one.
-    ///   - number: the node.
-    public func resume(_ daemon: ClusterDaemon, on number: Int) { process(daemon, on: number)?.resume() }
 
     /// Waits until a node's server answers and has its agent.
     ///
@@ -256,29 +201,16 @@ public final class ClusterLab: Sendable {
 
     // MARK: The cluster
 
-    /// How long the parts of forming a cluster took.
-    public struct Times: Hashable, Sendable {
-        /// From the command on the first node until it had ended.
-        public var first: Duration
-        /// From the first token asked for until the last node was a member.
-        public var others: Duration
-    }
-
     /// Makes the first node a cluster and lets others join it with tokens; their daemons must run.
     ///
     /// - Parameter members: how many nodes become members; nil for all.
-    /// - Returns: how long it took.
     /// - Throws: ``LabError/command(node:command:result:)`` for the first node that failed.
-    @discardableResult
-    public func form(members: Int? = nil) throws(LabError) -> Times {
-        let began = ContinuousClock.now
+    public func form(members: Int? = nil) throws(LabError) {
         try require(on: 1, start.initArguments(for: node(1)))
-        let made = ContinuousClock.now
         try join(Array(1...(members ?? nodes.count)).dropFirst().map { $0 })
-        return Times(first: began.duration(to: made), others: made.duration(to: .now))
     }
 
-    /// Lets nodes join the cluster, each with a token of its own.
+    /// Lets nodes join the cluster at the same time, each with a token of its own.
     ///
     /// - Parameters:
     ///   - numbers: the nodes.
@@ -291,8 +223,7 @@ public final class ClusterLab: Sendable {
             let request = request(on: number, start.joinArguments(for: node(number)), token)
             jobs.append(ProcessBatch.Job(request, in: node(number).namespace))
         }
-        let width = start.joinsTogether ? max(1, jobs.count) : 1
-        let results = try ProcessBatch.run(jobs, width: width, interruption: lab.interruption)
+        let results = try ProcessBatch.run(jobs, width: jobs.count, interruption: lab.interruption)
         for (number, result) in zip(numbers, results) {
             try require(result, on: number, start.joinArguments(for: node(number)))
         }
@@ -316,9 +247,7 @@ public final class ClusterLab: Sendable {
     /// - Returns: the members.
     /// - Throws: `StoreError`.
     public func list(from number: Int) throws(StoreError) -> MemberList {
-        try client(of: number).call(.listMembers, timeout: .seconds(20)) { document throws(DocumentError) in
-            try MemberList(document)
-        }
+        try client(of: number).call(.listMembers, timeout: .seconds(20), reading: MemberList.init(_:))
     }
 
     /// What a member last reported, as a node sees it; nil before the first report.
@@ -412,4 +341,9 @@ public final class ClusterLab: Sendable {
     public func logs(lastLines lines: Int = 20) -> String {
         nodes.map { logs(of: $0.number, lastLines: lines) }.joined(separator: "\n")
     }
+}
+
+extension MemberList {
+    /// The number of the leader's node in a lab, nil when there is none.
+    public var leaderNumber: Int? { leader.flatMap { Int($0.drop { !$0.isNumber }) } }
 }

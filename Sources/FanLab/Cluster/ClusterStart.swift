@@ -16,14 +16,8 @@ public struct ClusterStart: Hashable, Sendable {
     public var serverUser: String?
     /// Further arguments of `fanmesh server`.
     public var serverArguments: [String]
-    /// Further arguments of `fanmesh agent`.
-    public var agentArguments: [String]
     /// Further arguments of `fanmesh init` on the first node.
     public var initArguments: [String]
-    /// Further arguments of `fanmesh join` on the others.
-    public var joinArguments: [String]
-    /// Whether all nodes but the first join at the same time, instead of one after the other.
-    public var joinsTogether: Bool
     /// When a command, or a daemon that is not ready, is given up.
     public var timeout: Duration
 
@@ -32,19 +26,13 @@ public struct ClusterStart: Hashable, Sendable {
         executable: String = OverlayStart.thisExecutable,
         serverUser: String? = "nobody",
         serverArguments: [String] = [],
-        agentArguments: [String] = [],
         initArguments: [String] = [],
-        joinArguments: [String] = [],
-        joinsTogether: Bool = true,
         timeout: Duration = .seconds(60)
     ) {
         self.executable = executable
         self.serverUser = serverUser
         self.serverArguments = serverArguments
-        self.agentArguments = agentArguments
         self.initArguments = initArguments
-        self.joinArguments = joinArguments
-        self.joinsTogether = joinsTogether
         self.timeout = timeout
     }
 
@@ -53,22 +41,22 @@ public struct ClusterStart: Hashable, Sendable {
         let arguments =
             switch daemon {
             case .server: (serverUser.map { ["--user", $0] } ?? []) + serverArguments
-            case .agent: agentArguments
+            case .agent: [String]()
             }
         return node.fanmesh(executable, [daemon.rawValue] + arguments)
     }
 
     /// The arguments that make a node the first of a cluster.
     func initArguments(for node: LabNode) -> [String] {
-        let plan = node.plan
-        var arguments = ["init", "--yes", "--name", node.name, "--address", "\(node.address)"]
-        arguments += ["--underlay", "\(plan.mapping.underlay)", "--overlay", "\(plan.mapping.overlay)"]
-        if plan.network != "fan0" { arguments += ["--network", plan.network] }
-        return arguments + initArguments
+        let mapping = node.plan.mapping
+        return [
+            "init", "--yes", "--name", node.name, "--address", "\(node.address)", "--underlay", "\(mapping.underlay)",
+            "--overlay", "\(mapping.overlay)",
+        ] + initArguments
     }
 
     /// The arguments that make a node a member; the token comes on the standard input.
     func joinArguments(for node: LabNode) -> [String] {
-        ["join", "-", "--address", "\(node.address)"] + joinArguments
+        ["join", "-", "--address", "\(node.address)"]
     }
 }

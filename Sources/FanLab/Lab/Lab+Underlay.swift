@@ -6,7 +6,7 @@ internal import Glibc
 
 extension Lab {
     /// The underlay's bridge, in the switch's namespace.
-    static var bridge: String { "underlay" }
+    public static var bridge: String { "underlay" }
     /// The underlay device of a node, and the overlay device of a guest.
     static var device: String { "eth0" }
 
@@ -23,10 +23,8 @@ extension Lab {
         }
         try NetworkNamespace.create([plan.switchNamespace] + nodes.map(\.namespace))
         let (plan, nodes, interruption) = (plan, nodes, interruption)
-        try onDedicatedThread {
-            Result { () throws(LabError) in
-                try Self.makeUnderlay(plan, nodes, interruption)
-            }
+        try onDedicatedThread { () throws(LabError) in
+            try Self.makeUnderlay(plan, nodes, interruption)
         }.get()
     }
 
@@ -48,83 +46,10 @@ extension Lab {
         }
         for node in nodes {
             try interruption?.check()
-            let far = try node.namespace.open()
-            try hub.kernel { () throws(NetlinkError) in
-                try socket.vethAdd(
-                    node.name,
-                    peer: device,
-                    mtuBytes: plan.mtuBytes,
-                    peerNamespace: far.number,
-                    masterIndex: bridgeIndex
-                )
-                try socket.linkSet(node.name, up: true)
-            }
-            try require(fan_setns_network(far.number), "enter network namespace", node.namespace.name)
-            try node.namespace.kernel { () throws(NetlinkError) in
-                var own = try RouteSocket()
-                try own.configure(device, address: node.interfaceAddress, gateway: plan.gateway.address)
-            }
+            let port = Port(node.name, of: bridgeIndex, mtuBytes: plan.mtuBytes, in: hub)
+            let (address, gateway) = (node.interfaceAddress, plan.gateway.address)
+            try port.connect(node.namespace, through: &socket, address: address, gateway: gateway)
         }
-    }
-
-    /// Splits the underlay: nodes of different groups no longer reach each other, in either direction.
-    ///
-    /// Each group gets a bridge of its own; what was split before is joined first. Nodes that are in no group stay with
-    /// the first, and so does the gateway.
-    ///
-    /// Requires: root. Idempotent: yes. Undo: ``heal()``.
-    ///
-    /// - Parameter groups: the numbers of nodes, from 1.
-    /// - Throws: ``LabError``.
-    public func partition(_ groups: [[Int]]) throws(LabError) {
-        try heal()
-        let (plan, nodes) = (plan, nodes)
-        try onSwitch { (socket) throws(NetlinkError) in
-            for (position, group) in groups.enumerated().dropFirst() {
-                let name = Self.bridge(ofGroup: position)
-                let mac = MACAddress.derived(node: plan.switchNamespace.name, device: name)
-                try socket.bridgeAdd(name, mac: mac, mtuBytes: plan.mtuBytes)
-                try socket.linkSet(name, up: true)
-                let index = try socket.index(of: name)
-                for number in group {
-                    try socket.linkSetMaster(nodes[number - 1].name, masterIndex: index)
-                }
-            }
-        }
-    }
-
-    /// Joins an underlay that was split.
-    ///
-    /// Requires: root. Idempotent: yes. Undo: ``partition(_:)``.
-    ///
-    /// - Throws: ``LabError``.
-    public func heal() throws(LabError) {
-        let nodes = nodes
-        try onSwitch { (socket) throws(NetlinkError) in
-            let index = try socket.index(of: Self.bridge)
-            for node in nodes { try socket.linkSetMaster(node.name, masterIndex: index) }
-            for position in 1...max(1, nodes.count) {
-                let name = Self.bridge(ofGroup: position)
-                if try socket.link(named: name) != nil { try socket.linkDelete(name) }
-            }
-        }
-    }
-
-    private static func bridge(ofGroup position: Int) -> String { "\(bridge)-\(position)" }
-
-    private func onSwitch(
-        _ body: @escaping @Sendable (inout RouteSocket) throws(NetlinkError) -> Void
-    ) throws(LabError) {
-        let hub = plan.switchNamespace
-        try onDedicatedThread {
-            Result { () throws(LabError) in
-                try hub.enterOnThisThread()
-                try hub.kernel { () throws(NetlinkError) in
-                    var socket = try RouteSocket()
-                    try body(&socket)
-                }
-            }
-        }.get()
     }
 
     /// Makes the guests behind every node: each on a port of the overlay's bridge, with its MTU, an address of the
@@ -136,12 +61,10 @@ extension Lab {
     public func makeGuests() throws(LabError) {
         try NetworkNamespace.create(nodes.flatMap { $0.guests.map(\.namespace) })
         let (nodes, interruption) = (nodes, interruption)
-        try onDedicatedThread {
-            Result { () throws(LabError) in
-                for node in nodes {
-                    try interruption?.check()
-                    try Self.attachGuests(of: node)
-                }
+        try onDedicatedThread { () throws(LabError) in
+            for node in nodes {
+                try interruption?.check()
+                try Self.attachGuests(of: node)
             }
         }.get()
     }
@@ -156,23 +79,47 @@ extension Lab {
             throw .noBridge(node: node.name, bridge: network)
         }
         for guest in node.guests {
-            let far = try guest.namespace.open()
-            try node.namespace.kernel { () throws(NetlinkError) in
-                try socket.vethAdd(
-                    guest.port,
-                    peer: device,
-                    mtuBytes: bridge.mtuBytes,
-                    peerNamespace: far.number,
-                    masterIndex: bridge.index
-                )
-                try socket.linkSet(guest.port, up: true)
-            }
-            try require(fan_setns_network(far.number), "enter network namespace", guest.namespace.name)
-            try guest.namespace.kernel { () throws(NetlinkError) in
-                var own = try RouteSocket()
-                let gateway = node.slice.bridgeAddress.address
-                try own.configure(device, address: guest.address, gateway: gateway)
-            }
+            let port = Port(guest.port, of: bridge.index, mtuBytes: bridge.mtuBytes, in: node.namespace)
+            let gateway = node.slice.bridgeAddress.address
+            try port.connect(guest.namespace, through: &socket, address: guest.address, gateway: gateway)
+        }
+    }
+}
+
+/// A port of a bridge, with a namespace at its other end.
+private struct Port {
+    let name: String
+    let bridgeIndex: Int
+    let mtuBytes: Int
+    /// Where the bridge is.
+    let namespace: NetworkNamespace
+
+    init(_ name: String, of bridgeIndex: Int, mtuBytes: Int, in namespace: NetworkNamespace) {
+        (self.name, self.bridgeIndex, self.mtuBytes, self.namespace) = (name, bridgeIndex, mtuBytes, namespace)
+    }
+
+    /// Makes the port, and moves this thread into the namespace at its other end, to set the device there up.
+    func connect(
+        _ other: NetworkNamespace,
+        through socket: inout RouteSocket,
+        address: InterfaceAddress,
+        gateway: IPv4Address
+    ) throws(LabError) {
+        let far = try other.open()
+        try namespace.kernel { () throws(NetlinkError) in
+            try socket.vethAdd(
+                name,
+                peer: Lab.device,
+                mtuBytes: mtuBytes,
+                peerNamespace: far.number,
+                masterIndex: bridgeIndex
+            )
+            try socket.linkSet(name, up: true)
+        }
+        try require(fan_setns_network(far.number), "enter network namespace", other.name)
+        try other.kernel { () throws(NetlinkError) in
+            var own = try RouteSocket()
+            try own.configure(Lab.device, address: address, gateway: gateway)
         }
     }
 }

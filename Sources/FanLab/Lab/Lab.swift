@@ -1,3 +1,5 @@
+internal import CLinux
+internal import Glibc
 internal import Synchronization
 
 /// Virtual hosts on this machine: a network namespace each, on one L2 underlay, with guests behind them.
@@ -10,9 +12,9 @@ public struct Lab: ~Copyable, Sendable {
     /// The nodes.
     public let nodes: [LabNode]
     /// The machine's room for neighbours; nil where it cannot be seen.
-    public let neighbourRoom: NeighbourRoom?
+    public let neighbourLimit: NeighbourLimit?
 
-    let claim: LabClaim
+    let claim: LabLock
     let interruption: SignalWatch?
     private let isKept = Atomic(false)
 
@@ -31,14 +33,14 @@ public struct Lab: ~Copyable, Sendable {
         interruption: SignalWatch? = nil
     ) throws(LabError) {
         let nodes = try plan.nodes()
-        let claim = try LabClaim(name: plan.name)
-        guard LabClaim.record(of: plan.name)?.kind != .kept else { throw .kept(name: plan.name) }
+        let claim = try LabLock(name: plan.name)
+        guard LabLock.record(of: plan.name)?.kind != .kept else { throw .kept(name: plan.name) }
         try claim.empty()
-        let room = try NeighbourRoom.make(for: plan)
-        try claim.write(LabRecord(kind: staysUp ? .building : .bound, plan: plan))
+        let room = try NeighbourLimit.make(for: plan)
+        try claim.write(LabRecord(kind: staysUp ? .building : .bound))
         self.plan = plan
         self.nodes = nodes
-        self.neighbourRoom = room
+        self.neighbourLimit = room
         self.claim = claim
         self.interruption = interruption
     }
@@ -58,7 +60,7 @@ public struct Lab: ~Copyable, Sendable {
 
     /// Lets the lab outlive this process, until ``down(name:)``.
     public func keep() throws(LabError) {
-        try claim.write(LabRecord(kind: .kept, plan: plan))
+        try claim.write(LabRecord(kind: .kept))
         isKept.store(true, ordering: .relaxed)
     }
 
@@ -71,6 +73,48 @@ public struct Lab: ~Copyable, Sendable {
     /// - Throws: ``LabError/running(name:owner:)``.
     public static func down(name: String) throws(LabError) -> Int {
         try LabPlan.requireName(name)
-        return try LabClaim(name: name).removeEverything()
+        return try LabLock(name: name).removeEverything()
+    }
+
+    // MARK: The overlay
+
+    /// Runs `fanmesh up` on every node, several at a time.
+    ///
+    /// Requires: root. Idempotent: as `fanmesh up` is. Undo: ``tearDown()``.
+    ///
+    /// - Parameter start: the executable and its arguments.
+    /// - Returns: what each node printed.
+    /// - Throws: ``LabError/command(node:command:result:)`` for the first node that failed.
+    @discardableResult
+    public func startOverlay(_ start: OverlayStart) throws(LabError) -> [ProcessResult] {
+        try Self.requireExecutable(start.executable)
+        let nodes = nodes
+        let jobs = nodes.map { node in
+            ProcessBatch.Job(
+                ProcessRequest(
+                    node.upCommand(start, peers: nodes),
+                    environment: LabDaemon.mark("up", on: node),
+                    timeout: start.timeout
+                ),
+                in: node.namespace
+            )
+        }
+        let results = try ProcessBatch.run(jobs, interruption: interruption)
+        for (position, result) in results.enumerated() where !result.isSuccess {
+            let command = jobs[position].request.command.joined(separator: " ")
+            throw .command(node: nodes[position].name, command: command, result: result)
+        }
+        return results
+    }
+
+    /// Refuses a path that cannot be executed, before anything is made.
+    ///
+    /// - Parameter path: the executable.
+    /// - Throws: ``LabError/executable(_:code:)``, or ``LabError/notRoot``.
+    public static func requireExecutable(_ path: String) throws(LabError) {
+        // Who is not root may not even see it, and will not be helped by seeing it.
+        guard geteuid() == 0 else { throw .notRoot }
+        let result = unsafe fan_executable(path)
+        guard result == 0 else { throw .executable(path, code: -result) }
     }
 }

@@ -6,6 +6,8 @@ internal import Glibc
 enum LabDaemons {
     private static let limit = Duration.seconds(10)
     private static let attempts = 8
+    /// How long a process may have no variables before it is taken for one that was started without any.
+    private static let startLimit = Duration.seconds(1)
 
     /// Kills every process that carries the lab's mark and is in one of its namespaces, and waits until all are gone.
     ///
@@ -29,10 +31,7 @@ enum LabDaemons {
                 throw .system(operation: "kill", object: "processes of lab '\(lab)'", code: ETIMEDOUT)
             }
             // Those that this process started are its children, and nobody else's to reap.
-            for (_, descriptor) in found {
-                var (code, number): (Int32, Int32) = (0, 0)
-                _ = unsafe fan_reap_process(descriptor.number, &code, &number)
-            }
+            for (_, descriptor) in found { _ = ProcessEnd.reap(descriptor.number) }
         }
         throw .system(operation: "kill", object: "processes of lab '\(lab)'", code: EAGAIN)
     }
@@ -47,19 +46,31 @@ enum LabDaemons {
         in places: Set<FileIdentity>
     ) -> [(id: Int32, descriptor: SharedDescriptor)] {
         let mark = Array("\(LabDaemon.mark)=\(lab)/".utf8)
-        return Files.names(in: "/proc").compactMap(Int32.init).compactMap { id in
+        return ((try? File.names(in: "/proc")) ?? []).compactMap(Int32.init).compactMap { id in
             let opened = fan_process_descriptor(id)
             guard opened >= 0 else { return nil }
             // What is read below is about the process that the descriptor stands for, or about none.
             let descriptor = SharedDescriptor(Descriptor(adopting: opened))
             guard
                 let place = FileIdentity("/proc/\(id)/ns/net"), places.contains(place),
-                let text = (try? File.read("/proc/\(id)/environ")) ?? nil,
+                let text = variables(id),
                 text.utf8.split(separator: 0).contains(where: { $0.starts(with: mark) }),
                 fan_signal_process(descriptor.number, 0) == 0
             else { return nil }
             return (id, descriptor)
         }
+    }
+
+    /// The variables of a process.
+    ///
+    /// One that was just started has none until its program is loaded.
+    private static func variables(_ id: Int32) -> String? {
+        let end = ContinuousClock.now + startLimit
+        while let text = (try? File.read("/proc/\(id)/environ")) ?? nil {
+            if !text.isEmpty || ContinuousClock.now >= end { return text }
+            usleep(1000)
+        }
+        return nil
     }
 }
 

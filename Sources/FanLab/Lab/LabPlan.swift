@@ -22,7 +22,7 @@ public struct LabPlan: Hashable, Sendable {
     /// The underlay's MTU in bytes.
     public let mtuBytes: Int
     /// The overlay's network name, which is its bridge's name on each node.
-    public let network: String
+    public var network: String { OverlaySettings.defaultNetwork }
 
     /// Plans a lab, refusing what cannot work.
     ///
@@ -33,7 +33,6 @@ public struct LabPlan: Hashable, Sendable {
     ///   - nodes: how many hosts.
     ///   - guests: how many guests on each.
     ///   - mtuBytes: the underlay's MTU.
-    ///   - network: the overlay's network name.
     /// - Throws: ``LabError`` naming the parameter that does not fit.
     public init(
         name: String = "lab",
@@ -41,8 +40,7 @@ public struct LabPlan: Hashable, Sendable {
         overlay: IPv4Prefix,
         nodes: Int = 3,
         guests: Int = 2,
-        mtuBytes: Int = 1500,
-        network: String = "fan0"
+        mtuBytes: Int = 1500
     ) throws(LabError) {
         try Self.requireName(name)
         guard (1...Self.nodeLimit).contains(nodes) else { throw .nodeCount(nodes) }
@@ -61,7 +59,6 @@ public struct LabPlan: Hashable, Sendable {
         self.nodeCount = nodes
         self.guestCount = guests
         self.mtuBytes = mtuBytes
-        self.network = network
         // Network, bridge and broadcast addresses are no guests.
         let capacity = mapping.addressesPerHost - 3
         guard UInt64(guests) <= capacity else {
@@ -71,13 +68,7 @@ public struct LabPlan: Hashable, Sendable {
 
     /// Refuses a name that cannot be part of a namespace's name.
     static func requireName(_ name: String) throws(LabError) {
-        let isValid =
-            (1...63).contains(name.utf8.count) && !name.hasPrefix("-") && !name.hasSuffix("-")
-            && name.utf8.allSatisfy {
-                (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0)
-                    || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) || $0 == UInt8(ascii: "-")
-            }
-        guard isValid else { throw .invalidName(name) }
+        guard DNSLabel.isValid(name) else { throw .invalidName(name) }
     }
 
     /// The overlay's MTU: an IPv4, a UDP, a VXLAN and an Ethernet header less than the underlay's.

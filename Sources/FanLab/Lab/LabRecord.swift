@@ -1,4 +1,3 @@
-internal import FanCore
 internal import FanSystem
 internal import Glibc
 
@@ -18,16 +17,12 @@ struct LabRecord: Equatable, Sendable {
     var owner: Int32
     /// The owner's start time in clock ticks since boot; a process with the same id but another start is another one.
     var ownerStart: UInt64
-    var parameters: [String: String]
 
-    init(kind: Kind, plan: LabPlan) {
+    /// A lab of this process.
+    init(kind: Kind) {
         self.kind = kind
         owner = getpid()
         ownerStart = Self.startTime(of: getpid()) ?? 0
-        parameters = [
-            "underlay": "\(plan.mapping.underlay)", "overlay": "\(plan.mapping.overlay)", "nodes": "\(plan.nodeCount)",
-            "guests": "\(plan.guestCount)", "mtu": "\(plan.mtuBytes)", "network": plan.network,
-        ]
     }
 
     /// Parses the text form; nil when something is missing.
@@ -38,21 +33,17 @@ struct LabRecord: Equatable, Sendable {
             if parts.count == 2 { values[String(parts[0])] = String(parts[1]) }
         }
         guard
-            let kind = values.removeValue(forKey: "kind").flatMap(Kind.init(rawValue:)),
-            let owner = values.removeValue(forKey: "owner").flatMap(Int32.init),
-            let ownerStart = values.removeValue(forKey: "owner_start").flatMap(UInt64.init)
+            let kind = values["kind"].flatMap(Kind.init(rawValue:)), let owner = values["owner"].flatMap(Int32.init),
+            let ownerStart = values["owner_start"].flatMap(UInt64.init)
         else { return nil }
         self.kind = kind
         self.owner = owner
         self.ownerStart = ownerStart
-        parameters = values
     }
 
     /// `NAME=VALUE` lines.
     var text: String {
-        let fixed = ["kind=\(kind.rawValue)", "owner=\(owner)", "owner_start=\(ownerStart)"]
-        let rest = parameters.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
-        return (fixed + rest).joined(separator: "\n") + "\n"
+        "kind=\(kind.rawValue)\nowner=\(owner)\nowner_start=\(ownerStart)\n"
     }
 
     /// Whether the process that made the lab still runs.

@@ -1,4 +1,5 @@
 internal import CLinux
+internal import FanCore
 internal import FanSystem
 internal import Glibc
 internal import Synchronization
@@ -45,22 +46,12 @@ public final class LabDaemon: Sendable {
         environment: [String: String] = [:]
     ) throws(LabError) {
         let logPath = Self.logPath(name, on: node)
-        let log = try Descriptor(
-            unsafe fan_open(logPath, O_WRONLY | O_CREAT | O_APPEND, 0o644),
-            "open",
-            logPath
-        )
-        let variables = Environment.merged(with: environment.merging(Self.mark(name, on: node)) { $1 })
+        let log = try Descriptor(unsafe fan_open(logPath, O_WRONLY | O_CREAT | O_APPEND, 0o644), "open", logPath)
+        let variables = environment.merging(Self.mark(name, on: node)) { $1 }
         let (output, namespace) = (log.number, node.namespace)
-        let pid = try onDedicatedThread { () -> Result<Int32, LabError> in
-            Result { () throws(LabError) in
-                try namespace.enterOnThisThread()
-                return unsafe CStrings.with(command) { arguments in
-                    unsafe CStrings.with(variables) { environment in
-                        unsafe fan_spawn_session(arguments?.pointee, arguments, environment, output)
-                    }
-                }
-            }
+        let pid = try onDedicatedThread { () throws(LabError) in
+            try namespace.enterOnThisThread()
+            return unsafe CStrings.start(command, variables) { unsafe fan_spawn_session($0, $1, $2, output) }
         }.get()
         guard pid > 0 else { throw .executable(command.first ?? "", code: -pid) }
         // Until this process reaps it, its id belongs to no other process.
@@ -74,8 +65,7 @@ public final class LabDaemon: Sendable {
 
     deinit {
         // Nobody else would take note of its end; while it runs, this does nothing.
-        var (code, number): (Int32, Int32) = (0, 0)
-        _ = unsafe fan_reap_process(descriptor.number, &code, &number)
+        _ = ProcessEnd.reap(descriptor.number)
     }
 
     static func logPath(_ name: String, on node: LabNode) -> String { "\(node.directory)/\(name).log" }
@@ -127,9 +117,7 @@ public final class LabDaemon: Sendable {
         ending.withLock { ending in
             if ending != nil { return true }
             guard ProcessEnd.wait([descriptor.number], atMost: limit) else { return false }
-            var (code, number): (Int32, Int32) = (0, 0)
-            let isReaped = unsafe fan_reap_process(descriptor.number, &code, &number) > 0
-            ending = !isReaped ? "ended" : number != 0 ? "was ended by signal \(number)" : "exited with \(code)"
+            ending = ProcessEnd.reap(descriptor.number)?.text ?? "ended"
             return true
         }
     }
@@ -145,16 +133,21 @@ public final class LabDaemon: Sendable {
 
 /// Ends of processes, seen through their descriptors.
 enum ProcessEnd {
+    /// Takes note of the end of a child, so that nothing of it is left; nil while it runs, and when it is no child.
+    static func reap(_ descriptor: Int32) -> ProcessResult.Ending? {
+        var (code, number): (Int32, Int32) = (0, 0)
+        guard unsafe fan_reap_process(descriptor, &code, &number) > 0 else { return nil }
+        return number != 0 ? .signaled(number) : .exited(code)
+    }
+
     /// Waits until all processes have ended.
     static func wait(_ descriptors: [Int32], atMost limit: Duration) -> Bool {
         let end = ContinuousClock.now + limit
         for descriptor in descriptors {
             var ready: [UInt8] = [0]
             while ready[0] == 0 {
-                let left = max(.zero, ContinuousClock.now.duration(to: end))
-                let (seconds, attoseconds) = left.components
-                let milliseconds = Int32(clamping: seconds * 1000 + attoseconds / 1_000_000_000_000_000)
-                let result = unsafe fan_poll_readable([descriptor], &ready, 1, milliseconds)
+                let left = Int32(clamping: max(0, ContinuousClock.now.duration(to: end).milliseconds))
+                let result = unsafe fan_poll_readable([descriptor], &ready, 1, left)
                 if ready[0] == 0, result < 0 || ContinuousClock.now >= end { return false }
             }
         }

@@ -1,5 +1,3 @@
-internal import FanLink
-
 /// What to run, and its limits.
 public struct ProcessRequest: Hashable, Sendable {
     /// The program, found on PATH unless it holds a slash, and its arguments.
@@ -39,6 +37,15 @@ public struct ProcessResult: Hashable, Sendable {
         case signaled(Int32)
         /// It ran past its timeout and was killed.
         case timedOut
+
+        /// The ending in words; nothing more is known of one that was killed for its time.
+        var text: String {
+            switch self {
+            case .exited(let code): "exited with \(code)"
+            case .signaled(let number): "was ended by signal \(number)"
+            case .timedOut: "was killed"
+            }
+        }
     }
 
     /// How it ended.
@@ -55,14 +62,9 @@ public struct ProcessResult: Hashable, Sendable {
     /// Whether it exited with code 0.
     public var isSuccess: Bool { ending == .exited(0) }
 
-    /// How it ended, with the last line of what it complained about.
+    /// How it ended, with the last line of its errors.
     public var explanation: String {
-        let how =
-            switch ending {
-            case .exited(let code): "exited with \(code)"
-            case .signaled(let number): "was ended by signal \(number)"
-            case .timedOut: "was killed after \(elapsed)"
-            }
+        let how = ending == .timedOut ? "\(ending.text) after \(elapsed)" : ending.text
         let text = errorOutput.isEmpty ? output : errorOutput
         let lines = text.split(separator: "\n").suffix(3).joined(separator: "; ")
         return lines.isEmpty ? how : "\(how): \(lines)"

@@ -1,4 +1,5 @@
 internal import CLinux
+internal import FanCore
 internal import FanSystem
 internal import Glibc
 
@@ -35,11 +36,9 @@ public final class RunningProcess {
         let ends = (input.reading.number, output.writing.number, errors.writing.number)
         let pid =
             if let namespace {
-                try onDedicatedThread { () -> Result<Int32, LabError> in
-                    Result { () throws(LabError) in
-                        try namespace.enterOnThisThread()
-                        return try Self.start(request, ends)
-                    }
+                try onDedicatedThread { () throws(LabError) in
+                    try namespace.enterOnThisThread()
+                    return try Self.start(request, ends)
                 }.get()
             } else {
                 try Self.start(request, ends)
@@ -61,11 +60,8 @@ public final class RunningProcess {
     }
 
     private static func start(_ request: ProcessRequest, _ ends: (Int32, Int32, Int32)) throws(LabError) -> Int32 {
-        let variables = Environment.merged(with: request.environment)
-        let pid = unsafe CStrings.with(request.command) { arguments in
-            unsafe CStrings.with(variables) { environment in
-                unsafe fan_spawn(arguments?.pointee, arguments, environment, ends.0, ends.1, ends.2)
-            }
+        let pid = unsafe CStrings.start(request.command, request.environment) { program, arguments, variables in
+            unsafe fan_spawn(program, arguments, variables, ends.0, ends.1, ends.2)
         }
         guard pid > 0 else { throw .executable(request.command.first ?? "", code: -pid) }
         return pid
@@ -129,7 +125,7 @@ public final class RunningProcess {
             descriptors,
             &ready,
             Int32(descriptors.count),
-            deadline.map { Self.milliseconds(until: $0) } ?? -1
+            deadline.map { Int32(clamping: max(0, ContinuousClock.now.duration(to: $0).milliseconds + 1)) } ?? -1
         )
         try require(result, "wait for", "processes")
         try interruption?.check()
@@ -146,13 +142,6 @@ public final class RunningProcess {
         isTimedOut ? nil : request.timeout.map { started + $0 }
     }
 
-    private static func milliseconds(until instant: ContinuousClock.Instant) -> Int32 {
-        let left = ContinuousClock.now.duration(to: instant)
-        guard left > .zero else { return 0 }
-        let (seconds, attoseconds) = left.components
-        return Int32(clamping: seconds * 1000 + attoseconds / 1_000_000_000_000_000 + 1)
-    }
-
     private func takeNote(hasEnded: Bool, hasOutput: Bool, hasErrors: Bool) {
         if hasOutput || hasEnded { output.drain() }
         if hasErrors || hasEnded { errorOutput.drain() }
@@ -160,13 +149,10 @@ public final class RunningProcess {
             isTimedOut = true
             signal(SIGKILL)
         }
-        guard hasEnded else { return }
-        var status: Int32 = 0
-        guard unsafe fan_reap(id, &status) > 0 else { return }
+        guard hasEnded, let ending = ProcessEnd.reap(descriptor.number) else { return }
         isReaped = true
-        let signal = fan_exit_signal(status)
         result = ProcessResult(
-            ending: isTimedOut ? .timedOut : signal != 0 ? .signaled(signal) : .exited(fan_exit_code(status)),
+            ending: isTimedOut ? .timedOut : ending,
             output: output.text,
             errorOutput: errorOutput.text,
             isTruncated: output.isTruncated || errorOutput.isTruncated,

@@ -1,12 +1,21 @@
+internal import FanSystem
 internal import Glibc
-internal import Synchronization
 
-/// Runs a closure on a thread of its own and waits for it.
+/// Runs a closure on a thread of its own and waits until that has ended.
 ///
 /// A thread that enters a network namespace is never given back to a pool: it ends when the closure does.
-func onDedicatedThread<R: Sendable>(_ body: @escaping @Sendable () -> R) throws(LabError) -> R {
-    let result = ResultBox<R>()
-    let job = ThreadJob { result.value.withLock { $0 = body() } }
+///
+/// - Parameter body: what to run.
+/// - Returns: what the closure returned or threw.
+/// - Throws: ``LabError`` when there is no room for a thread.
+func onDedicatedThread<R: Sendable, Failure: Error>(
+    _ body: @escaping @Sendable () throws(Failure) -> R
+) throws(LabError) -> Result<R, Failure> {
+    let result = Lock<Result<R, Failure>?>(nil)
+    let job = ThreadJob {
+        let outcome = Result { () throws(Failure) in try body() }
+        result.withLock { $0 = outcome }
+    }
     var thread = pthread_t()
     let context = unsafe Unmanaged.passRetained(job).toOpaque()
     let code = unsafe pthread_create(&thread, nil, threadEntry, context)
@@ -15,14 +24,10 @@ func onDedicatedThread<R: Sendable>(_ body: @escaping @Sendable () -> R) throws(
         throw .system(operation: "start", object: "thread", code: code)
     }
     pthread_join(thread, nil)
-    guard let value = result.value.withLock({ $0 }) else {
+    guard let outcome = result.withLock({ $0 }) else {
         throw .system(operation: "join", object: "thread", code: EIO)
     }
-    return value
-}
-
-private final class ResultBox<R: Sendable>: Sendable {
-    let value = Mutex<R?>(nil)
+    return outcome
 }
 
 private final class ThreadJob: Sendable {

@@ -42,11 +42,3 @@ func require(
         throw .system(operation: operation, object: object, code: -result)
     }
 }
-
-/// Directories of labs.
-enum Files {
-    /// The names in a directory; none where it cannot be read.
-    static func names(in path: String) -> [String] {
-        (try? File.names(in: path)) ?? []
-    }
-}

@@ -24,29 +24,21 @@ public struct NetworkNamespace: Hashable, Sendable, CustomStringConvertible {
     /// Whether there is a namespace of this name.
     public var exists: Bool { unsafe access(path, F_OK) == 0 }
 
-    /// Creates the namespace with its loopback up and IPv6 off.
-    ///
-    /// Requires: CAP_SYS_ADMIN. Idempotent: no. Undo: ``delete()``.
-    public func create() throws(LabError) {
-        try Self.create([self])
-    }
-
-    /// Creates several namespaces, or none if one fails.
+    /// Creates namespaces with their loopback up and IPv6 off, or none if one fails.
     ///
     /// Requires: CAP_SYS_ADMIN. Idempotent: no. Undo: ``delete()`` of each.
     public static func create(_ namespaces: [NetworkNamespace]) throws(LabError) {
         try unsafe require(fan_space_directory(directory), "prepare", directory)
-        try onDedicatedThread { () -> Result<Void, LabError> in
+        try onDedicatedThread { () throws(LabError) in
             var made = 0
             do throws(LabError) {
                 for namespace in namespaces {
                     try namespace.makeHere()
                     made += 1
                 }
-                return .success(())
             } catch {
                 for namespace in namespaces.prefix(made) { try? namespace.delete() }
-                return .failure(error)
+                throw error
             }
         }.get()
     }
@@ -87,7 +79,7 @@ public struct NetworkNamespace: Hashable, Sendable, CustomStringConvertible {
 
     /// The names of all named namespaces.
     public static func all() -> [NetworkNamespace] {
-        Files.names(in: directory).map(NetworkNamespace.init)
+        ((try? File.names(in: directory)) ?? []).map(NetworkNamespace.init)
     }
 
     /// Opens the namespace.
@@ -115,11 +107,9 @@ public struct NetworkNamespace: Hashable, Sendable, CustomStringConvertible {
     /// - Returns: what the closure returned.
     /// - Throws: what the closure threw, or ``LabError`` when the namespace cannot be entered.
     public func run<R: Sendable>(_ body: @escaping @Sendable () throws -> R) throws -> R {
-        try onDedicatedThread {
-            Result {
-                try enterOnThisThread()
-                return try body()
-            }
+        try onDedicatedThread { () throws in
+            try enterOnThisThread()
+            return try body()
         }.get()
     }
 

@@ -33,9 +33,9 @@ public struct AttachedClassifiers: Equatable, Sendable {
     /// Names of the programs and filters that are not ours.
     public var foreign: [String] { programs.filter { $0.ours == nil }.map(\.name) }
 
-    /// The identity of our classifier on one side, nil when there is none.
-    public func identity(_ direction: ClassifierDirection) -> String? {
-        ours(direction).first?.ours?.identity
+    /// The digest of our classifier on one side, nil when there is none.
+    public func digest(_ direction: ClassifierDirection) -> String? {
+        ours(direction).first?.ours?.digest
     }
 
     /// How our classifier on one side is attached, nil when there is none.

@@ -13,14 +13,6 @@ public struct BPFError: Error, Equatable, Sendable, CustomStringConvertible {
     /// What the kernel said beyond that: the end of the verifier's log, or an explanation of a refusal.
     public var log: String
 
-    /// Describes a failure.
-    public init(operation: String, object: String, code: Int32, log: String = "") {
-        self.operation = operation
-        self.object = object
-        self.code = code
-        self.log = log
-    }
-
     /// The failure in one line, with the kernel's explanation behind it.
     public var description: String {
         var text = "\(operation) \(object): \(errnoText(code))"

@@ -14,19 +14,6 @@ enum FrameVerdict: Int32, CaseIterable, Sendable {
     case forwarded, spoofed, outside, unsupported
 }
 
-/// The counter map: one 64-bit count per CPU for each verdict and direction.
-enum ClassifierCounters {
-    static let mapName = "fan_counters"
-    static let keyBytes: UInt32 = 4
-    static let valueBytes: UInt32 = 8
-    static let entries = UInt32(FrameVerdict.allCases.count * ClassifierDirection.allCases.count)
-
-    /// The entry of a verdict.
-    static func index(_ verdict: FrameVerdict, _ direction: ClassifierDirection) -> Int32 {
-        verdict.rawValue + (direction == .egress ? 0 : Int32(FrameVerdict.allCases.count))
-    }
-}
-
 /// What every classifier program consists of: reading the frame, the mapping's arithmetic, verdict and count.
 ///
 /// Each program judges a frame in the same order and the first fault decides how the frame is counted: its shape
@@ -264,7 +251,7 @@ extension ClassifierCode {
     }
 
     private mutating func countIndex(_ verdict: FrameVerdict) {
-        let index = ClassifierCounters.index(verdict, direction)
+        let index = CounterMap.index(verdict, direction)
         assembler.store(.word, immediate: index, to: .frame, Self.counterSlot)
     }
 }

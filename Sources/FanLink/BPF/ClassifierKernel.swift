@@ -118,7 +118,7 @@ extension AttachedClassifiers {
     func openCounters() throws(BPFError) -> CounterMap? {
         guard let program = ours(.egress).first ?? ours(.ingress).first else { return nil }
         do throws(BPFError) {
-            return try CounterMap.open(among: BPFProgram(id: program.id).info().mapIDs)
+            return try CounterMap(among: BPFProgram(id: program.id).info().mapIDs)
         } catch {
             guard error.code == EPERM else { throw error }
             return nil

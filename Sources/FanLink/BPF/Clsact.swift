@@ -1,5 +1,4 @@
 internal import CBPF
-internal import CMnl
 internal import FanSystem
 internal import Glibc
 

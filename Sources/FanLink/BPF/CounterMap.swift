@@ -2,55 +2,26 @@ internal import CBPF
 internal import FanCore
 internal import FanSystem
 
-/// The map in which both classifiers of a device count, on each CPU apart.
+/// The map in which both classifiers of a device count, on each CPU apart: one number for each verdict and direction.
 struct CounterMap: ~Copyable, Sendable {
     let descriptor: Descriptor
 
+    static let shape = BPFMapShape(
+        type: BPF_MAP_TYPE_PERCPU_ARRAY,
+        name: "fan_counters",
+        keyBytes: 4,
+        valueBytes: 8,
+        entries: UInt32(FrameVerdict.allCases.count * ClassifierDirection.allCases.count)
+    )
+
     /// Creates one, all zero.
-    init() throws(BPFError) {
-        let result = unsafe bpf_map_create(
-            BPF_MAP_TYPE_PERCPU_ARRAY,
-            ClassifierCounters.mapName,
-            ClassifierCounters.keyBytes,
-            ClassifierCounters.valueBytes,
-            ClassifierCounters.entries,
-            nil
-        )
-        self.descriptor = try Descriptor(result, "create", "map '\(ClassifierCounters.mapName)'")
-    }
+    init() throws(BPFError) { descriptor = try Self.shape.create() }
 
     /// Opens the one among some maps that is ours and of today's shape; nil when there is none.
     ///
     /// Requires: CAP_SYS_ADMIN for what this process does not keep.
-    static func open(among ids: [UInt32]) throws(BPFError) -> CounterMap? {
-        for id in ids {
-            let descriptor = try open(id: id)
-            let isOurs = try descriptor.isMap(
-                BPF_MAP_TYPE_PERCPU_ARRAY,
-                keyBytes: ClassifierCounters.keyBytes,
-                valueBytes: ClassifierCounters.valueBytes,
-                entries: ClassifierCounters.entries
-            )
-            if isOurs { return CounterMap(descriptor: descriptor) }
-        }
-        return nil
-    }
-
-    static func open(id: UInt32) throws(BPFError) -> Descriptor {
-        if let kept = try KeptObjects.open(isMap: true, id: id) { return kept }
-        return try Descriptor(bpf_map_get_fd_by_id(id), "open", "map \(id)")
-    }
-
-    /// The number in the kernel of the map that a descriptor stands for.
-    static func id(of number: Int32) throws(BPFError) -> UInt32 {
-        var info = bpf_map_info()
-        var length = UInt32(MemoryLayout<bpf_map_info>.size)
-        let result = unsafe bpf_obj_get_info_by_fd(number, &info, &length)
-        guard result == 0 else { throw .failed("describe", "map", result) }
-        return info.id
-    }
-
-    private init(descriptor: consuming Descriptor) {
+    init?(among ids: [UInt32]) throws(BPFError) {
+        guard let descriptor = try Self.shape.open(among: ids) else { return nil }
         self.descriptor = descriptor
     }
 
@@ -68,19 +39,24 @@ struct CounterMap: ~Copyable, Sendable {
 
     /// One count of all CPUs together.
     func count(_ verdict: FrameVerdict, _ direction: ClassifierDirection) throws(BPFError) -> UInt64 {
-        var key = ClassifierCounters.index(verdict, direction)
+        var key = Self.index(verdict, direction)
         var values = try Self.zeros()
         let result = unsafe bpf_map_lookup_elem(descriptor.number, &key, &values)
-        guard result == 0 else { throw .failed("read", "map '\(ClassifierCounters.mapName)'", result) }
+        try Self.shape.check(result, "read")
         return values.reduce(0, &+)
     }
 
     /// Sets one count back to zero.
     func reset(_ verdict: FrameVerdict, _ direction: ClassifierDirection) throws(BPFError) {
-        var key = ClassifierCounters.index(verdict, direction)
+        var key = Self.index(verdict, direction)
         let values = try Self.zeros()
         let result = unsafe bpf_map_update_elem(descriptor.number, &key, values, UInt64(BPF_ANY))
-        guard result == 0 else { throw .failed("reset", "map '\(ClassifierCounters.mapName)'", result) }
+        try Self.shape.check(result, "reset")
+    }
+
+    /// The entry of a verdict.
+    static func index(_ verdict: FrameVerdict, _ direction: ClassifierDirection) -> Int32 {
+        verdict.rawValue + (direction == .egress ? 0 : Int32(FrameVerdict.allCases.count))
     }
 
     /// Room for the value of each CPU.

@@ -2,7 +2,6 @@ internal import CBPF
 internal import FanCore
 internal import FanSystem
 internal import Glibc
-internal import Synchronization
 
 /// Our programs and counters on this host's devices, held open by an agent.
 ///
@@ -22,7 +21,7 @@ enum KeptObjects {
     }
 
     /// By device; nil in processes that keep nothing.
-    private static let kept = Mutex<[Int: [Object]]?>(nil)
+    private static let kept = Lock<[Int: [Object]]?>(nil)
 
     /// Begins to keep, in a process that is going to give its privileges up.
     static func begin() {
@@ -39,7 +38,7 @@ enum KeptObjects {
             do throws(BPFError) {
                 let opened = try BPFProgram(id: program.id)
                 for map in try opened.info().mapIDs {
-                    found.append(Object(isMap: true, id: map, try CounterMap.open(id: map)))
+                    found.append(Object(isMap: true, id: map, try BPFMapShape.open(id: map)))
                 }
                 found.append(Object(isMap: false, id: program.id, opened.intoDescriptor()))
             } catch { continue }
@@ -55,7 +54,7 @@ enum KeptObjects {
             (false, classifiers.ingress.descriptor.number), (false, classifiers.egress.descriptor.number),
             (true, classifiers.counters.descriptor.number), (true, classifiers.far.descriptor.number),
         ] {
-            let id = try isMap ? CounterMap.id(of: number) : BPFProgram.id(of: number)
+            let id = try isMap ? BPFMapShape.info(of: number).id : BPFProgram.id(of: number)
             held.append(Object(isMap: isMap, id: id, try copy(number)))
         }
         let added = held

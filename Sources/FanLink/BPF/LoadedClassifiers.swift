@@ -76,7 +76,7 @@ public struct LoadedClassifiers: ~Copyable, Sendable {
         _ counters: borrowing CounterMap,
         _ far: borrowing FarMap
     ) throws(BPFError) -> BPFProgram {
-        let name = ClassifierName(direction: .ingress, outerSource: nil, identity: spec.identity)
+        let name = ClassifierName(direction: .ingress, outerSource: nil, digest: spec.digest)
         return try BPFProgram(spec.ingressCode(), name: name.text, map: counters, far: far.descriptor.number)
     }
 
@@ -86,7 +86,7 @@ public struct LoadedClassifiers: ~Copyable, Sendable {
         _ counters: borrowing CounterMap,
         _ far: borrowing FarMap
     ) throws(BPFError) -> BPFProgram {
-        let name = ClassifierName(direction: .egress, outerSource: outerSource, identity: spec.identity)
+        let name = ClassifierName(direction: .egress, outerSource: outerSource, digest: spec.digest)
         return try BPFProgram(spec.egressCode(outerSource), name: name.text, map: counters, far: far.descriptor.number)
     }
 
@@ -121,37 +121,37 @@ extension ClassifierSpec {
     }
 }
 
-/// The name of one of our programs in the kernel, at most 15 bytes: `fi_` and the spec's identity for ingress, `fe_`
+/// The name of one of our programs in the kernel, at most 15 bytes: `fi_` and the spec's digest for ingress, `fe_`
 /// for egress, `fr_` for egress whose outer source is left to the route.
 struct ClassifierName: Hashable, Sendable {
     var direction: ClassifierDirection
     /// Nil for ingress.
     var outerSource: OuterSource?
-    var identity: String
+    var digest: String
 
-    init(direction: ClassifierDirection, outerSource: OuterSource?, identity: String) {
+    init(direction: ClassifierDirection, outerSource: OuterSource?, digest: String) {
         self.direction = direction
         self.outerSource = outerSource
-        self.identity = identity
+        self.digest = digest
     }
 
     /// Recognises a name; nil for one that is not ours.
     init?(_ text: some StringProtocol) {
-        let identity = text.dropFirst(3)
-        guard identity.utf8.count == 12, identity.utf8.allSatisfy({ $0.isHexadecimalDigit }) else { return nil }
+        let digest = text.dropFirst(3)
+        guard digest.utf8.count == 12, digest.utf8.allSatisfy({ $0.isHexadecimalDigit }) else { return nil }
         switch text.prefix(3) {
-        case "fi_": self.init(direction: .ingress, outerSource: nil, identity: String(identity))
-        case "fe_": self.init(direction: .egress, outerSource: .pinned, identity: String(identity))
-        case "fr_": self.init(direction: .egress, outerSource: .routed, identity: String(identity))
+        case "fi_": self.init(direction: .ingress, outerSource: nil, digest: String(digest))
+        case "fe_": self.init(direction: .egress, outerSource: .pinned, digest: String(digest))
+        case "fr_": self.init(direction: .egress, outerSource: .routed, digest: String(digest))
         default: return nil
         }
     }
 
     var text: String {
         switch outerSource {
-        case nil: "fi_" + identity
-        case .pinned: "fe_" + identity
-        case .routed: "fr_" + identity
+        case nil: "fi_" + digest
+        case .pinned: "fe_" + digest
+        case .routed: "fr_" + digest
         }
     }
 }

@@ -1,5 +1,5 @@
+internal import CLinux
 internal import CLinuxNetlink
-internal import CMnl
 internal import FanSystem
 internal import Glibc
 
@@ -18,12 +18,8 @@ public enum NetworkEvent: Hashable, Sendable {
 }
 
 /// Listens to the kernel's announcements about links, their filters, IPv4 addresses and IPv4 routes.
-@safe public struct EventMonitor: ~Copyable {
-    private let socket: OpaquePointer
-    private var buffer: [UInt8]
-
-    /// The size of the receive buffer, in bytes: more than any one datagram of announcements.
-    private static let bufferBytes = 64 << 10
+public struct EventMonitor: ~Copyable {
+    private var socket: NetlinkSocket
 
     /// Subscribes in the network namespace of the calling thread.
     ///
@@ -31,21 +27,8 @@ public enum NetworkEvent: Hashable, Sendable {
     ///
     /// - Throws: ``NetlinkError``.
     public init() throws(NetlinkError) {
-        guard let opened = unsafe mnl_socket_open2(NETLINK_ROUTE, Int32(FAN_EVENT_SOCKET_FLAGS)) else {
-            throw NetlinkError(operation: "open", object: "event socket", code: errno)
-        }
         let groups = UInt32(RTMGRP_LINK | RTMGRP_TC | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE)
-        guard unsafe mnl_socket_bind(opened, groups, Int32(MNL_SOCKET_AUTOPID)) == 0 else {
-            let code = errno
-            unsafe mnl_socket_close(opened)
-            throw NetlinkError(operation: "subscribe", object: "event socket", code: code)
-        }
-        unsafe socket = opened
-        buffer = [UInt8](repeating: 0, count: Self.bufferBytes)
-    }
-
-    deinit {
-        unsafe mnl_socket_close(socket)
+        socket = try NetlinkSocket(NETLINK_ROUTE, groups: groups, "subscribe", "event socket")
     }
 
     /// Waits until the kernel announces something, at most for a time.
@@ -54,59 +37,33 @@ public enum NetworkEvent: Hashable, Sendable {
     /// - Returns: what was announced, empty when the time ran out.
     /// - Throws: ``NetlinkError``.
     public mutating func next(within timeout: Duration) throws(NetlinkError) -> [NetworkEvent] {
-        let milliseconds = timeout / .milliseconds(1)
-        var entry = unsafe pollfd(fd: mnl_socket_get_fd(socket), events: Int16(POLLIN), revents: 0)
-        let ready = unsafe poll(&entry, 1, Int32(clamping: Int(min(max(milliseconds, 0), 1e9))))
-        guard ready != 0 else { return [] }
-        guard ready > 0 else {
-            if errno == EINTR { return [] }
-            throw NetlinkError(operation: "wait for", object: "events", code: errno)
+        let milliseconds = min(max(timeout / .milliseconds(1), 0), 1e9)
+        let ready = fan_poll_one(socket.number, Int32(POLLIN), Int32(milliseconds))
+        guard ready >= 0 else { throw NetlinkError(operation: "wait for", object: "events", code: -ready) }
+        guard ready > 0 else { return [] }
+        do throws(NetlinkError) {
+            return try socket.receive("receive", "events").compactMap(Self.event)
+        } catch {
+            guard error.code == ENOBUFS else { throw error }
+            return [.resync]
         }
-        let count = unsafe buffer.withUnsafeMutableBytes { bytes in
-            unsafe mnl_socket_recvfrom(socket, bytes.baseAddress, bytes.count)
-        }
-        guard count >= 0 else {
-            if errno == ENOBUFS { return [.resync] }
-            throw NetlinkError(operation: "receive", object: "events", code: errno)
-        }
-        return EventMonitor.events(in: buffer[..<count])
     }
 
-    /// Reads the announcements of one datagram; what is cut short or of another kind is passed over.
-    static func events(in datagram: ArraySlice<UInt8>) -> [NetworkEvent] {
-        var events: [NetworkEvent] = []
-        unsafe datagram.withUnsafeBytes { bytes in
-            var remaining = Int32(bytes.count)
-            var next = unsafe bytes.baseAddress?.assumingMemoryBound(to: nlmsghdr.self)
-            // libmnl 1.0.4 takes a length above 2^31 for a negative one and lets it pass.
-            while let header = unsafe next, unsafe mnl_nlmsg_ok(header, remaining),
-                unsafe header.pointee.nlmsg_len <= UInt32(remaining)
-            {
-                if let event = unsafe event(header) { events.append(event) }
-                unsafe next = UnsafePointer(mnl_nlmsg_next(header, &remaining))
-            }
-        }
-        return events
-    }
-
-    private static func event(_ header: UnsafePointer<nlmsghdr>) -> NetworkEvent? {
-        let type = unsafe Int(header.pointee.nlmsg_type)
-        let payload = unsafe mnl_nlmsg_get_payload(header)
-        let size = unsafe mnl_nlmsg_get_payload_len(header)
-        switch type {
+    /// What a message announces; nil for what is cut short or of another kind.
+    static func event(_ message: NetlinkAnswer) -> NetworkEvent? {
+        switch message.type {
         case RTM_NEWLINK, RTM_DELLINK:
-            guard size >= MemoryLayout<ifinfomsg>.size, let payload = unsafe payload else { return nil }
-            let index = unsafe payload.loadUnaligned(as: ifinfomsg.self).ifi_index
-            return .link(index: Int(index), isRemoval: type == RTM_DELLINK)
+            message.payload.load(ifinfomsg.self).map {
+                .link(index: Int($0.ifi_index), isRemoval: message.type == RTM_DELLINK)
+            }
         case RTM_NEWADDR, RTM_DELADDR:
-            guard size >= MemoryLayout<ifaddrmsg>.size, let payload = unsafe payload else { return nil }
-            let index = unsafe payload.loadUnaligned(as: ifaddrmsg.self).ifa_index
-            return .address(linkIndex: Int(index), isRemoval: type == RTM_DELADDR)
-        case RTM_NEWROUTE, RTM_DELROUTE: return .route
+            message.payload.load(ifaddrmsg.self).map {
+                .address(linkIndex: Int($0.ifa_index), isRemoval: message.type == RTM_DELADDR)
+            }
+        case RTM_NEWROUTE, RTM_DELROUTE: .route
         case RTM_NEWQDISC, RTM_DELQDISC, RTM_NEWTFILTER, RTM_DELTFILTER:
-            guard size >= MemoryLayout<tcmsg>.size, let payload = unsafe payload else { return nil }
-            return unsafe .filter(linkIndex: Int(payload.loadUnaligned(as: tcmsg.self).tcm_ifindex))
-        default: return nil
+            message.payload.load(tcmsg.self).map { .filter(linkIndex: Int($0.tcm_ifindex)) }
+        default: nil
         }
     }
 }

@@ -1,5 +1,4 @@
 internal import CLinuxNetlink
-internal import CNetlinkRoute
 public import FanCore
 internal import Glibc
 
@@ -7,144 +6,149 @@ extension RouteSocket {
     /// Reads every link, IPv4 address and IPv4 main-table route of this network namespace.
     ///
     /// Requires: no privilege.
-    public mutating func hostFacts() throws(NetlinkError) -> HostFacts {
+    mutating func hostFacts() throws(NetlinkError) -> HostFacts {
         try HostFacts(links: links(), addresses: addresses(), routes: routes())
     }
 
     /// Reads every link.
     public mutating func links() throws(NetlinkError) -> [LinkFacts] {
-        var links: [LinkFacts] = []
-        try read(
-            "list",
-            "links",
-            make: { () throws(NetlinkError) -> Message in
-                try Message.dump(Int32(RTM_GETLINK), header: ifinfomsg(), "list", "links")
-            },
-            reset: { links = [] },
-            body: { object in unsafe links.append(Self.facts(ofLink: object.pointer)) }
-        )
-        return links
+        try list(RTM_GETLINK, ifinfomsg(), "list", "links") { [Self.facts(ofLink: $0, $1)] }
     }
 
     /// Reads one link, nil when there is none of this name.
     public mutating func link(named name: String) throws(NetlinkError) -> LinkFacts? {
-        var found: LinkFacts?
         do throws(NetlinkError) {
-            try read(
-                "read link",
-                name,
-                make: { () throws(NetlinkError) -> Message in
-                    try unsafe Message.made("read link", name) { unsafe rtnl_link_build_get_request(0, name, $0) }
-                },
-                body: { object in unsafe found = Self.facts(ofLink: object.pointer) }
-            )
+            return try list(RTM_GETLINK, flags: NLM_F_ACK, ifinfomsg(), "read link", name) {
+                $0.put(IFLA_IFNAME, name)
+            } _: {
+                [Self.facts(ofLink: $0, $1)]
+            }.first
         } catch {
             guard error.code == ENODEV else { throw error }
+            return nil
         }
-        return found
     }
 
     /// Reads every IPv4 address.
-    public mutating func addresses() throws(NetlinkError) -> [AddressFacts] {
-        var addresses: [AddressFacts] = []
-        try read(
-            "list",
-            "addresses",
-            make: { () throws(NetlinkError) -> Message in
-                var header = ifaddrmsg()
-                header.ifa_family = UInt8(AF_INET)
-                return try Message.dump(Int32(RTM_GETADDR), header: header, "list", "addresses")
-            },
-            reset: { addresses = [] },
-            body: { object in
-                guard let local = unsafe LibraryAddress.ipv4(rtnl_addr_get_local(object.pointer)) else { return }
-                let bits = unsafe Int(rtnl_addr_get_prefixlen(object.pointer))
-                let flags = unsafe rtnl_addr_get_flags(object.pointer)
-                addresses.append(
-                    AddressFacts(
-                        linkIndex: unsafe Int(rtnl_addr_get_ifindex(object.pointer)),
-                        address: InterfaceAddress(local.address, prefixBits: bits),
-                        isSecondary: flags & UInt32(IFA_F_SECONDARY) != 0
-                    )
+    mutating func addresses() throws(NetlinkError) -> [AddressFacts] {
+        var header = ifaddrmsg()
+        header.ifa_family = UInt8(AF_INET)
+        return try list(RTM_GETADDR, header, "list", "addresses") { header, attributes in
+            guard let local = attributes[IFA_LOCAL]?.address else { return [] }
+            let flags = attributes[IFA_FLAGS]?.load(UInt32.self) ?? UInt32(header.ifa_flags)
+            return [
+                AddressFacts(
+                    linkIndex: Int(header.ifa_index),
+                    address: InterfaceAddress(local, prefixBits: Int(header.ifa_prefixlen)),
+                    isSecondary: flags & UInt32(IFA_F_SECONDARY) != 0
                 )
-            }
-        )
-        return addresses
+            ]
+        }
     }
 
     /// Reads the IPv4 routes of the main table.
-    public mutating func routes() throws(NetlinkError) -> [RouteFacts] {
-        var routes: [RouteFacts] = []
-        try read(
-            "list",
-            "routes",
-            make: { () throws(NetlinkError) -> Message in
-                var header = rtmsg()
-                header.rtm_family = UInt8(AF_INET)
-                header.rtm_table = UInt8(RT_TABLE_MAIN.rawValue)
-                return try Message.dump(Int32(RTM_GETROUTE), header: header, "list", "routes")
-            },
-            reset: { routes = [] },
-            body: { object in
-                // Older kernels ignore the table in the request.
-                guard unsafe rtnl_route_get_table(object.pointer) == UInt32(RT_TABLE_MAIN.rawValue) else { return }
-                unsafe routes.append(contentsOf: Self.facts(ofRoute: object.pointer))
-            }
+    mutating func routes() throws(NetlinkError) -> [RouteFacts] {
+        var header = rtmsg()
+        header.rtm_family = UInt8(AF_INET)
+        header.rtm_table = UInt8(RT_TABLE_MAIN.rawValue)
+        return try list(RTM_GETROUTE, header, "list", "routes") { header, attributes in
+            let table = attributes[Int(RTA_TABLE.rawValue)]?.load(UInt32.self) ?? UInt32(header.rtm_table)
+            // Older kernels ignore the table in the request.
+            return table == UInt32(RT_TABLE_MAIN.rawValue) ? Self.facts(ofRoute: header, attributes) : []
+        }
+    }
+
+    private static func facts(ofRoute header: rtmsg, _ attributes: NetlinkAttributes) -> [RouteFacts] {
+        let network = attributes[Int(RTA_DST.rawValue)]?.address ?? IPv4Address(rawValue: 0)
+        var facts = RouteFacts(
+            destination: IPv4Prefix(containing: network, prefixBits: min(Int(header.rtm_dst_len), 32)),
+            gateway: attributes[Int(RTA_GATEWAY.rawValue)]?.address,
+            linkIndex: attributes[Int(RTA_OIF.rawValue)]?.linkIndex,
+            metric: attributes[Int(RTA_PRIORITY.rawValue)]?.load(UInt32.self) ?? 0,
+            preferredSource: attributes[Int(RTA_PREFSRC.rawValue)]?.address
         )
-        return routes
+        guard var hops = attributes[Int(RTA_MULTIPATH.rawValue)] else { return [facts] }
+        var all: [RouteFacts] = []
+        let hopBytes = MemoryLayout<rtnexthop>.size
+        while let hop = hops.load(rtnexthop.self), hop.rtnh_len >= hopBytes, hop.rtnh_len <= hops.count {
+            let own = NetlinkAttributes(hops.prefix(Int(hop.rtnh_len)).dropFirst(hopBytes))
+            facts.gateway = own[Int(RTA_GATEWAY.rawValue)]?.address
+            facts.linkIndex = hop.rtnh_ifindex > 0 ? Int(hop.rtnh_ifindex) : nil
+            all.append(facts)
+            hops = hops.dropFirst((Int(hop.rtnh_len) + 3) & ~3)
+        }
+        return all
     }
 
-    private static func facts(ofRoute route: OpaquePointer) -> [RouteFacts] {
-        let destination = unsafe LibraryAddress.ipv4(rtnl_route_get_dst(route))?.prefix
-        let source = unsafe LibraryAddress.ipv4(rtnl_route_get_pref_src(route))?.address
-        let metric = unsafe rtnl_route_get_priority(route)
-        guard let destination else { return [] }
-        let hops = unsafe rtnl_route_get_nnexthops(route)
-        guard hops > 0 else {
-            return [RouteFacts(destination: destination, metric: metric, preferredSource: source)]
-        }
-        return (0..<hops).compactMap { position in
-            guard let hop = unsafe rtnl_route_nexthop_n(route, position) else { return nil }
-            let index = unsafe Int(rtnl_route_nh_get_ifindex(hop))
-            return RouteFacts(
-                destination: destination,
-                gateway: unsafe LibraryAddress.ipv4(rtnl_route_nh_get_gateway(hop))?.address,
-                linkIndex: index > 0 ? index : nil,
-                metric: metric,
-                preferredSource: source
-            )
-        }
-    }
-
-    private static func facts(ofLink link: OpaquePointer) -> LinkFacts {
-        let master = unsafe Int(rtnl_link_get_master(link))
+    private static func facts(ofLink header: ifinfomsg, _ attributes: NetlinkAttributes) -> LinkFacts {
+        let information = attributes.nested(IFLA_LINKINFO)
+        let kind = information[IFLA_INFO_KIND]?.text
         return LinkFacts(
-            index: unsafe Int(rtnl_link_get_ifindex(link)),
-            name: unsafe rtnl_link_get_name(link).map { unsafe String(cString: $0) } ?? "",
-            kind: unsafe rtnl_link_get_type(link).map { unsafe String(cString: $0) },
-            mac: unsafe LibraryAddress.mac(rtnl_link_get_addr(link)),
-            mtuBytes: unsafe Int(rtnl_link_get_mtu(link)),
-            isUp: unsafe rtnl_link_get_flags(link) & UInt32(IFF_UP) != 0,
-            masterIndex: master > 0 ? master : nil,
-            vxlan: unsafe facts(ofVXLAN: link)
+            index: Int(header.ifi_index),
+            name: attributes[IFLA_IFNAME]?.text ?? "",
+            kind: kind,
+            mac: attributes[IFLA_ADDRESS].flatMap { MACAddress(octets: $0) },
+            mtuBytes: attributes[IFLA_MTU]?.load(UInt32.self).map(Int.init) ?? 0,
+            isUp: header.ifi_flags & UInt32(IFF_UP) != 0,
+            masterIndex: attributes[IFLA_MASTER]?.linkIndex,
+            vxlan: kind == "vxlan" ? facts(ofVXLAN: information.nested(IFLA_INFO_DATA)) : nil
         )
     }
 
-    private static func facts(ofVXLAN link: OpaquePointer) -> VXLANFacts? {
-        guard unsafe rtnl_link_is_vxlan(link) != 0 else { return nil }
-        var vni: UInt32 = 0
-        var port: UInt32 = 0
-        var local: OpaquePointer?
-        unsafe rtnl_link_vxlan_get_id(link, &vni)
-        unsafe rtnl_link_vxlan_get_port(link, &port)
-        let hasLocal = unsafe rtnl_link_vxlan_get_local(link, &local) >= 0
-        defer { if hasLocal { unsafe nl_addr_put(local) } }
-        return VXLANFacts(
-            vni: vni,
-            port: UInt16(truncatingIfNeeded: port),
-            isExternal: unsafe rtnl_link_vxlan_get_collect_metadata(link) > 0,
-            learns: unsafe rtnl_link_vxlan_get_learning(link) > 0,
-            local: hasLocal ? unsafe LibraryAddress.ipv4(local)?.address : nil
+    private static func facts(ofVXLAN data: NetlinkAttributes) -> VXLANFacts {
+        VXLANFacts(
+            vni: data[IFLA_VXLAN_ID]?.load(UInt32.self) ?? 0,
+            port: data[IFLA_VXLAN_PORT]?.load(UInt16.self).map { UInt16(bigEndian: $0) } ?? 0,
+            isExternal: data[IFLA_VXLAN_COLLECT_METADATA]?.first ?? 0 != 0,
+            learns: data[IFLA_VXLAN_LEARNING]?.first ?? 0 != 0,
+            local: data[IFLA_VXLAN_LOCAL]?.address
         )
+    }
+
+    /// Whether a port's bridge learns Ethernet addresses from it.
+    ///
+    /// Requires: no privilege.
+    mutating func learns(linkIndex: Int, link: String) throws(NetlinkError) -> Bool {
+        var header = ifinfomsg()
+        header.ifi_family = UInt8(PF_BRIDGE)
+        return try list(RTM_GETLINK, header, "read port", link) { header, attributes -> [Bool] in
+            guard Int(header.ifi_index) == linkIndex else { return [] }
+            return [attributes.nested(IFLA_PROTINFO)[IFLA_BRPORT_LEARNING]?.first != 0]
+        }.last ?? true
+    }
+
+    /// The peers that a VXLAN device floods to, in ascending order.
+    mutating func floodPeers(linkIndex: Int, link: String) throws(NetlinkError) -> [IPv4Address] {
+        try forwardingEntries("list flood entries", linkIndex: linkIndex, link: link) { _, attributes -> IPv4Address? in
+            guard attributes[Int(NDA_LLADDR)]?.allSatisfy({ $0 == 0 }) == true else { return nil }
+            return attributes[Int(NDA_DST)]?.address
+        }.sorted()
+    }
+
+    /// The Ethernet addresses that lead to a port of a bridge for good, also when others send with them.
+    ///
+    /// Requires: no privilege.
+    mutating func staticAddresses(linkIndex: Int, link: String) throws(NetlinkError) -> Set<MACAddress> {
+        let addresses = try forwardingEntries("list static addresses", linkIndex: linkIndex, link: link) {
+            header,
+            attributes -> MACAddress? in
+            guard Int32(header.ndm_flags) & NTF_STICKY != 0 else { return nil }
+            return attributes[Int(NDA_LLADDR)].flatMap { MACAddress(octets: $0) }
+        }
+        return Set(addresses)
+    }
+
+    /// What `pick` takes of the forwarding entries of one port.
+    private mutating func forwardingEntries<Value>(
+        _ operation: String,
+        linkIndex: Int,
+        link: String,
+        _ pick: (ndmsg, NetlinkAttributes) -> Value?
+    ) throws(NetlinkError) -> [Value] {
+        try list(RTM_GETNEIGH, Self.entry(linkIndex), operation, link) { header, attributes in
+            // A kernel that does not look at the request's link answers with the entries of all.
+            guard Int(header.ndm_ifindex) == linkIndex, let value = pick(header, attributes) else { return [] }
+            return [value]
+        }
     }
 }

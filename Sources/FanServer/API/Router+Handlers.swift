@@ -12,6 +12,8 @@ extension Router {
         case .describe: .here { _ throws(ClusterError) in OpenAPI.document }
         case .watchLocal: .held(watch)
         case .reportLocal: .here(report)
+        case .sendMessage: .here(send)
+        case .takeMessages: .held(takeMessages)
         case .bootstrap:
             .here { call throws(ClusterError) in
                 try Bootstrap(local: call.local).run(try call.body())
@@ -54,7 +56,7 @@ extension Router {
             .leader({ leader, call throws(ClusterError) in try leader.listing.audit(limit: call.number(.limit) ?? 100) }
             )
         case .dumpDatabase: .here(dump)
-        case .knock: .here { call throws(ClusterError) in try admit(call, redeeming: false) }
+        case .askAdmission: .here { call throws(ClusterError) in try admit(call, redeeming: false) }
         case .redeem: .here { call throws(ClusterError) in try admit(call, redeeming: true) }
         case .judge:
             .leader({ leader, call throws(ClusterError) in try leader.candidacy.rehearse(try call.candidate(nil)) })
@@ -78,6 +80,7 @@ extension Router {
                 let clusterID = try call.body { body throws(DocumentError) in try body.text("cluster_id") }
                 return try call.removal().take(claimOf: call.member?.name ?? "a former member", clusterID: clusterID)
             }
+        case .deliverMessage: .here(deliver)
         }
     }
 
@@ -152,6 +155,29 @@ extension Router {
             } catch { throw ClusterError(any: error) }
         }
         return receipt
+    }
+
+    private func messages(_ call: Call) throws(ClusterError) -> Messages {
+        Messages(node: try call.local.requireMember(), receivers: call.local.receivers)
+    }
+
+    /// Sends a message of the own agent.
+    private func send(_ call: Call) throws(ClusterError) -> Document {
+        let (name, text) = try call.body { body throws(DocumentError) in (try body.text("to"), try body.text("text")) }
+        try messages(call).send(text, to: name)
+        return [:]
+    }
+
+    /// Gives the own agent its messages, now or when there are some.
+    private func takeMessages(_ call: Call) throws(ClusterError) {
+        // Who went away while it waited loses what comes until then.
+        let wait = Duration.seconds(min(try call.number(.wait) ?? 0, 5))
+        try messages(call).receive(within: wait) { messages in
+            let document: Document = [
+                "schema": "fanmesh.messages/v1", "messages": .array(messages.map(\.document)),
+            ]
+            call.responder.respond(HTTPResponse(status: 200, document: document))
+        }
     }
 
     private func leave(_ call: Call) throws(ClusterError) -> Document {
@@ -250,7 +276,15 @@ extension Router {
             case .failure(let error): call.responder.respond(error.response)
             }
         }
-        if !leadership.roles.hasDatabaseNode(of: heartbeat.name) { node.roleBell.ring() }
+        if !leadership.roles.hasDatabaseNode(of: heartbeat.name) { node.roleSignal.raise() }
+    }
+
+    /// Takes a message for the own agent, in the name that its sender's certificate has.
+    private func deliver(_ call: Call) throws(ClusterError) -> Document {
+        let text = try call.body { body throws(DocumentError) in try body.text("text") }
+        guard let sender = call.member else { throw .notAuthorized }
+        try messages(call).take(AgentMessage(from: sender.name, text))
+        return [:]
     }
 
     private func state(_ call: Call) throws(ClusterError) {
@@ -278,6 +312,7 @@ extension Router {
                 own,
                 of: fingerprint,
                 judge: { message throws(PeerStream.Refusal) in try node.judge(message, from: fingerprint) },
+                asked: { [database = node.database] in database.vote(for: $0) },
                 refused: { [weak local] refusal in
                     guard let local, !refusal.isPassing,
                         local.refusals.withLock({ $0.take("tunnel \(fingerprint)", at: .now) }) == nil

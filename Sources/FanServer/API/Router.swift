@@ -53,7 +53,7 @@ struct Router: Sendable {
                 call.name = names.first ?? ""
                 return try perform(call, description)
             }
-            // A stranger does not learn which paths there are.
+            // An unknown peer does not learn which paths there are.
             try require(.members, local, request.peer)
             guard methods.isEmpty else {
                 throw ClusterError(.badRequest, "\(request.path) takes \(methods.joined(separator: ", "))")

@@ -79,7 +79,7 @@ extension Leadership {
         else {
             throw ClusterError(
                 .unavailable,
-                "the request was on its way for too long, or meant for a leader of the past; it was not done",
+                "the request was on its way for too long, or meant for a former leader; it was not done",
                 remedy: "send it again"
             )
         }

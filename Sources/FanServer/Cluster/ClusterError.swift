@@ -39,7 +39,7 @@ struct ClusterError: Error, Equatable, CustomStringConvertible {
         self.init(Code(rawValue: answer.code) ?? .failed, answer.message, remedy: answer.remedy)
     }
 
-    /// What a stranger is told, whatever the reason.
+    /// What an unknown peer is told, whatever the reason.
     static let notAuthorized = ClusterError(
         .notAuthorized,
         "not authorized",

@@ -5,7 +5,9 @@ internal import FanSystem
 
 extension ClusterNode {
     /// Judges what another member says to this node's database: it speaks for its own database node alone.
-    func judge(_ message: PeerStream.Message, from fingerprint: String) throws(PeerStream.Refusal) {
+    ///
+    /// - Returns: the term to pass on in the message's place, nil for its own.
+    func judge(_ message: PeerStream.Message, from fingerprint: String) throws(PeerStream.Refusal) -> UInt64? {
         guard let member = state.members.first(where: { $0.fingerprint == fingerprint }) else {
             throw PeerStream.Refusal("its certificate is no member's")
         }
@@ -14,7 +16,8 @@ extension ClusterNode {
             guard id == member.id, address == member.address.description else {
                 throw PeerStream.Refusal("it says that it is node \(id) at \(address.prefix(64).debugDescription)")
             }
-        case .raft(let kind, let term): try judge(kind, term: term, of: member)
+            return nil
+        case .raft(let kind, let term): return try judge(kind, term: term, of: member)
         }
     }
 
@@ -22,7 +25,7 @@ extension ClusterNode {
     func mayLead(_ address: SocketAddress) -> Bool { electorate.withLock { $0.mayLead(address, at: .now) } }
 
     /// Lets only voters lead, or ask for votes; the others answer, and unseat no leader with a higher term.
-    func judge(_ kind: RaftMessage, term: UInt64, of member: Member) throws(PeerStream.Refusal) {
+    func judge(_ kind: RaftMessage, term: UInt64, of member: Member) throws(PeerStream.Refusal) -> UInt64? {
         if !mayLead(member.address), !kind.isAnswer {
             // It may have become a voter a moment ago. Who leads knows, since it made it one: the database may be too busy
             // to say so, and a successor that is not heard does not take over.
@@ -33,21 +36,33 @@ extension ClusterNode {
                 electorate.withLock { $0.learn(configured: servers.voters) }
             }
         }
-        if mayLead(member.address) { return try database.installGate.admit(kind) }
+        if mayLead(member.address) {
+            try database.installGate.admit(kind)
+            return nil
+        }
         guard kind.isAnswer else { throw PeerStream.Refusal("it sent \(kind) and is no voter") }
-        if term <= seenTerm.withLock({ $0 }) { return }
+        if term <= seenTerm.withLock({ $0 }) { return nil }
         let own = database.term
         seenTerm.withLock { $0 = own }
-        if term <= own { return }
-        // Who voted a moment ago, or was asked for its vote, may be ahead; it follows nobody before the others are, too.
-        guard term - own <= Self.longestLead, electorate.withLock({ $0.mayUnseat(at: .now) }) else {
-            throw PeerStream.Refusal("it answered with term \(term) and is no voter; the term here is \(own)")
-        }
+        if term <= own { return nil }
+        // Who voted a moment ago may be ahead, and follows nobody before the others are, too. It goes on asking for
+        // votes, and counting, until somebody leads who is further still. Only who leads can act on it.
+        guard kind == .appendEntriesResult, leadership != nil, term - own <= Self.longestLead,
+            electorate.withLock({ $0.mayUnseat(at: .now) })
+        else { throw PeerStream.Refusal("it answered with term \(term) and is no voter; the term here is \(own)") }
         log.notice("elected-anew", "'\(member.name)' is at term \(term), ahead of \(own): the voters elect anew")
+        // It may have answered several times, and this node's database takes a moment to be there.
+        let raised = term + Self.headway
+        seenTerm.withLock { $0 = raised }
+        return raised
     }
 
-    /// By how many terms a node that does not vote may be ahead.
-    private static var longestLead: UInt64 { 64 }
+    /// By how many terms a node that does not vote may be ahead: by more than it counts in a life, and by so
+    /// few that whoever lies does not bring the terms to their end.
+    private static var longestLead: UInt64 { 1 << 32 }
+
+    /// How many terms a node that is ahead may go on counting while the voters elect.
+    private static var headway: UInt64 { 64 }
 
     /// Takes the voters from the leader, and keeps them for the next start.
     func learn(voters: Set<SocketAddress>) {

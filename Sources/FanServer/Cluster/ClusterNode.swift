@@ -40,7 +40,7 @@ final class ClusterNode: Sendable {
     private let isStopped = Lock(false)
     let failure = Lock<ClusterError?>(nil)
     /// Since when everybody who was asked does not know this member; nil when somebody does.
-    let strangerSince = Lock<ContinuousClock.Instant?>(nil)
+    let unknownSince = Lock<ContinuousClock.Instant?>(nil)
     /// Counts the reports of this node's agent since this start.
     private let reports = Lock(0)
     let run = hexadecimal(randomBytes(8))
@@ -48,7 +48,7 @@ final class ClusterNode: Sendable {
     /// The counter that is on the disk before a heartbeat with it is sent.
     let beats: Lock<Beats>
     /// What this node heard of other members' disks, in case it leads.
-    let pulses = Lock<[String: Pulse]>([:])
+    let beatCounts = Lock<[String: BeatCount]>([:])
 
     struct Beats {
         var count: Int
@@ -62,22 +62,24 @@ final class ClusterNode: Sendable {
     let electorate: Lock<Electorate<SocketAddress>>
     /// The voters that are on the disk.
     let savedVoters: Lock<Set<SocketAddress>>
-    /// The highest of Raft's terms that this node was found to have had.
+    /// The highest of Raft's terms that this node was found to have had, or is about to have.
     let seenTerm = Lock<UInt64>(0)
     /// Asks the own database who votes, for a message that cannot wait.
     let inquiry = Inquiry()
     let tunnels = Tunnels()
+    /// What other members' agents say to this node's.
+    let mailbox = Lock(Mailbox())
     /// Who asked with a certificate that was not known here.
-    let strangers = Lock(Strangers())
+    let unknownPeers = Lock(UnknownPeers())
     /// Members are removed one at a time.
     let removal = Lock(0)
     /// Whether the others are being asked if this node was removed.
     let isCheckingRemoval = Lock(false)
     /// Who tried tokens when.
     let attempts = Lock(RateLimiter(burst: 10, interval: .seconds(2)))
-    let watchBell = Bell()
-    let roleBell = Bell()
-    let heartbeatBell = Bell()
+    let watchSignal = WakeSignal()
+    let roleSignal = WakeSignal()
+    let heartbeatSignal = WakeSignal()
     private let threads = ThreadGroup()
 
     /// Prepares a member; ``start()`` begins its work.
@@ -114,15 +116,15 @@ final class ClusterNode: Sendable {
         saved = Lock(state.generation)
         // Whom to trust, shared with the threads of the database.
         let trust = Lock(certificates.trusted)
-        let bell = heartbeatBell
+        let signal = heartbeatSignal
         link = LeaderLink(own: membership.address, identity: nodeIdentity, trust: trust) {
             changed()
-            bell.ring()
+            signal.raise()
         }
         try File.makeDirectory(directory.database)
         let identity = nodeIdentity
         let clusterID = membership.clusterID
-        let complaints = Complaints(log)
+        let faults = PeerFaults(log)
         database = try DatabaseNode(
             id: membership.id,
             address: membership.address.description,
@@ -140,10 +142,10 @@ final class ClusterNode: Sendable {
                     headers: [Endpoint.Header.cluster.name: clusterID],
                     timeout: .seconds(5)
                 )
-                complaints.settle(address)
+                faults.clear(address)
                 return descriptor.take()
             } catch {
-                complaints.say(address, "\(error)")
+                faults.report(address, "\(error)")
                 return -1
             }
         }
@@ -166,7 +168,7 @@ final class ClusterNode: Sendable {
     /// Ends everything; the files stay.
     func stop() {
         isStopped.withLock { $0 = true }
-        for bell in [watchBell, roleBell, heartbeatBell] { bell.ring() }
+        for signal in [watchSignal, roleSignal, heartbeatSignal] { signal.raise() }
         link.close()
         tunnels.cut { _ in true }
         leading.withLock { leadership in
@@ -240,7 +242,7 @@ final class ClusterNode: Sendable {
         }
         tunnels.cut(where: { fingerprint in !newer.members.contains { $0.fingerprint == fingerprint } })
         changed()
-        roleBell.ring()
+        roleSignal.raise()
     }
 
     /// Keeps what is known by now; a state that is older than the file's never gets there.
@@ -269,12 +271,8 @@ final class ClusterNode: Sendable {
         var ranked: ContinuousClock.Instant?
         while !mustStop {
             do {
-                let connection: DatabaseClient
-                if let client {
-                    connection = client
-                } else {
-                    connection = try DatabaseClient(descriptor: database.connectLocally(), timeout: .seconds(2))
-                }
+                let connection =
+                    try client ?? DatabaseClient(descriptor: database.connectLocally(), timeout: .seconds(2))
                 client = connection
                 let leader = try connection.leader()
                 follow(leader.flatMap { try? SocketAddress(parsing: $0.address) })
@@ -290,7 +288,7 @@ final class ClusterNode: Sendable {
                 if leadership != nil, !database.isRunning { giveUp() }
                 rank([])
             }
-            watchBell.wait(atMost: .milliseconds(leadership == nil && link.leader == nil ? 50 : 150))
+            watchSignal.wait(atMost: .milliseconds(leadership == nil && link.leader == nil ? 50 : 150))
         }
     }
 
@@ -333,14 +331,14 @@ final class ClusterNode: Sendable {
                 database: database,
                 clusterID: membership.clusterID,
                 first: first,
-                pulses: pulses.withLock { $0 }
+                beatCounts: beatCounts.withLock { $0 }
             ) { [weak self] in self?.publish($0) }
             leading.withLock { $0 = leadership }
             // From now on it is this node who knows.
             electorate.withLock { $0.learn(told: []) }
             link.search.note { $0.lead(term: leadership.term, at: $1) }
             log.notice("leadership-taken", "'\(membership.name)' leads the database, term \(leadership.term)")
-            roleBell.ring()
+            roleSignal.raise()
             announce(leadership)
         } catch {
             log.warning("leadership-not-taken", "\(error)")
@@ -359,12 +357,7 @@ final class ClusterNode: Sendable {
                     let address = rest.withLock(wake: .none, { $0.popLast() })
                 {
                     // Who cannot be told searches.
-                    _ = try? link.call(
-                        address,
-                        .heartbeat,
-                        document,
-                        timeout: .seconds(1)
-                    )
+                    _ = try? link.call(address, .heartbeat, document, timeout: .seconds(1))
                 }
             }
         }
@@ -376,8 +369,8 @@ final class ClusterNode: Sendable {
             return leadership
         }
         if let former {
-            let heard = former.model.withLock { $0.pulses }
-            pulses.withLock { $0 = heard }
+            let heard = former.model.withLock { $0.beatCounts }
+            beatCounts.withLock { $0 = heard }
             former.end()
         }
         link.search.note { $0.lead(term: nil, at: $1) }

@@ -16,8 +16,8 @@ struct Edits {
             try config.apply(changes)
             try config.validate()
             let members = Set(try transaction.members().map(\.name))
-            if let stranger = config.administrators.first(where: { !members.contains($0) }) {
-                throw DocumentError(path: "administrators", problem: "names '\(stranger)', which is no member")
+            if let unknown = config.administrators.first(where: { !members.contains($0) }) {
+                throw DocumentError(path: "administrators", problem: "names '\(unknown)', which is no member")
             }
             try transaction.saveConfig(config)
             return ["schema": "fanmesh.config/v1", "config": config.document]

@@ -5,13 +5,13 @@
 /// Raft tells those that do not vote nothing of changes: a configuration that this member had when the leader said that
 /// it does not vote counts no more.
 /// A voter that was away may have missed that another became one, and nobody may be left to tell it. So after
-/// ``patience`` without any leader everybody is listened to: the cluster has no quorum then that could be lost.
+/// ``leaderTimeout`` without any leader everybody is listened to: the cluster has no quorum then that could be lost.
 struct Electorate<Address: Hashable & Sendable>: Sendable {
     /// The clock that the caller reads.
     typealias Instant = ContinuousClock.Instant
 
     /// How long no leader is known before everybody is listened to.
-    static var patience: Duration { .seconds(10) }
+    static var leaderTimeout: Duration { .seconds(10) }
 
     /// How many times others than voters may have a leader elected anew at once, and how long each takes to come back.
     static var electionsAtOnce: Int { 2 }
@@ -72,6 +72,6 @@ struct Electorate<Address: Hashable & Sendable>: Sendable {
         if configured.contains(address), configured != outdated { return true }
         // A member that has just joined was told nothing yet.
         if configured.isEmpty, told.isEmpty { return true }
-        return leaderlessSince.map { $0.duration(to: now) >= Self.patience } ?? false
+        return leaderlessSince.map { $0.duration(to: now) >= Self.leaderTimeout } ?? false
     }
 }

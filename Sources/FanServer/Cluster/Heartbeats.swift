@@ -20,12 +20,12 @@ struct Heartbeats {
                     try leadership.hear(heartbeat)
                     leadership.heartbeats.expire(at: .now)
                 } catch { node.log.warning("heartbeat-refused", "\(error)") }
-                node.heartbeatBell.wait(atMost: min(interval, .milliseconds(200)))
+                node.heartbeatSignal.wait(atMost: min(interval, .milliseconds(200)))
                 continue
             }
             guard let leader = node.link.leader, leader != node.membership.address else {
-                // The search goes on by itself; the bell rings when it has found somebody.
-                node.heartbeatBell.wait(atMost: .milliseconds(200))
+                // The search goes on by itself; the signal is raised when it has found somebody.
+                node.heartbeatSignal.wait(atMost: .milliseconds(200))
                 continue
             }
             do throws(ClusterError) {
@@ -41,7 +41,7 @@ struct Heartbeats {
                     }
                 }
                 let isRemoved = error.code == .notAuthorized && !node.isJoining
-                node.heartbeatBell.wait(atMost: isRemoved ? .seconds(2) : .milliseconds(node.isJoining ? 20 : 200))
+                node.heartbeatSignal.wait(atMost: isRemoved ? .seconds(2) : .milliseconds(node.isJoining ? 20 : 200))
             }
         }
     }
@@ -52,12 +52,7 @@ struct Heartbeats {
         let heartbeat = heartbeat(wait: .zero)
         for member in node.state.members where member.name != node.membership.name && ContinuousClock.now < deadline {
             do throws(ClusterError) {
-                let answer = try node.link.call(
-                    member.address,
-                    .heartbeat,
-                    heartbeat.document,
-                    timeout: .seconds(1)
-                )
+                let answer = try node.link.call(member.address, .heartbeat, heartbeat.document, timeout: .seconds(1))
                 guard let leader = try? answer.optionalText("leader_address"),
                     let address = try? SocketAddress(parsing: leader)
                 else { return }
@@ -74,9 +69,9 @@ struct Heartbeats {
     }
 
     /// Nobody knows this member: right after joining that passes, later it does not.
-    func beStranger() {
+    func becomeUnknown() {
         let now = ContinuousClock.now
-        let since = node.strangerSince.withLock { since in
+        let since = node.unknownSince.withLock { since in
             since = since ?? now
             return since ?? now
         }
@@ -112,19 +107,15 @@ struct Heartbeats {
     }
 
     func heartbeat(wait: Duration) -> Heartbeat {
-        var heartbeat = Heartbeat(
-            name: node.membership.name,
-            clusterID: node.membership.clusterID,
-            generation: node.state.generation,
-            incarnation: node.incarnation,
-            version: FanmeshVersion.text,
-            schema: Schema.version,
-            clock: wallClockMilliseconds(),
-            wait: wait,
-            hasAgent: node.hasAgent(),
-            isJoining: node.isJoining
-        )
-        heartbeat.pulse = Pulse(run: node.run, beats: countBeat())
+        var heartbeat = Heartbeat(name: node.membership.name, clusterID: node.membership.clusterID)
+        heartbeat.generation = node.state.generation
+        heartbeat.incarnation = node.incarnation
+        heartbeat.schema = Schema.version
+        heartbeat.clock = wallClockMilliseconds()
+        heartbeat.wait = wait
+        heartbeat.hasAgent = node.hasAgent()
+        heartbeat.isJoining = node.isJoining
+        heartbeat.beatCount = BeatCount(run: node.run, beats: countBeat())
         heartbeat.formerBeats = node.formerBeats
         return heartbeat
     }
@@ -168,7 +159,7 @@ struct Heartbeats {
         do throws(DocumentError) {
             let named = try answer.optionalParsed("leader_address") { try SocketAddress(parsing: $0) }
             let term: Int? = try answer.optionalInteger(.leaderTerm)
-            node.strangerSince.withLock { $0 = nil }
+            node.unknownSince.withLock { $0 = nil }
             guard named == address, let term, let run = try answer.optionalText("leader_run") else {
                 guard let named else { return .nothing }
                 node.electorate.withLock { $0.names(named, by: address, at: .now) }
@@ -188,8 +179,8 @@ struct Heartbeats {
             if wasRefused { node.changed() }
             node.beats.withLock { $0.isAccepted = true }
             if let leader = node.state.members.first(where: { $0.address == address }) {
-                let heard = Pulse(run: run, beats: try answer.optionalInteger(.leaderBeats) ?? 0)
-                node.pulses.withLock { $0[leader.fingerprint] = heard }
+                let heard = BeatCount(run: run, beats: try answer.optionalInteger(.leaderBeats) ?? 0)
+                node.beatCounts.withLock { $0[leader.fingerprint] = heard }
             }
             return .leads(term: term)
         } catch { throw ClusterError(error) }
@@ -207,12 +198,7 @@ struct Heartbeats {
 
     /// Fetches what the leader knows when that is newer.
     func catchUp(with leader: SocketAddress) throws(ClusterError) {
-        let answer = try node.link.call(
-            leader,
-            .heartbeat,
-            heartbeat(wait: .zero).document,
-            timeout: .seconds(1)
-        )
+        let answer = try node.link.call(leader, .heartbeat, heartbeat(wait: .zero).document, timeout: .seconds(1))
         guard case .leads = try take(answer, from: leader) else {
             throw .unavailable("\(leader) does not lead any more")
         }
@@ -223,7 +209,7 @@ struct Heartbeats {
     private func judge(_ error: ClusterError, of address: SocketAddress) {
         guard node.mayLead(address) else { return }
         if [.conflict, .wrongCluster].contains(error.code) { node.refuse(error) }
-        if error.code == .notAuthorized { beStranger() }
+        if error.code == .notAuthorized { becomeUnknown() }
     }
 
     /// Whether a certificate that this member has not heard of is another member's, as the leader knows.
@@ -233,7 +219,7 @@ struct Heartbeats {
     /// - Throws: ``ClusterError/Code/unavailable`` when nobody can say.
     func catchUp(on fingerprint: String, from host: String) throws(ClusterError) -> Bool {
         guard node.leadership == nil else { return false }
-        switch node.strangers.withLock({ $0.judge(fingerprint, from: host, at: .now) }) {
+        switch node.unknownPeers.withLock({ $0.judge(fingerprint, from: host, at: .now) }) {
         case .refuse: return false
         case .wait: throw .unavailable("it is catching up")
         case .ask: break
@@ -241,7 +227,7 @@ struct Heartbeats {
         var isKnown: Bool?
         defer {
             let result = isKnown
-            node.strangers.withLock { $0.settle(fingerprint, isKnown: result, at: .now) }
+            node.unknownPeers.withLock { $0.settle(fingerprint, isKnown: result, at: .now) }
         }
         guard let leader = node.link.leader, leader != node.membership.address else {
             throw .unavailable("it knows no leader that could say who '\(fingerprint.prefix(16))…' is")

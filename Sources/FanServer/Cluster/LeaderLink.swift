@@ -8,7 +8,7 @@ final class LeaderLink: Sendable {
     /// How long a connection may take to come about.
     static let dialTimeout: Duration = .seconds(2)
     /// How long a request looks for a leader before it is refused.
-    static let patience: Duration = .seconds(4)
+    static let timeout: Duration = .seconds(4)
 
     private let trust: Lock<Set<String>>
     private let own: SocketAddress
@@ -55,10 +55,10 @@ final class LeaderLink: Sendable {
     /// Who leads, nil while nobody is known to.
     var leader: SocketAddress? { search.belief?.address }
 
-    /// How long a leader of the past has for an answer that is under way: it may have handed over to give it.
+    /// How long a former leader has for an answer that is under way: it may have handed over to give it.
     private static let grace: Duration = .milliseconds(500)
 
-    /// Breaks off what waits for a leader of the past.
+    /// Breaks off what waits for a former leader.
     private func breakOff(unless leader: SocketAddress?) {
         let (held, busy) = state.withLock { state in
             // While nobody else leads, the former leader may still answer.
@@ -113,13 +113,15 @@ final class LeaderLink: Sendable {
 
     /// Asks a member and reads its answer.
     ///
-    /// - Throws: ``ClusterError``: what it refused, or ``ClusterError/Code/noQuorum`` when it could not be asked.
+    /// - Throws: ``ClusterError``: what it refused, or ``ClusterError/Code/noQuorum`` when it could not be asked, unless
+    ///   that means something else.
     func call(
         _ address: SocketAddress,
         _ endpoint: Endpoint,
         _ body: Document? = nil,
         timeout: Duration,
-        onOwnConnection: Bool = false
+        onOwnConnection: Bool = false,
+        unreachable: (HTTPError) -> ClusterError = { .noQuorum("\($0)") }
     ) throws(ClusterError) -> Document {
         guard address != own else { throw .noQuorum("a server does not ask itself") }
         let bytes = body.map { $0.compactJSON }
@@ -142,7 +144,7 @@ final class LeaderLink: Sendable {
             }
         } catch {
             lose(address)
-            throw .noQuorum("\(error)")
+            throw unreachable(error)
         }
         guard response.status < 300 else { throw ClusterError(from: response, of: address.description) }
         do throws(HTTPError) { return try response.document() } catch { throw ClusterError(.failed, "\(error)") }
@@ -185,22 +187,22 @@ final class LeaderLink: Sendable {
     ///
     /// - Parameters:
     ///   - request: the request.
-    ///   - patience: how long a leader is looked for.
+    ///   - timeout: how long a leader is looked for.
     ///   - isInDoubt: set when an attempt that was not answered may have had an effect.
     ///   - isLeading: whether this server leads by now.
     /// - Returns: the leader's answer, which may be a refusal; nil when this server leads by now.
     /// - Throws: ``ClusterError/Code/noQuorum`` when there is no leader for too long.
     func forward(
         _ request: LeaderRequest,
-        patience: Duration = LeaderLink.patience,
+        timeout: Duration = LeaderLink.timeout,
         isInDoubt: inout Bool,
         unless isLeading: () -> Bool = { false }
     ) throws(ClusterError) -> HTTPResponse? {
         // Enough for a change that takes long, once the leader has it.
-        let answerTime = request.hints.map { $0.time ?? Self.patience } ?? .milliseconds(100)
+        let answerTime = request.hints.map { $0.time ?? Self.timeout } ?? .milliseconds(100)
         var headers = request.headers
         let needsTicket = headers["Idempotency-Key"] != nil
-        let deadline = ContinuousClock.now + patience
+        let deadline = ContinuousClock.now + timeout
         var last = "no leader is known"
         var pause = Duration.milliseconds(10)
         while true {

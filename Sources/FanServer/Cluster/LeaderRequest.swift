@@ -71,17 +71,17 @@ extension ClusterNode {
     ///
     /// - Parameters:
     ///   - request: the request.
-    ///   - patience: how long a leader is looked for.
+    ///   - timeout: how long a leader is looked for.
     ///   - here: answers it as the leader.
     /// - Returns: the answer.
     /// - Throws: ``ClusterError``; ``ClusterError/Code/unknown`` when it may have been done.
     func atLeader(
         _ request: LeaderRequest,
-        patience: Duration = LeaderLink.patience,
+        timeout: Duration = LeaderLink.timeout,
         _ here: (Leadership) throws(ClusterError) -> Document
     ) throws(ClusterError) -> LeaderAnswer {
         let hints = request.hints
-        let deadline = ContinuousClock.now + patience
+        let deadline = ContinuousClock.now + timeout
         // Whether an attempt before may have been, or may still be, successful.
         var isInDoubt = false
         var last = ClusterError.noQuorum("no leader is known")
@@ -101,7 +101,7 @@ extension ClusterNode {
                 do throws(ClusterError) {
                     let response = try link.forward(
                         request,
-                        patience: max(deadline - .now, .milliseconds(100)),
+                        timeout: max(deadline - .now, .milliseconds(100)),
                         isInDoubt: &isInDoubt,
                         unless: { leadership != nil }
                     )

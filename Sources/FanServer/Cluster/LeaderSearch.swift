@@ -13,7 +13,7 @@ final class LeaderSearch: Sendable {
     }
 
     private let state: Monitor<State>
-    private let bell = Bell()
+    private let signal = WakeSignal()
     private let threads = ThreadGroup()
 
     /// Begins without a leader.
@@ -47,7 +47,7 @@ final class LeaderSearch: Sendable {
             return (before, state.finder.belief, state.changed)
         }
         if before != after { changed(after) }
-        bell.ring()
+        signal.raise()
     }
 
     /// Searches whenever it is needed, until ``close()``.
@@ -64,7 +64,7 @@ final class LeaderSearch: Sendable {
                     note { $0.answered(address, answer, asked: now, at: $1) }
                 }
             }
-            bell.wait(atMost: min(step.next.map { $0 - .now } ?? .seconds(5), .seconds(5)))
+            signal.wait(atMost: min(step.next.map { $0 - .now } ?? .seconds(5), .seconds(5)))
         }
         threads.join()
     }
@@ -72,6 +72,6 @@ final class LeaderSearch: Sendable {
     /// Ends the search.
     func close() {
         state.withLock { $0.isClosed = true }
-        bell.ring()
+        signal.raise()
     }
 }

@@ -20,7 +20,7 @@ final class Leadership: Sendable {
         var leaving: UInt64?
         var encodedState: (generation: Int, body: [UInt8])?
         /// What was heard of members' disks, by their certificates.
-        var pulses: [String: Pulse] = [:]
+        var beatCounts: [String: BeatCount] = [:]
         /// How far the reports of each member have come.
         var slots: [String: ReportSlot] = [:]
     }
@@ -52,7 +52,7 @@ final class Leadership: Sendable {
     ///   - database: the open database of this node.
     ///   - clusterID: the cluster as this node knows it; after `recover` it is not the database's.
     ///   - first: what a new cluster begins with; used only when the database holds none.
-    ///   - pulses: what this node heard of other members' disks.
+    ///   - beatCounts: what this node heard of other members' disks.
     ///   - published: told the state now and after each change.
     /// - Throws: ``ClusterError`` when this node does not lead after all.
     init(
@@ -60,7 +60,7 @@ final class Leadership: Sendable {
         database: Database,
         clusterID: String,
         first: ClusterState?,
-        pulses: [String: Pulse] = [:],
+        beatCounts: [String: BeatCount] = [:],
         published: @escaping @Sendable (ClusterState) -> Void
     ) throws(ClusterError) {
         let random = hexadecimal(randomBytes(16))
@@ -102,7 +102,7 @@ final class Leadership: Sendable {
                 return (model, term)
             }
         } catch { throw ClusterError(any: error) }
-        loaded.pulses = pulses
+        loaded.beatCounts = beatCounts
         self.name = name
         self.database = database
         self.term = term
@@ -170,9 +170,7 @@ final class Leadership: Sendable {
         evenIfBlocked: Bool = false,
         _ body: @escaping @Sendable (inout Transaction) throws -> Result
     ) throws(ClusterError) -> Result {
-        let (result, state): (Result, ClusterState?) = try write(
-            toleratesOldSchema: evenIfBlocked
-        ) { transaction in
+        let (result, state): (Result, ClusterState?) = try write(toleratesOldSchema: evenIfBlocked) { transaction in
             if !evenIfBlocked { try self.refuseWhenBlocked() }
             let former = transaction.changes
             let result = try body(&transaction)
@@ -256,7 +254,7 @@ final class Leadership: Sendable {
     /// Reads the database beside whatever is being written, and no older than the call.
     ///
     /// This server led at some moment since the call. Until then nobody else can have changed anything, and what it
-    /// acknowledged itself is in its own copy. That holds the epoch too, so that a leader of the past does not answer.
+    /// acknowledged itself is in its own copy. That holds the epoch too, so that a former leader does not answer.
     ///
     /// - Parameter body: the queries.
     /// - Returns: what the body returned.
@@ -279,9 +277,9 @@ final class Leadership: Sendable {
     var address: SocketAddress? { state.members.first { $0.name == name }?.address }
 
     /// What this leader's own disk knows.
-    var ownPulse: Pulse? {
+    var ownBeatCount: BeatCount? {
         model.withLock { model in
-            model.state.members.first { $0.name == name }.flatMap { model.pulses[$0.fingerprint] }
+            model.state.members.first { $0.name == name }.flatMap { model.beatCounts[$0.fingerprint] }
         }
     }
 

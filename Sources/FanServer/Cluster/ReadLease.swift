@@ -19,7 +19,7 @@ final class ReadLease: Sendable {
     /// How long after its beginning a confirmed write allows reads: a third of the shortest election timeout.
     static let duration: Duration = .milliseconds(100)
     /// How long there is no lease after an attempt to hand over, which may still take effect.
-    static let caution: Duration = .seconds(10)
+    static let holdOff: Duration = .seconds(10)
 
     /// The moment before a write, from which its confirmation counts.
     struct Mark: Sendable {
@@ -40,7 +40,7 @@ final class ReadLease: Sendable {
         var failure: ClusterError?
     }
 
-    private enum Turn {
+    private enum BarrierStep {
         case run(Int)
         case over(ClusterError?)
     }
@@ -63,7 +63,7 @@ final class ReadLease: Sendable {
         state.withLock(wake: .none) { state in
             state.handovers += 1
             state.until = nil
-            state.noneBefore = .now + Self.caution
+            state.noneBefore = .now + Self.holdOff
         }
     }
 
@@ -79,7 +79,7 @@ final class ReadLease: Sendable {
         }
         guard let ticket else { return }
         while true {
-            let turn = state.wait { state -> Turn? in
+            let step = state.wait { state -> BarrierStep? in
                 if state.succeeded >= ticket { return .over(nil) }
                 if state.ended >= ticket { return .over(state.failure) }
                 guard !state.isRunning else { return nil }
@@ -87,7 +87,7 @@ final class ReadLease: Sendable {
                 state.begun += 1
                 return .run(state.begun)
             }
-            switch turn {
+            switch step {
             case .over(nil), nil: return
             case .over(let failure?): throw failure
             case .run(let number): try run(number, barrier)

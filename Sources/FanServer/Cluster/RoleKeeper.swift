@@ -13,9 +13,9 @@ struct RoleKeeper {
         var backoff = Duration.milliseconds(250)
         var notBefore = ContinuousClock.now
         while !node.mustStop {
-            node.roleBell.wait(atMost: wait)
+            node.roleSignal.wait(atMost: wait)
             // A step that fails may cost the lead, and who takes it again tries again: not without a pause.
-            while !node.mustStop, notBefore > .now { node.roleBell.wait(atMost: notBefore - .now) }
+            while !node.mustStop, notBefore > .now { node.roleSignal.wait(atMost: notBefore - .now) }
             wait = .seconds(2)
             guard let leadership = node.leadership else {
                 client = nil
@@ -41,10 +41,10 @@ struct RoleKeeper {
                 wait = .zero
                 busy = error.isBusy ? busy + 1 : 0
                 // The library may take a change for unfinished for ever; another leader knows better.
-                if busy >= 4, let connection = client, let heir = try? leadership.roles.handOver(connection) {
+                if busy >= 4, let connection = client, let successor = try? leadership.roles.handOver(connection) {
                     node.log.notice(
                         "handed-over",
-                        "'\(heir)' leads the database now, since no role can be changed here"
+                        "'\(successor)' leads the database now, since no role can be changed here"
                     )
                     busy = 0
                 }

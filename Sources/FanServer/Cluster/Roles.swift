@@ -134,8 +134,10 @@ struct Roles {
                 case .promote(let id, _, let role):
                     do throws(DatabaseError) { try assign(client, id, role) } catch {
                         // The library may take an earlier change for unfinished for ever; another voter knows better.
-                        guard error.isBusy, let heir = presentVoter(among: servers, but: own.id) else { throw error }
-                        return try transfer(client, to: heir)
+                        guard error.isBusy, let successor = presentVoter(among: servers, but: own.id) else {
+                            throw error
+                        }
+                        return try transfer(client, to: successor)
                     }
                 case .transferLeadership(let id, let name): return try transfer(client, to: (id, name))
                 case .demote: break
@@ -145,18 +147,19 @@ struct Roles {
         } catch { throw ClusterError(any: error) }
     }
 
-    private func transfer(_ client: DatabaseClient, to heir: (id: UInt64, name: String)) throws(DatabaseError) -> String
+    private func transfer(_ client: DatabaseClient, to successor: (id: UInt64, name: String)) throws(DatabaseError)
+        -> String
     {
         leader.lease.end()
-        try client.transfer(to: heir.id)
-        return heir.name
+        try client.transfer(to: successor.id)
+        return successor.name
     }
 
     private func presentVoter(among servers: [DatabaseServer], but own: UInt64) -> (id: UInt64, name: String)? {
         let voters = Set(servers.lazy.filter { $0.role == .voter && $0.id != own }.map(\.id))
-        let heir = leader.statuses().first {
+        let successor = leader.statuses().first {
             voters.contains($0.member.id) && $0.state != .offline && $0.state != .unknown
         }
-        return heir.map { ($0.member.id, $0.member.name) }
+        return successor.map { ($0.member.id, $0.member.name) }
     }
 }

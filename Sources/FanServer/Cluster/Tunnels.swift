@@ -31,16 +31,18 @@ final class Tunnels: Sendable {
     ///   - own: the database's.
     ///   - fingerprint: the certificate that the peer came with.
     ///   - judge: asked about every message of the peer before the database gets it.
+    ///   - asked: told that the peer asks for a vote.
     ///   - refused: told why the connection was cut.
     func join(
         _ peer: Int32,
         _ own: Int32,
         of fingerprint: String,
         judge: @escaping PeerEnd.Judge,
+        asked: @escaping @Sendable (PeerStream.Candidacy) -> Void,
         refused: @escaping @Sendable (PeerStream.Refusal) -> Void
     ) {
         let socket = fcntl(own, F_DUPFD_CLOEXEC, 0)
-        let end = PeerEnd(SocketEnd(adopting: peer), judge: judge, refused: refused)
+        let end = PeerEnd(SocketEnd(adopting: peer), judge: judge, asked: asked, refused: refused)
         let number = state.withLock { state in
             state.next += 1
             if socket >= 0 {

@@ -39,7 +39,7 @@ struct Admission {
                 answer.set("cluster_key", .string(cluster.keyPEM))
                 node.log.notice("admitted", "'\(candidate.name)' at \(candidate.address) is a member now")
             } else if case .array(let checks) = answer["checks"] {
-                answer.set("checks", .array(checks + [wayBack(candidate).document]))
+                answer.set("checks", .array(checks + [returnPath(candidate).document]))
             }
             return answer
         } catch {
@@ -51,7 +51,7 @@ struct Admission {
     }
 
     /// Tries the candidate's port, as the other members will have to.
-    private func wayBack(_ candidate: Candidate) -> HostCheck {
+    private func returnPath(_ candidate: Candidate) -> HostCheck {
         do throws(HTTPError) {
             let connection = try HTTPConnection.tls(
                 to: candidate.address,

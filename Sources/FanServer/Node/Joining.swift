@@ -8,7 +8,7 @@ internal import FanTLS
 struct Joining {
     let local: LocalNode
 
-    /// What a joining node brings with it, and where it knocks.
+    /// What a joining node brings with it, and whom it asks.
     private struct Application {
         var token: JoinToken
         var candidate: Candidate
@@ -16,8 +16,12 @@ struct Joining {
         var member: SocketAddress
 
         /// Asks with its own certificate, which the member's server is known by.
-        var petition: Petition {
-            Petition(token: token, candidate: candidate) { address, endpoint, candidate, wasSent throws(HTTPError) in
+        var request: AdmissionRequest {
+            AdmissionRequest(token: token, candidate: candidate) {
+                address,
+                endpoint,
+                candidate,
+                wasSent throws(HTTPError) in
                 let connection = try HTTPConnection.tls(
                     to: address,
                     from: candidate.address.address,
@@ -44,9 +48,9 @@ struct Joining {
         try local.exclusively { () throws(ClusterError) in
             try local.requireUnconfigured()
             let application = try apply(body)
-            defer { closeDoor() }
-            try openDoor(application)
-            return try application.petition.send(.knock).0
+            defer { closeListener() }
+            try openListener(application)
+            return try application.request.send(.askAdmission).0
         }
     }
 
@@ -56,15 +60,15 @@ struct Joining {
             try local.requireUnconfigured()
             let application = try apply(body)
             do throws(ClusterError) {
-                try openDoor(application)
-                let (rehearsal, member) = try application.petition.send(.knock)
+                try openListener(application)
+                let (rehearsal, member) = try application.request.send(.askAdmission)
                 try requirePassed(rehearsal)
                 var applied = application
                 applied.member = member
-                let (admission, _) = try applied.petition.send(.redeem, first: member)
+                let (admission, _) = try applied.request.send(.redeem, first: member)
                 try settle(applied, admission)
             } catch {
-                closeDoor()
+                closeListener()
                 throw error
             }
             local.log.notice("joined", "'\(application.candidate.name)' is a member now")
@@ -96,14 +100,11 @@ struct Joining {
             }
             let identity = try Identity.generate(commonName: name)
             let candidate = Candidate(
+                request,
                 name: name,
                 secret: token.secret,
                 nodeID: nodeID,
-                address: request.address,
-                underlayAddress: request.underlayAddress ?? request.address.address,
                 fingerprint: identity.fingerprint,
-                failureDomain: request.failureDomain ?? "default",
-                version: FanmeshVersion.text,
                 schema: Schema.version,
                 clock: wallClockMilliseconds()
             )
@@ -112,13 +113,13 @@ struct Joining {
     }
 
     /// Opens the own port, so that the cluster can try the way back.
-    private func openDoor(_ application: Application) throws(ClusterError) {
+    private func openListener(_ application: Application) throws(ClusterError) {
         do { try local.listen(on: application.candidate.address, as: application.identity) } catch {
             throw ClusterError(any: error)
         }
     }
 
-    private func closeDoor() {
+    private func closeListener() {
         local.closePort()
         local.present(nil)
     }

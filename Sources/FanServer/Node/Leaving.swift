@@ -21,7 +21,7 @@ struct Leaving {
                 do throws(ClusterError) {
                     // Whom the cluster refuses has nothing to hand in.
                     if isForced, let refusal = node.refusal { throw refusal }
-                    changes += try handIn(node, patience: isForced ? .seconds(5) : .seconds(20))
+                    changes += try giveUpRoles(node, timeout: isForced ? .seconds(5) : .seconds(20))
                 } catch {
                     guard isForced else { throw error }
                     changes.append("the cluster was not told: \(error.message)")
@@ -40,11 +40,11 @@ struct Leaving {
     }
 
     /// Hands the roles over and the membership in.
-    private func handIn(_ node: ClusterNode, patience: Duration) throws(ClusterError) -> [String] {
+    private func giveUpRoles(_ node: ClusterNode, timeout: Duration) throws(ClusterError) -> [String] {
         var changes: [String] = []
         let name = node.membership.name
         guard node.state.members.count > 1 else { return ["the cluster had no other member, and ends"] }
-        let deadline = ContinuousClock.now + patience
+        let deadline = ContinuousClock.now + timeout
         // Whether the cluster may have let it go although no answer came.
         var isInDoubt = false
         var last: ClusterError?
@@ -52,12 +52,12 @@ struct Leaving {
             if let leadership = node.leadership {
                 do {
                     let client = try DatabaseClient(descriptor: node.database.connectLocally(), timeout: .seconds(10))
-                    guard let heir = try leadership.roles.handOver(client) else {
+                    guard let successor = try leadership.roles.handOver(client) else {
                         throw ClusterError.noQuorum("there is no other member online that could lead")
                     }
-                    changes.append("'\(heir)' leads the database")
+                    changes.append("'\(successor)' leads the database")
                 } catch { throw ClusterError(any: error) }
-                node.watchBell.ring()
+                node.watchSignal.raise()
             }
             do throws(ClusterError) {
                 let response = try node.link.forward(
@@ -84,7 +84,7 @@ struct Leaving {
                     )
                 }
                 if let last { throw last }
-                throw .noQuorum("the leadership could not be handed over within \(patience.components.seconds) s")
+                throw .noQuorum("the leadership could not be handed over within \(timeout.components.seconds) s")
             }
             sleepThread(for: .milliseconds(50))
         }

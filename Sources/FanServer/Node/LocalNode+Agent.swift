@@ -6,11 +6,11 @@ extension LocalNode {
     var hasAgent: Bool { state.withLock { $0.agent?.isThere ?? false } }
 
     /// For how long `init`, `join` and `rehearse` wait for an agent that is just starting.
-    static let agentPatience = Duration.seconds(10)
+    static let agentTimeout = Duration.seconds(10)
 
     /// The identity of the agent on this node, as soon as there is one.
-    func agentNodeID(within patience: Duration = agentPatience) throws(ClusterError) -> String {
-        let deadline = ContinuousClock.now + patience
+    func agentNodeID(within timeout: Duration = agentTimeout) throws(ClusterError) -> String {
+        let deadline = ContinuousClock.now + timeout
         while !isStopping {
             let (agent, version) = state.withLock { ($0.agent, $0.version) }
             if let agent, agent.isThere { return agent.nodeID }
@@ -18,14 +18,14 @@ extension LocalNode {
             guard rest > .zero else {
                 throw ClusterError(
                     .agentMissing,
-                    "the agent of this node is not running: none connected within \(patience.wholeSeconds) s",
+                    "the agent of this node is not running: none connected within \(timeout.wholeSeconds) s",
                     remedy: "start it first: systemctl start fanmesh-agent"
                 )
             }
-            let bell = Bell()
-            watchers.park(until: deadline) { bell.ring() }
+            let signal = WakeSignal()
+            watchers.park(until: deadline) { signal.raise() }
             // Who came before that is not announced again.
-            if state.withLock({ $0.version }) == version { bell.wait(atMost: rest) }
+            if state.withLock({ $0.version }) == version { signal.wait(atMost: rest) }
         }
         throw ClusterError(.failed, "the server is stopping")
     }

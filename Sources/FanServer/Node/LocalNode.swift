@@ -40,12 +40,14 @@ final class LocalNode: Sendable {
     let log: ServerLog
     let state = Lock(State())
     let watchers = WaitList()
+    /// Who waits for messages of other members' agents.
+    let receivers = WaitList()
     /// Who was refused when, so that the log is not flooded.
     let refusals = Lock(RateLimiter(burst: 20, interval: .seconds(3)))
     /// Refused connections that were not logged yet.
     let tally = Lock(EventTally())
     /// Threads that the end of the server waits for.
-    let housekeeping = ThreadGroup()
+    let background = ThreadGroup()
     private let known = KnownMembers()
     private let answer: @Sendable (LocalNode, HTTPRequest, HTTPResponder) -> Void
 
@@ -290,7 +292,7 @@ final class LocalNode: Sendable {
 
     /// Ends the member and its port.
     func stop() {
-        watchers.wake()
+        for waiting in [watchers, receivers] { waiting.end() }
         let member = state.withLock { state in
             defer { state.standing = .stopping(nil) }
             return state.standing.member

@@ -78,22 +78,22 @@ struct Removal {
         let document: Document
         do {
             let client = try DatabaseClient(descriptor: node.database.connectLocally(), timeout: .seconds(10))
-            guard let heir = try leader.roles.handOver(client) else {
+            guard let successor = try leader.roles.handOver(client) else {
                 throw ClusterError.noQuorum("there is no other member online that could lead")
             }
             local.log.notice(
                 "handed-over",
-                "'\(heir)' leads the database now, since '\(node.membership.name)' is removed"
+                "'\(successor)' leads the database now, since '\(node.membership.name)' is removed"
             )
-            node.watchBell.ring()
+            node.watchSignal.raise()
             var request = LeaderRequest.leaving(node.membership.name)
             // It is another request than the one that came here, and has another key.
             request.headers[Endpoint.Header.idempotencyKey.name] = sha256Hex(Array("leaving \(key)".utf8))
-            document = try node.atLeader(request, patience: .seconds(15)) { _ throws(ClusterError) in
+            document = try node.atLeader(request, timeout: .seconds(15)) { _ throws(ClusterError) in
                 throw .noQuorum("the leadership came back while it was handed over")
             }.document(isChange: true)
         } catch { throw ClusterError(any: error) }
-        local.housekeeping.start("forget") { [local, node] in
+        local.background.start("forget") { [local, node] in
             // The answer goes out on the listener that is about to close.
             sleepThread(for: .milliseconds(200))
             local.forgetRemoved(node)
@@ -129,7 +129,7 @@ struct Removal {
     // MARK: of this member
 
     /// How long the others may take to agree that this node was removed.
-    private static let removalPatience: Duration = .seconds(5)
+    private static let removalTimeout: Duration = .seconds(5)
 
     /// Another member says that this one was removed: it is asked for, and only then believed.
     func take(claimOf claimant: String, clusterID: String) throws(ClusterError) -> Document {
@@ -141,7 +141,7 @@ struct Removal {
             return !isChecking
         }
         if isFirst {
-            local.housekeeping.start("removal") { [self] in
+            local.background.start("removal") { [self] in
                 check(claimant)
                 node.isCheckingRemoval.withLock { $0 = false }
             }
@@ -152,11 +152,11 @@ struct Removal {
     /// Asks the leader and the voters, and forgets the cluster when they do not know this node any more.
     private func check(_ claimant: String) {
         // The answer to the claim goes out on the listener that may be about to close.
-        let deadline = ContinuousClock.now + Self.removalPatience
+        let deadline = ContinuousClock.now + Self.removalTimeout
         repeat {
             sleepThread(for: .milliseconds(200))
             guard !local.isStopping, local.member === node else { return }
-            if othersForgotIt() {
+            if othersRemovedIt() {
                 local.log.notice("removed", "this node was removed from its cluster, says '\(claimant)', and so it is")
                 local.forgetRemoved(node)
                 return
@@ -172,12 +172,12 @@ struct Removal {
     /// What a member answers to this node's certificate.
     private enum Answer {
         case known
-        case stranger
+        case unknownPeer
         case none
     }
 
     /// Whether the leader and a majority of the voters that this node knows refuse its certificate, and none takes it.
-    private func othersForgotIt() -> Bool {
+    private func othersRemovedIt() -> Bool {
         let servers = (try? node.database.connectLocally()).flatMap { descriptor in
             try? DatabaseClient(descriptor: descriptor, timeout: .seconds(2)).cluster()
         }
@@ -192,13 +192,13 @@ struct Removal {
             needed = asked.count / 2 + 1
         }
         if let leader = node.link.leader, leader != node.membership.address {
-            guard answer(of: leader) == .stranger else { return false }
+            guard answer(of: leader) == .unknownPeer else { return false }
         }
         var refusing = 0
         for address in asked {
             switch answer(of: address) {
             case .known: return false
-            case .stranger: refusing += 1
+            case .unknownPeer: refusing += 1
             case .none: break
             }
         }
@@ -209,6 +209,6 @@ struct Removal {
         do throws(ClusterError) {
             _ = try node.link.call(address, .state, timeout: .seconds(2))
             return .known
-        } catch { return error.code == .notAuthorized ? .stranger : .none }
+        } catch { return error.code == .notAuthorized ? .unknownPeer : .none }
     }
 }

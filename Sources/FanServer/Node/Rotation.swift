@@ -53,12 +53,7 @@ struct Rotation {
                 try take(step, next)
                 for status in members where status.member.name != node.membership.name {
                     do throws(ClusterError) {
-                        _ = try node.link.call(
-                            status.member.address,
-                            .takeCertificate,
-                            order,
-                            timeout: .seconds(10)
-                        )
+                        _ = try node.link.call(status.member.address, .takeCertificate, order, timeout: .seconds(10))
                     } catch {
                         throw ClusterError(
                             .failed,

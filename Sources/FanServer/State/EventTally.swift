@@ -63,7 +63,8 @@ struct EventTally: Sendable {
     }
 }
 
-/// Who has room of their own: the members as this node knows them, looked up without going through them each time.
+/// Who has a quota of connections of their own: the members as this node knows them, looked up without going through
+/// them each time.
 final class KnownMembers: Sendable {
     private struct Index {
         var generation = -1

@@ -66,10 +66,14 @@ struct ServerDirectory: Sendable {
 
     /// Reads which member of which cluster this is, nil when of none.
     func membership() throws -> Membership? {
-        guard let text = try File.read(file("membership")) else { return nil }
-        do {
-            return try Membership(Document(json: Array(text.utf8)))
-        } catch { throw ServerError.damaged(file: file("membership"), "\(error)") }
+        try read("membership")
+    }
+
+    private func read<Shape: DocumentShape>(_ name: String, limit: Int = File.maximumBytes) throws -> Shape? {
+        guard let text = try File.read(file(name), limit: limit) else { return nil }
+        do { return try Shape(Document(json: Array(text.utf8))) } catch {
+            throw ServerError.damaged(file: file(name), "\(error)")
+        }
     }
 
     /// Keeps which member of which cluster this is.
@@ -79,10 +83,7 @@ struct ServerDirectory: Sendable {
 
     /// Reads what was last known of the cluster.
     func snapshot() throws -> ClusterState? {
-        guard let text = try File.read(file("members"), limit: 32 << 20) else { return nil }
-        do {
-            return try ClusterState(Document(json: Array(text.utf8)))
-        } catch { throw ServerError.damaged(file: file("members"), "\(error)") }
+        try read("members", limit: 32 << 20)
     }
 
     /// Keeps what is known of the cluster.
@@ -99,20 +100,20 @@ struct ServerDirectory: Sendable {
 
     /// How often the server was started as this member.
     func incarnation() throws -> Int? {
-        guard let text = try File.read(file("incarnation")) else { return nil }
+        try number("incarnation")
+    }
+
+    private func number(_ name: String) throws -> Int? {
+        guard let text = try File.read(file(name)) else { return nil }
         guard let number = Int(text.filter { $0 != "\n" }) else {
-            throw ServerError.damaged(file: file("incarnation"), "it holds no number")
+            throw ServerError.damaged(file: file(name), "it holds no number")
         }
         return number
     }
 
     /// How many heartbeats were written down.
     func beats() throws -> Int {
-        guard let text = try File.read(file("beats")) else { return 0 }
-        guard let number = Int(text.filter { $0 != "\n" }) else {
-            throw ServerError.damaged(file: file("beats"), "it holds no number")
-        }
-        return number
+        try number("beats") ?? 0
     }
 
     /// Reads where the database's voters were last heard to be, empty when never.

@@ -1,4 +1,6 @@
 #pragma once
+// First, so that linux/if.h does not define again what it has; CLinuxSockets.h does the same.
+#include <net/if.h>
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>

@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -56,8 +55,6 @@ int fan_keep_abstract_from_children(const char *name) {
     }
     return -ENOENT;
 }
-
-int fan_lock_alone(int fd) { return flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0; }
 
 void fan_ignore_broken_pipes(void) { signal(SIGPIPE, SIG_IGN); }
 

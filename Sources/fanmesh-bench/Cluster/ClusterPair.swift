@@ -1,5 +1,5 @@
-internal import FanCore
 internal import FanLab
+internal import FanSystem
 internal import FanTLS
 
 /// A cluster of ours and one of LXD, of the same size, on virtual hosts of the same kind.
@@ -9,7 +9,7 @@ struct ClusterPair {
 
     /// Makes both; the first hosts are members, all others may still join.
     init(_ name: String, nodes: Int, members: Int, _ context: BenchContext) throws {
-        Progress.note("  making two clusters: \(members) of \(nodes) hosts are members")
+        writeErrorLine("  making two clusters: \(members) of \(nodes) hosts are members")
         ours = try OurCluster("bench-\(name)-ours", nodes: nodes, context)
         lxd = try LXDCluster("bench-\(name)-lxd", nodes: nodes, context)
         for number in 1...members where number > 1 {

@@ -11,8 +11,10 @@ final class LXDCluster {
     private var daemons: [Int: LabDaemon] = [:]
     private let interruption: SignalWatch
 
-    static let port: UInt16 = 8443
-    private static let patience = Duration.seconds(90)
+    /// What a write of a member's state is called in the result.
+    static let patch = "LXD 5.0.2, PATCH of member config"
+    private static let port: UInt16 = 8443
+    private static let timeout = Duration.seconds(90)
 
     /// LXD reads the network's devices from `/sys`, which shows those of the namespace it was mounted in.
     private static let script = """
@@ -26,16 +28,8 @@ final class LXDCluster {
 
     /// Starts a daemon on every host, and makes the first a cluster.
     init(_ name: String, nodes: Int, _ context: BenchContext) throws {
-        let plan = try LabPlan(
-            name: name,
-            underlay: IPv4Prefix(parsing: "172.31.16.0/20"),
-            overlay: IPv4Prefix(parsing: "240.0.0.0/8"),
-            nodes: nodes,
-            guests: 0
-        )
         interruption = context.interruption
-        lab = try Lab(plan, interruption: context.interruption)
-        try lab.makeHosts()
+        lab = try context.makeHosts(name, nodes: nodes)
         for node in lab.nodes { try launch(node.number) }
         for node in lab.nodes { try waitUntilReady(node.number) }
         let preseed = """
@@ -72,7 +66,7 @@ final class LXDCluster {
     }
 
     private func waitUntilReady(_ number: Int) throws {
-        let seconds = "\(Self.patience.components.seconds)"
+        let seconds = "\(Self.timeout.components.seconds)"
         do { try run(number, ["lxd", "waitready", "--timeout", seconds]) } catch {
             throw BenchError("\(error); the end of its log: \(try process(number).log())")
         }
@@ -89,7 +83,7 @@ final class LXDCluster {
             command,
             environment: environment(number),
             input: Array(input.utf8),
-            timeout: Self.patience + .seconds(10)
+            timeout: Self.timeout + .seconds(10)
         )
         let result = try RunningProcess(request, in: node(number).namespace).wait(interruption: interruption)
         guard result.isSuccess else {
@@ -145,7 +139,7 @@ final class LXDCluster {
     func restart(_ number: Int, seenFrom other: Int) throws {
         try launch(number)
         try waitUntilReady(number)
-        let end = ContinuousClock.now + Self.patience
+        let end = ContinuousClock.now + Self.timeout
         while true {
             try interruption.check()
             let isWhole =

@@ -1,5 +1,4 @@
 internal import FanCore
-internal import FanHTTP
 internal import FanLab
 internal import FanSystem
 internal import FanTLS
@@ -11,17 +10,10 @@ final class OurCluster {
     let cluster: ClusterLab
 
     /// Starts the daemons on every host, and makes the first a cluster.
-    init(_ name: String, nodes: Int, underlay: String = "172.31.16.0/20", _ context: BenchContext) throws {
-        let plan = try LabPlan(
-            name: name,
-            underlay: IPv4Prefix(parsing: underlay),
-            overlay: IPv4Prefix(parsing: "240.0.0.0/8"),
-            nodes: nodes,
-            guests: 0
-        )
+    init(_ name: String, nodes: Int, _ context: BenchContext) throws {
         let start = ClusterStart(executable: context.fanmesh)
-        cluster = try ClusterLab(plan, start, interruption: context.interruption)
-        try cluster.makeHosts()
+        cluster = try ClusterLab(context.plan(name, nodes: nodes), start, interruption: context.interruption)
+        try cluster.lab.makeHosts()
         try cluster.startDaemons()
         try cluster.form(members: 1)
     }

@@ -14,7 +14,7 @@ internal import Synchronization
 /// They are members like all others: each redeemed a token with a certificate of its own, and reported once.
 final class SimulatedMembers {
     private let ours: OurCluster
-    private let door: SimulatedDoor
+    private let target: JoinTarget
     private var places: [IPv4Address]
     private(set) var members: [SimulatedMember] = []
     /// Whether heartbeats may be sent.
@@ -35,7 +35,7 @@ final class SimulatedMembers {
             throw BenchError("the leader has not reported")
         }
         let plan = ours.cluster.lab.plan
-        door = SimulatedDoor(
+        target = JoinTarget(
             leader: leader,
             address: ours.address(leader),
             namespace: plan.switchNamespace,
@@ -75,7 +75,7 @@ final class SimulatedMembers {
         let new = try joinAll(wanted, context)
         members += new
         let each = began.duration(to: .now).seconds / Double(max(1, new.count))
-        Progress.note("    \(new.count) joined, \(Unit.milliseconds.text(each)) each")
+        writeErrorLine("    \(new.count) joined, \(Unit.milliseconds.text(each)) each")
     }
 
     /// Lets members join, a few at a time.
@@ -83,17 +83,17 @@ final class SimulatedMembers {
         _ wanted: [(name: String, address: IPv4Address)],
         _ context: BenchContext
     ) throws -> [SimulatedMember] {
-        let (ours, gate, door, interruption) = (ours, gate, door, context.interruption)
+        let (ours, gate, target, interruption) = (ours, gate, target, context.interruption)
         let progress = Monitor((members: [SimulatedMember](), running: Self.width, failure: String?.none))
         for lane in 0..<Self.width {
             let mine = stride(from: lane, to: wanted.count, by: Self.width).map { wanted[$0] }
-            let client = ours.cluster.client(of: door.leader)
+            let client = ours.cluster.client(of: target.leader)
             let isStarted = startThread("join", stackBytes: 1 << 20) {
                 defer { progress.withLock { $0.running -= 1 } }
                 for (name, address) in mine {
                     guard progress.withLock({ $0.failure }) == nil, interruption.signal == nil else { return }
                     do {
-                        let member = try door.join(name, address, client)
+                        let member = try target.join(name, address, client)
                         progress.withLock { $0.members.append(member) }
                         let isStarted = startThread("member", stackBytes: Self.stackBytes) {
                             member.sendHeartbeats(waiting: Self.interval, through: gate)
@@ -128,15 +128,12 @@ final class SimulatedMembers {
 
     /// Another connection of a member, for its reports.
     func connectAgain(_ member: SimulatedMember) throws -> HTTPConnection {
-        let (leader, trusted) = (door.address, door.trusted)
-        return try ours.cluster.lab.plan.switchNamespace.run {
-            try HTTPConnection.tls(to: leader, identity: member.identity, trusting: [trusted], timeout: .seconds(10))
-        }
+        try target.connect(member.identity)
     }
 }
 
-/// Where simulated members join.
-struct SimulatedDoor: Sendable {
+/// The leader that admits simulated members, and what they say of themselves.
+struct JoinTarget: Sendable {
     /// The number of the leader's node.
     let leader: Int
     /// Where it listens.
@@ -154,7 +151,7 @@ struct SimulatedDoor: Sendable {
         let token = try JoinToken(parsing: try issued.text("token"))
         let identity = try Identity.generate(commonName: name)
         let nodeID = String(identity.fingerprint.prefix(32))
-        let connection = try connect(from: address, identity)
+        let connection = try connect(identity, from: address)
         let candidate: Document = [
             "name": .string(name), "secret": .string(token.secret), "node_id": .string(nodeID),
             "address": .text(SocketAddress(address)), "underlay_address": .text(address),
@@ -163,14 +160,9 @@ struct SimulatedDoor: Sendable {
             "clock_ms": .number(SimulatedMember.clock()),
         ]
         let admission = try connection.call(.redeem, candidate)
-        let heartbeat: [Document.Field] = [
-            Document.Field(key: "name", value: .string(name)),
-            Document.Field(key: "cluster_id", value: .string(config.clusterID)),
-            Document.Field(key: "incarnation", value: .number(1)),
-            Document.Field(key: "version", value: .string(version)),
-            Document.Field(key: "schema_version", value: .number(schema)),
-            Document.Field(key: "agent", value: true),
-            Document.Field(key: "joining", value: false),
+        let heartbeat: Document = [
+            "name": .string(name), "cluster_id": .string(config.clusterID), "incarnation": 1,
+            "version": .string(version), "schema_version": .number(schema), "agent": true, "joining": false,
         ]
         var report = template
         report.nodeID = nodeID
@@ -190,13 +182,13 @@ struct SimulatedDoor: Sendable {
         return member
     }
 
-    /// A connection to the leader.
-    private func connect(from address: IPv4Address, _ identity: Identity) throws -> HTTPConnection {
-        let (leader, trusted) = (self.address, trusted)
+    /// A connection to the leader, from the switch's own address unless another is given.
+    func connect(_ identity: Identity, from source: IPv4Address? = nil) throws -> HTTPConnection {
+        let (leader, trusted) = (address, trusted)
         return try namespace.run {
             try HTTPConnection.tls(
                 to: leader,
-                from: address,
+                from: source,
                 identity: identity,
                 trusting: [trusted],
                 timeout: .seconds(10)
@@ -211,7 +203,7 @@ final class SimulatedMember: Sendable {
     let identity: Identity
     let report: NodeReport
     private let connection: HTTPConnection
-    private let heartbeat: [Document.Field]
+    private let heartbeat: Document
     private let state: Mutex<State>
 
     private struct State {
@@ -225,7 +217,7 @@ final class SimulatedMember: Sendable {
         name: String,
         identity: Identity,
         connection: HTTPConnection,
-        heartbeat: [Document.Field],
+        heartbeat: Document,
         report: NodeReport,
         generation: Int
     ) {
@@ -257,8 +249,8 @@ final class SimulatedMember: Sendable {
                     continue
                 }
                 // Spread over the interval, as members that started at different times are.
-                var generator = SplitMix(seed: report.underlayAddress.map { UInt64($0.rawValue) } ?? 0)
-                sleepThread(for: .milliseconds(generator.next() % UInt64(interval.milliseconds)))
+                let place = UInt64(report.underlayAddress?.rawValue ?? 0) &* 0x9e37_79b9_7f4a_7c15 >> 32
+                sleepThread(for: .milliseconds(place % UInt64(interval.milliseconds)))
             }
             beat(waiting: interval)
         }
@@ -276,14 +268,11 @@ final class SimulatedMember: Sendable {
     /// Sends one heartbeat, whose answer may be held back, and learns the generation from it.
     func sendHeartbeat(waiting interval: Duration) throws {
         let generation = state.withLock { $0.generation }
-        let fields =
-            heartbeat + [
-                Document.Field(key: "generation", value: .number(generation)),
-                Document.Field(key: "clock_ms", value: .number(Self.clock())),
-                Document.Field(key: "wait_ms", value: .number(interval.milliseconds)),
-            ]
-        let timeout = interval + .seconds(20)
-        let answer = try connection.call(.heartbeat, .object(fields), timeout: timeout)
+        var body = heartbeat
+        body.set("generation", .number(generation))
+        body.set("clock_ms", .number(Self.clock()))
+        body.set("wait_ms", .number(interval.milliseconds))
+        let answer = try connection.call(.heartbeat, body, timeout: interval + .seconds(20))
         let now: Int = try answer.integer(.generation)
         state.withLock { state in
             state.generation = now
@@ -307,17 +296,12 @@ final class SimulatedMember: Sendable {
 extension HTTPConnection {
     /// Sends a document and reads the answer's; anything but success is an error.
     @discardableResult
-    func call(
+    fileprivate func call(
         _ endpoint: Endpoint,
         of name: String = "",
-        _ body: Document? = nil,
+        _ body: Document,
         timeout: Duration = .seconds(20)
     ) throws -> Document {
-        let (method, target) = (endpoint.method, endpoint.target(name))
-        let response = try request(method, target, body: body?.compactJSON, timeout: timeout)
-        guard (200..<300).contains(response.status) else {
-            throw BenchError("\(method) \(target): \(String(decoding: response.body, as: UTF8.self))")
-        }
-        return try response.document()
+        try succeed(endpoint.method, endpoint.target(name), body.compactJSON, timeout: timeout).document()
     }
 }

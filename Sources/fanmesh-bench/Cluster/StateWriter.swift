@@ -16,8 +16,6 @@ struct StateWriter: Sendable {
     /// Makes the request that writes a state.
     typealias Requests = @Sendable (NodeReport) -> (method: String, target: String, body: [UInt8])
 
-    static let timeout = Duration.seconds(20)
-
     /// A connection on which states can be written.
     struct Session {
         let connection: HTTPConnection
@@ -26,10 +24,7 @@ struct StateWriter: Sendable {
         /// Writes a state and waits until it is acknowledged.
         func write(_ report: NodeReport) throws {
             let (method, target, body) = request(report)
-            let response = try connection.request(method, target, body: body, timeout: StateWriter.timeout)
-            guard (200..<300).contains(response.status) else {
-                throw BenchError("\(method) \(target): \(String(decoding: response.body, as: UTF8.self))")
-            }
+            try connection.succeed(method, target, body)
         }
     }
 
@@ -69,11 +64,8 @@ struct StateWriter: Sendable {
             trusted: try Identity(directory: lxd.directory(number), name: "cluster").fingerprint,
             prepare: { connection in
                 // A PATCH wants all of it back, and merges the configuration alone.
-                let answer = try connection.request("GET", target, timeout: timeout)
-                let member = try answer.document()["metadata"]
-                let kept = ["roles", "failure_domain", "description", "groups"].map {
-                    Document.Field(key: $0, value: member[$0])
-                }
+                let member = try connection.succeed("GET", target, nil).document()["metadata"]
+                let kept = member.picking("roles", "failure_domain", "description", "groups")
                 return { report in
                     let state = Document.string(report.document.compactJSONText)
                     let body = Document.object(kept + [Document.Field(key: "config", value: ["user.fan.state": state])])
@@ -81,6 +73,23 @@ struct StateWriter: Sendable {
                 }
             }
         )
+    }
+}
+
+extension HTTPConnection {
+    /// Sends a request; anything but success is an error.
+    @discardableResult
+    func succeed(
+        _ method: String,
+        _ target: String,
+        _ body: [UInt8]?,
+        timeout: Duration = .seconds(20)
+    ) throws -> HTTPResponse {
+        let response = try request(method, target, body: body, timeout: timeout)
+        guard (200..<300).contains(response.status) else {
+            throw BenchError("\(method) \(target): \(String(decoding: response.body, as: UTF8.self))")
+        }
+        return response
     }
 }
 

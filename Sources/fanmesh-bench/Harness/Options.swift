@@ -1,5 +1,12 @@
 /// What the command line asks for.
 struct Options {
+    /// What there is to measure, in the order of the result.
+    static let measurements: [any Measurement.Type] = [
+        Throughput.self, PacketRate.self, RoundTrip.self, BringUp.self, MapStart.self, PeerCheck.self,
+        ClusterReports.self, ClusterJoin.self, ClusterFailover.self, ClusterMemory.self, ClusterScale.self,
+        BinarySize.self,
+    ]
+
     var isSmoke = false
     var isMarkdown = false
     var only: [String] = []
@@ -10,8 +17,9 @@ struct Options {
         case usage(String)
     }
 
-    func selects(_ measurement: Measurement) -> Bool {
-        only.isEmpty || only.contains(measurement.name)
+    /// The measurements that are asked for.
+    var selected: [any Measurement.Type] {
+        Self.measurements.filter { only.isEmpty || only.contains($0.name) }
     }
 
     static func parse(_ words: [String]) -> Parsed {
@@ -27,8 +35,8 @@ struct Options {
                 }
                 options.isMarkdown = format == "markdown"
             case "--only":
-                guard let name = rest.popFirst(), Measurement.all.contains(where: { $0.name == name }) else {
-                    return .usage("--only takes one of " + Measurement.all.map(\.name).joined(separator: ", "))
+                guard let name = rest.popFirst(), measurements.contains(where: { $0.name == name }) else {
+                    return .usage("--only takes one of " + measurements.map { $0.name }.joined(separator: ", "))
                 }
                 options.only.append(name)
             default: return .usage("unknown word '\(word)'")
@@ -38,8 +46,8 @@ struct Options {
     }
 
     static var help: String {
-        let width = (Measurement.all.map(\.name.count).max() ?? 0) + 2
-        let names = Measurement.all.map { measurement in
+        let width = (measurements.map { $0.name.count }.max() ?? 0) + 2
+        let names = measurements.map { measurement in
             "  \(measurement.name)" + String(repeating: " ", count: width - measurement.name.count)
                 + measurement.summary
         }

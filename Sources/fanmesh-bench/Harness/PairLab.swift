@@ -6,20 +6,15 @@ internal import FanLab
 /// The peer is a plain point-to-point VXLAN device in a bridge of its own, with the MTU of `fan0`, between the same
 /// two namespaces and over the same veth pairs; so all that differs is the overlay itself.
 struct PairLab: ~Copyable {
+    /// What the peer is called in the result.
+    static let peer = "plain VXLAN in a bridge"
+
     let lab: Lab
     let ends: [TrafficEnds]
 
     /// Makes it; it is removed when this value goes.
     init(_ name: String, _ context: BenchContext) throws {
-        let plan = try LabPlan(
-            name: name,
-            underlay: IPv4Prefix(parsing: "172.31.16.0/20"),
-            overlay: IPv4Prefix(parsing: "240.0.0.0/8"),
-            nodes: 2,
-            guests: 1
-        )
-        let lab = try Lab(plan, interruption: context.interruption)
-        try lab.makeHosts()
+        let lab = try context.makeHosts(name, nodes: 2, guests: 1)
         try lab.startOverlay(OverlayStart(executable: context.fanmesh))
         try lab.makeGuests()
         let (near, far) = (lab.nodes[0], lab.nodes[1])
@@ -42,6 +37,28 @@ struct PairLab: ~Copyable {
             ),
         ]
         self.lab = lab
+    }
+
+    /// Makes one, and measures between both pairs of ends: over fanmesh, and over the peer.
+    static func compare(
+        _ name: String,
+        _ context: BenchContext,
+        _ measure: (TrafficEnds, _ address: String) throws -> Double,
+        row: (TrafficEnds, Pairs<Double>) -> Row
+    ) throws -> [Row] {
+        let lab = try PairLab(name, context)
+        return try lab.ends.map { ends in
+            // The first packet resolves neighbours and fills caches.
+            for address in [ends.fanAddress, ends.plainAddress] {
+                _ = try TrafficRole.echo.number(in: ends.near, address, 10, context)
+            }
+            let pairs = try context.pairs(context.pick(15, smoke: 3), against: peer) {
+                try measure(ends, ends.fanAddress)
+            } peer: {
+                try measure(ends, ends.plainAddress)
+            }
+            return row(ends, pairs)
+        }
     }
 
     /// The peer on one host: its bridge, its VXLAN device and a second device for the guest.

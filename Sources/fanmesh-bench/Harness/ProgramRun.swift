@@ -54,9 +54,7 @@ enum ProgramRun {
         return try namespace.run(body)
     }
 
-    private typealias Start = (
-        UnsafePointer<CChar>?, UnsafePointer<UnsafeMutablePointer<CChar>?>
-    ) -> Int32
+    private typealias Start = (UnsafePointer<CChar>?, UnsafePointer<UnsafeMutablePointer<CChar>?>) -> Int32
 
     private static func run(_ command: [String], _ interruption: SignalWatch, _ start: Start) throws -> rusage {
         let name = command.joined(separator: " ")

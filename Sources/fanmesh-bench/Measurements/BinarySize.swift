@@ -1,17 +1,16 @@
-internal import FanLab
 internal import Glibc
 
-extension Measurement {
-    /// What is installed.
-    static let binarySize = Measurement(
-        name: "size",
-        summary: "the release binary, stripped"
-    ) { context in
+/// What is installed.
+enum BinarySize: Measurement {
+    static let name = "size"
+    static let summary = "the release binary, stripped"
+
+    static func run(_ context: BenchContext) throws -> [Row] {
         let copy = "/tmp/fanmesh-bench-\(getpid())"
         defer { unsafe unlink(copy) }
         _ = try ProgramRun.seconds(["strip", "-o", copy, context.fanmesh], context)
         var status = stat()
         guard unsafe stat(copy, &status) == 0 else { throw BenchError("strip left no file") }
-        return [Row("release binary, stripped", Double(status.st_size), in: .megabytes, budget: .atMost(20e6))]
+        return [Row("release binary, stripped", Double(status.st_size), in: .megabytes, .atMost(20e6))]
     }
 }

@@ -3,28 +3,21 @@ internal import FanLab
 internal import FanLink
 internal import Glibc
 
-extension Measurement {
-    /// Bringing an overlay up, from nothing and when it is there.
-    static let bringUp = Measurement(
-        name: "up",
-        summary: "fanmesh up from start to verified, against a script of ip, tc and bridge"
-    ) { context in
-        let plan = try LabPlan(
-            name: "benchup",
-            underlay: IPv4Prefix(parsing: "172.31.16.0/20"),
-            overlay: IPv4Prefix(parsing: "240.0.0.0/8"),
-            nodes: 1,
-            guests: 0
-        )
-        let lab = try Lab(plan, interruption: context.interruption)
-        try lab.makeHosts()
+/// Bringing an overlay up, from nothing and when it is there.
+enum BringUp: Measurement {
+    static let name = "up"
+    static let summary = "fanmesh up from start to verified, against a script of ip, tc and bridge"
+
+    static func run(_ context: BenchContext) throws -> [Row] {
+        let lab = try context.makeHosts("benchup", nodes: 1)
         let host = BringUpHost(lab.nodes[0], context)
         let pins = try ProgramPins(of: host)
         // The state of a real host is on a disk.
         let state = "/var/tmp/fanmesh-bench-\(getpid())"
         defer { _ = try? ProgramRun.seconds(["rm", "-rf", state], context) }
 
-        let samples = try context.pairs(context.pick(31, smoke: 5)) {
+        let count = context.pick(31, smoke: 5)
+        let runs = try context.pairs(count, against: "script of ip, tc and bridge") {
             let cold = try host.up(state)
             let again = try host.up(state)
             try host.down(state)
@@ -34,9 +27,9 @@ extension Measurement {
             try host.removeScripted()
             return (cold: script, again: script)
         }
-        let ours = samples.map { (ours: $0.ours.again, peer: $0.ours.cold) }
+        let repeats = runs.map(against: "up, cold") { ours, _ in (ours: ours.again, peer: ours.cold) }
         let peers = try host.peers(4000)
-        let crowds = try context.pairs(context.pick(31, smoke: 5)) {
+        let large = try context.pairs(count, against: "up, cold, no peer") {
             let cold = try host.up(state, peers)
             try host.down(state)
             return cold
@@ -46,27 +39,9 @@ extension Measurement {
             return cold
         }
         return [
-            Row(
-                "up, cold",
-                against: "script of ip, tc and bridge",
-                Pairs(samples) { $0.cold },
-                in: .milliseconds,
-                budget: .atMost(1)
-            ),
-            Row(
-                "up, already right",
-                against: "up, cold",
-                Pairs(ours) { $0 },
-                in: .milliseconds,
-                budget: .atMost(0.5)
-            ),
-            Row(
-                "up, cold, 4,000 peers",
-                against: "up, cold, no peer",
-                Pairs(crowds) { $0 },
-                in: .milliseconds,
-                budget: nil
-            ),
+            runs.row("up, cold", in: .milliseconds, .atMost(1)) { $0.cold },
+            repeats.row("up, already right", in: .milliseconds, .atMost(0.5)),
+            large.row("up, cold, 4,000 peers", in: .milliseconds, nil),
         ]
     }
 }
@@ -77,8 +52,11 @@ private struct BringUpHost {
     private let context: BenchContext
 
     init(_ node: LabNode, _ context: BenchContext) {
-        self.node = node
-        self.context = context
+        (self.node, self.context) = (node, context)
+    }
+
+    private func run(_ command: [String]) throws -> Double {
+        try ProgramRun.seconds(command, in: node.namespace, context)
     }
 
     private func fanmesh(_ verb: [String], _ state: String) -> [String] {
@@ -95,13 +73,13 @@ private struct BringUpHost {
     func up(_ state: String, _ options: [String] = []) throws -> Double {
         let mapping = node.plan.mapping
         let verb = ["up", "--underlay", "\(mapping.underlay)", "--overlay", "\(mapping.overlay)"] + options
-        return try ProgramRun.seconds(fanmesh(verb, state), in: node.namespace, context)
+        return try run(fanmesh(verb, state))
     }
 
     /// Removes the overlay and what is remembered of it, so that the next `up` begins with nothing.
     func down(_ state: String) throws {
-        _ = try ProgramRun.seconds(fanmesh(["down"], state), in: node.namespace, context)
-        _ = try ProgramRun.seconds(["rm", "-rf", state], context)
+        _ = try run(fanmesh(["down"], state))
+        _ = try run(["rm", "-rf", state])
     }
 
     /// What `up` makes, made by the usual tools: the same devices, settings and programs, and a look at the result.
@@ -127,12 +105,11 @@ private struct BringUpHost {
             tc filter show dev fan0-vx ingress
             tc filter show dev fan0-vx egress
             """
-        return try ProgramRun.seconds(["sh", "-c", script], in: node.namespace, context)
+        return try run(["sh", "-c", script])
     }
 
     func removeScripted() throws {
-        let script = "ip link delete fan0-vx && ip link delete fan0"
-        _ = try ProgramRun.seconds(["sh", "-c", script], in: node.namespace, context)
+        _ = try run(["sh", "-c", "ip link delete fan0-vx && ip link delete fan0"])
     }
 
     /// Gives the programs of an overlay that is up names in a directory.

@@ -5,16 +5,11 @@ internal import FanSystem
 internal import FanTLS
 internal import Glibc
 
-extension Measurement {
-    static let clusterFailover = Measurement(
-        name: "cluster-failover",
-        summary: "the longest stall of writes through a follower when the leader is killed, against LXD",
-        run: ClusterFailover.run
-    )
-}
-
 /// States written one after the other through a member that stays, while the leader of three dies by SIGKILL.
-private enum ClusterFailover {
+enum ClusterFailover: Measurement {
+    static let name = "cluster-failover"
+    static let summary = "the longest stall of writes through a follower when the leader is killed, against LXD"
+
     /// How long writes go on before the leader is killed, and at least after it.
     private static let before = Duration.seconds(1)
     private static let after = Duration.seconds(3)
@@ -25,20 +20,12 @@ private enum ClusterFailover {
         let pair = try ClusterPair("failover", nodes: 3, members: 3, context)
         let client = try pair.lxdClient()
         let report = try pair.report(of: 2)
-        let samples = try context.pairs(context.pick(5, smoke: 1)) {
+        let stalls = try context.pairs(context.pick(5, smoke: 1), against: LXDCluster.patch) {
             try ours(pair.ours, report)
         } peer: {
             try peer(pair.lxd, client, report)
         }
-        return [
-            Row(
-                "longest stall of writes, leader killed",
-                against: "LXD 5.0.2, PATCH of member config",
-                Pairs(samples) { $0 },
-                in: .milliseconds,
-                budget: .atMost(0.3)
-            )
-        ]
+        return [stalls.row("longest stall of writes, leader killed", in: .milliseconds, .atMost(0.3))]
     }
 
     private static func ours(_ ours: OurCluster, _ report: ChangingReport) throws -> Double {

@@ -1,38 +1,23 @@
 internal import FanLab
 internal import FanSystem
 
-extension Measurement {
-    static let clusterMemory = Measurement(
-        name: "cluster-memory",
-        summary: "memory of the idle agent and server of a member of three, against an LXD daemon"
-    ) { context in
+/// The daemons of a member that does nothing.
+enum ClusterMemory: Measurement {
+    static let name = "cluster-memory"
+    static let summary = "memory of the idle agent and server of a member of three, against an LXD daemon"
+
+    static func run(_ context: BenchContext) throws -> [Row] {
         let pair = try ClusterPair("memory", nodes: 3, members: 3, context)
         sleepThread(for: .milliseconds(context.pick(30_000, smoke: 2_000)))
         var samples: [(ours: Memory, peer: Memory)] = []
         for number in 1...3 {
-            var ours = Memory()
-            for daemon in ClusterDaemon.allCases {
-                guard let process = pair.ours.cluster.process(daemon, on: number) else { continue }
-                ours.add(try Memory(of: process.id))
-            }
-            samples.append((ours, try Memory(of: pair.lxd.process(number).id)))
+            let ours = ClusterDaemon.allCases.compactMap { pair.ours.cluster.process($0, on: number)?.id }
+            samples.append((try Memory(of: ours), try Memory(of: [pair.lxd.process(number).id])))
         }
-        let against = "one LXD 5.0.2 daemon"
+        let pairs = Pairs(against: "one LXD 5.0.2 daemon", samples)
         return [
-            Row(
-                "idle agent and server, PSS",
-                against: against,
-                Pairs(samples, \.proportional),
-                in: .megabytes,
-                budget: .atMost(0.5)
-            ),
-            Row(
-                "idle agent and server, private dirty",
-                against: against,
-                Pairs(samples, \.privateDirty),
-                in: .megabytes,
-                budget: .atMost(0.5)
-            ),
+            pairs.row("idle agent and server, PSS", in: .megabytes, .atMost(0.5), \.proportional),
+            pairs.row("idle agent and server, private dirty", in: .megabytes, .atMost(0.5), \.privateDirty),
         ]
     }
 }
@@ -44,24 +29,19 @@ struct Memory {
     /// The pages that only this process has, and wrote: what it alone costs the machine.
     var privateDirty = 0.0
 
-    init() {}
-
-    /// Reads that of one process.
-    init(of process: Int32) throws {
-        guard let text = try File.read("/proc/\(process)/smaps_rollup") else {
-            throw BenchError("process \(process) is gone")
+    /// Reads that of some processes, all together.
+    init(of processes: [Int32]) throws {
+        for process in processes {
+            guard let text = try File.read("/proc/\(process)/smaps_rollup") else {
+                throw BenchError("process \(process) is gone")
+            }
+            for line in text.split(separator: "\n") {
+                let words = line.split(separator: " ")
+                guard words.count == 3, let kilobytes = Double(words[1]) else { continue }
+                if words[0] == "Pss:" { proportional += kilobytes * 1024 }
+                if words[0] == "Private_Dirty:" { privateDirty += kilobytes * 1024 }
+            }
         }
-        for line in text.split(separator: "\n") {
-            let words = line.split(separator: " ")
-            guard words.count == 3, let kilobytes = Double(words[1]) else { continue }
-            if words[0] == "Pss:" { proportional = kilobytes * 1024 }
-            if words[0] == "Private_Dirty:" { privateDirty = kilobytes * 1024 }
-        }
-        guard proportional > 0 else { throw BenchError("cannot read the memory of process \(process)") }
-    }
-
-    mutating func add(_ other: Memory) {
-        proportional += other.proportional
-        privateDirty += other.privateDirty
+        guard proportional > 0 else { throw BenchError("cannot read the memory of processes \(processes)") }
     }
 }

@@ -1,16 +1,11 @@
 internal import FanHTTP
 internal import FanLab
 
-extension Measurement {
-    static let clusterReports = Measurement(
-        name: "cluster-reports",
-        summary: "one node's state written over mutual TLS to a follower of three members, against LXD",
-        run: ClusterReports.run
-    )
-}
-
 /// State after state of one node, one request at a time on a connection that is kept, to a member that does not lead.
-private enum ClusterReports {
+enum ClusterReports: Measurement {
+    static let name = "cluster-reports"
+    static let summary = "one node's state written over mutual TLS to a follower of three members, against LXD"
+
     private struct Sample {
         /// The middle of the times of the requests, in seconds.
         var middle: Double
@@ -26,7 +21,7 @@ private enum ClusterReports {
         let leader = try pair.ours.cluster.list(from: 1).leaderNumber
         let follower = leader == 2 ? 3 : 2
         let lxdFollower = try pair.lxd.leader(from: 1) == 2 ? 3 : 2
-        let samples = try context.pairs(context.pick(9, smoke: 2)) {
+        let pairs = try context.pairs(context.pick(9, smoke: 2), against: LXDCluster.patch) {
             let writer = try StateWriter.ours(pair.ours, through: follower, about: "node\(follower)")
             return try sample(writer, report, count, in: pair.ours.cluster.lab.plan.switchNamespace)
         } peer: {
@@ -34,22 +29,9 @@ private enum ClusterReports {
             let writer = try StateWriter.peer(pair.lxd, through: lxdFollower, about: name, client)
             return try sample(writer, report, count, in: pair.lxd.lab.plan.switchNamespace)
         }
-        let against = "LXD 5.0.2, PATCH of member config"
         return [
-            Row(
-                "report to a follower, p50",
-                against: against,
-                Pairs(samples, \.middle),
-                in: .milliseconds,
-                budget: .atMost(0.7)
-            ),
-            Row(
-                "reports to a follower, one after the other",
-                against: against,
-                Pairs(samples, \.rate),
-                in: .perSecond,
-                budget: .atLeast(2)
-            ),
+            pairs.row("report to a follower, p50", in: .milliseconds, .atMost(0.7), \.middle),
+            pairs.row("reports to a follower, one after the other", in: .perSecond, .atLeast(2), \.rate),
         ]
     }
 

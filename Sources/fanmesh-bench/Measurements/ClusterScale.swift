@@ -3,18 +3,12 @@ internal import FanHTTP
 internal import FanLab
 internal import FanStore
 internal import FanSystem
-internal import Glibc
-
-extension Measurement {
-    static let clusterScale = Measurement(
-        name: "cluster-scale",
-        summary: "what 10, 100 and 1,000 simulated members cost the leader, with a changing report a second",
-        run: ClusterScale.run
-    )
-}
 
 /// Members that send heartbeats every five seconds over kept connections, and one changing report a second.
-private enum ClusterScale {
+enum ClusterScale: Measurement {
+    static let name = "cluster-scale"
+    static let summary = "what 10, 100 and 1,000 simulated members cost the leader, with a changing report a second"
+
     private struct Sample {
         var count: Int
         /// The leader's server, as a part of one processor.
@@ -42,7 +36,7 @@ private enum ClusterScale {
         let simulated = try SimulatedMembers(ours, leader: leader)
         var samples: [Sample] = []
         for count in context.pick([10, 100, 1000], smoke: [4, 12]) {
-            Progress.note("  \(count) simulated members")
+            writeErrorLine("  \(count) simulated members")
             try simulated.grow(to: count, context)
             // Until all have sent a heartbeat, and what joining has caused is over.
             sleepThread(for: .milliseconds(context.pick(12_000, smoke: 2_000)))
@@ -59,22 +53,17 @@ private enum ClusterScale {
         for sample in samples {
             let isLast = sample.count == last.count
             let what = "\(sample.count.grouped) simulated members"
-            let budget = isLast ? Budget.atMost(0.25) : nil
-            rows.append(Row("leader's processor time, \(what)", sample.load, in: .percent, budget: budget))
+            let load = isLast ? Budget.atMost(0.25) : nil
+            rows.append(Row("leader's processor time, \(what)", sample.load, in: .percent, load))
             let tail = isLast ? Budget.atMost(0.05) : nil
-            rows.append(Row("report, 99 of 100, \(what)", sample.tail, in: .milliseconds, budget: tail))
+            rows.append(Row("report, 99 of 100, \(what)", sample.tail, in: .milliseconds, tail))
         }
-        let growth = [(ours: last.loadPerMember, peer: first.loadPerMember)]
-        rows.append(
-            Row(
-                "leader's processor time per second and member, \(last.count.grouped) members",
-                against: "\(first.count.grouped) members",
-                Pairs(growth) { $0 },
-                in: .microseconds,
-                budget: .atMost(1)
-            )
+        let growth = Pairs(
+            against: "\(first.count.grouped) members",
+            [(ours: last.loadPerMember, peer: first.loadPerMember)]
         )
-        return rows
+        let what = "leader's processor time per second and member, \(last.count.grouped) members"
+        return rows + [growth.row(what, in: .microseconds, .atMost(1))]
     }
 
     private static func sample(
@@ -83,13 +72,13 @@ private enum ClusterScale {
         _ seconds: Int,
         _ context: BenchContext
     ) throws -> Sample {
-        var generator = SplitMix(seed: 3)
         var reports: [Double] = []
-        let busy = try ProcessTime.seconds(of: process)
+        let busy = try ProcessorTime.seconds(of: process)
         let began = ContinuousClock.now
         for second in 1...seconds {
             try context.interruption.check()
-            let member = simulated.members[Int(generator.next() % UInt64(simulated.members.count))]
+            // Another one each time, and the same in every run: a large prime does not divide the number of members.
+            let member = simulated.members[second * 611_953 % simulated.members.count]
             var changing = ChangingReport(member.report)
             for _ in 0..<second { _ = changing.next() }
             let report = changing.next()
@@ -103,50 +92,7 @@ private enum ClusterScale {
             if left > .zero { sleepThread(for: left) }
         }
         let elapsed = began.duration(to: .now).seconds
-        let load = (try ProcessTime.seconds(of: process) - busy) / elapsed
+        let load = (try ProcessorTime.seconds(of: process) - busy) / elapsed
         return Sample(count: simulated.members.count, load: load, reports: reports)
-    }
-}
-
-/// The processor time of one process.
-enum ProcessTime {
-    /// What it took since its start, user and system, in seconds.
-    static func seconds(of process: Int32) throws -> Double {
-        guard
-            let stat = try File.read("/proc/\(process)/stat"), let end = stat.lastIndex(of: ")"),
-            case let fields = stat[stat.index(after: end)...].split(separator: " "), fields.count > 12,
-            let user = Double(fields[11]), let system = Double(fields[12])
-        else { throw BenchError("cannot read the processor time of process \(process)") }
-        return (user + system) / Double(sysconf(Int32(_SC_CLK_TCK)))
-    }
-}
-
-/// Numbers that are the same in every run.
-struct SplitMix {
-    private var state: UInt64
-
-    init(seed: UInt64) {
-        state = seed
-    }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ (mixed >> 31)
-    }
-}
-
-extension Int {
-    /// With commas between the thousands.
-    var grouped: String {
-        let digits = Array("\(self)")
-        var text = ""
-        for (position, digit) in digits.enumerated() {
-            if position > 0, (digits.count - position).isMultiple(of: 3) { text += "," }
-            text.append(digit)
-        }
-        return text
     }
 }

@@ -1,51 +1,47 @@
+internal import FanCore
 internal import FanLab
 internal import Glibc
 
-extension Measurement {
-    /// TCP throughput, and the processors' time that a byte costs.
-    static let throughput = Measurement(
-        name: "throughput",
-        summary: "TCP throughput and CPU time per byte, against a plain VXLAN in a bridge"
-    ) { context in
-        let lab = try PairLab("benchtcp", context)
-        var rows: [Row] = []
-        for ends in lab.ends {
-            let server = try Server(in: ends.far)
-            // The first connection resolves neighbours and fills caches.
-            _ = try transfer(ends, to: ends.fanAddress, seconds: 1, context)
-            _ = try transfer(ends, to: ends.plainAddress, seconds: 1, context)
-            let seconds = context.pick(4, smoke: 1)
-            let samples = try context.pairs(context.pick(11, smoke: 3)) {
-                try transfer(ends, to: ends.fanAddress, seconds: seconds, context)
-            } peer: {
-                try transfer(ends, to: ends.plainAddress, seconds: seconds, context)
-            }
-            server.stop()
-            rows.append(
-                Row(
-                    "TCP throughput, \(ends.name)",
-                    against: "plain VXLAN in a bridge",
-                    Pairs(samples) { $0.bytesPerSecond },
-                    in: .gigabitsPerSecond,
-                    budget: .atLeast(0.97)
-                )
-            )
-            rows.append(
-                Row(
-                    "CPU time per byte, \(ends.name)",
-                    against: "plain VXLAN in a bridge",
-                    Pairs(samples) { $0.secondsPerByte },
-                    in: .nanosecondsPerByte,
-                    budget: .atMost(1.05)
-                )
-            )
-        }
-        return rows
-    }
+/// TCP throughput, and the processors' time that a byte costs.
+enum Throughput: Measurement {
+    static let name = "throughput"
+    static let summary = "TCP throughput and CPU time per byte, against a plain VXLAN in a bridge"
 
     private struct Sample {
         var bytesPerSecond: Double
         var secondsPerByte: Double
+    }
+
+    static func run(_ context: BenchContext) throws -> [Row] {
+        let lab = try PairLab("benchtcp", context)
+        var rows: [Row] = []
+        for ends in lab.ends {
+            // It ends with this turn at the latest.
+            let server = try startServer(in: ends.far)
+            // The first connection resolves neighbours and fills caches.
+            _ = try transfer(ends, to: ends.fanAddress, seconds: 1, context)
+            _ = try transfer(ends, to: ends.plainAddress, seconds: 1, context)
+            let seconds = context.pick(4, smoke: 1)
+            let pairs = try context.pairs(context.pick(11, smoke: 3), against: PairLab.peer) {
+                try transfer(ends, to: ends.fanAddress, seconds: seconds, context)
+            } peer: {
+                try transfer(ends, to: ends.plainAddress, seconds: seconds, context)
+            }
+            server.signal(SIGKILL)
+            rows += [
+                pairs.row("TCP throughput, \(ends.name)", in: .gigabitsPerSecond, .atLeast(0.97), \.bytesPerSecond),
+                pairs.row("CPU time per byte, \(ends.name)", in: .nanosecondsPerByte, .atMost(1.05), \.secondsPerByte),
+            ]
+        }
+        return rows
+    }
+
+    private static func startServer(in namespace: NetworkNamespace) throws -> RunningProcess {
+        let request = ProcessRequest(["iperf3", "-s", "--forceflush"], timeout: .seconds(1800))
+        let server = try RunningProcess(request, in: namespace)
+        let listens = try server.wait(atMost: .seconds(10)) { output, _ in output.contains("listening") }
+        guard listens else { throw BenchError("the iperf3 server does not listen") }
+        return server
     }
 
     /// One connection for a few seconds.
@@ -61,58 +57,17 @@ extension Measurement {
         let command = ["iperf3", "-c", address, "-t", "\(seconds)", "-C", "cubic", "-A", "0,1", "-J"]
         var result: ProcessResult?
         let busy = try ProcessorTime.busySeconds {
-            let client = try RunningProcess(
-                ProcessRequest(command, timeout: .seconds(seconds + 15)),
-                in: ends.near
-            )
-            result = try client.wait(interruption: context.interruption)
+            let request = ProcessRequest(command, timeout: .seconds(seconds + 15))
+            result = try RunningProcess(request, in: ends.near).wait(interruption: context.interruption)
         }
         guard let result, result.isSuccess else {
             throw BenchError("iperf3 to \(address) " + (result?.explanation ?? "did not run"))
         }
+        let received = try Document(json: result.output.utf8)["end.sum_received"]
         guard
-            let sum = result.output.after("\"sum_received\""),
-            let bytes = sum.number(of: "bytes"),
-            let rate = sum.number(of: "bits_per_second"), bytes > 0
+            let bytes = Double(received["bytes"].compactJSONText), bytes > 0,
+            let bits = Double(received["bits_per_second"].compactJSONText)
         else { throw BenchError("iperf3 to \(address) reported no received bytes") }
-        return Sample(bytesPerSecond: rate / 8, secondsPerByte: busy / bytes)
-    }
-}
-
-/// An iperf3 server; it ends with this value at the latest.
-private final class Server {
-    private let process: RunningProcess
-
-    init(in namespace: NetworkNamespace) throws {
-        let request = ProcessRequest(["iperf3", "-s", "--forceflush"], timeout: .seconds(1800))
-        process = try RunningProcess(request, in: namespace)
-        let listens = try process.wait(atMost: .seconds(10)) { output, _ in output.contains("listening") }
-        guard listens else { throw BenchError("the iperf3 server does not listen") }
-    }
-
-    func stop() {
-        process.signal(SIGKILL)
-    }
-}
-
-extension StringProtocol {
-    /// The text after the first occurrence of a mark.
-    fileprivate func after(_ mark: String) -> Substring? {
-        firstRange(of: mark).map { Substring(self[$0.upperBound...]) }
-    }
-
-    /// The first number that a JSON text has under a key.
-    fileprivate func number(of key: String) -> Double? {
-        guard let value = after("\"\(key)\":") else { return nil }
-        return Double(value.drop { $0 == " " || $0 == "\t" }.prefix { $0.isNumber || "+-.e".contains($0) })
-    }
-
-    private func firstRange(of mark: String) -> Range<Index>? {
-        var start = startIndex
-        while start < endIndex {
-            if self[start...].hasPrefix(mark) { return start..<index(start, offsetBy: mark.count) }
-            formIndex(after: &start)
-        }
-        return nil
+        return Sample(bytesPerSecond: bits / 8, secondsPerByte: busy / bytes)
     }
 }

@@ -1,6 +1,6 @@
-internal import CLinux
 internal import CBench
-internal import FanSystem
+internal import CLinux
+internal import FanCore
 internal import Glibc
 
 /// Small UDP datagrams by the batch, so that system calls do not hide what the overlay costs.
@@ -8,15 +8,14 @@ enum Datagrams {
     private static let warmUpNanoseconds: UInt64 = 100_000_000
 
     /// Counts the datagrams that arrive in a time that begins shortly after the first; says `ready` when it listens.
-    static func countPerSecond(on address: TrafficAddress, milliseconds: Int) throws(TrafficError) -> Double {
-        Processor.pin(.receiver)
-        let socket = try openSocket(SOCK_DGRAM, IPPROTO_UDP)
+    static func countPerSecond(on address: IPv4Address, milliseconds: Int) throws(TrafficError) -> Double {
+        let socket = try TrafficSocket(SOCK_DGRAM, IPPROTO_UDP, on: .receiver)
         // Bursts must not be lost here: what is measured is how many get through the overlay.
         try TrafficError.require(
             fan_set_option(socket.number, SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20),
             "set receive buffer"
         )
-        try address.bind(socket)
+        try socket.bind(address)
         print("ready")
         _ = fflush(nil)
         _ = try receive(socket)
@@ -35,17 +34,16 @@ enum Datagrams {
     }
 
     /// Sends datagrams for a time.
-    static func flood(_ address: TrafficAddress, milliseconds: Int) throws(TrafficError) {
-        Processor.pin(.sender)
-        let socket = try openSocket(SOCK_DGRAM, IPPROTO_UDP)
-        try address.connect(socket)
+    static func flood(_ address: IPv4Address, milliseconds: Int) throws(TrafficError) {
+        let socket = try TrafficSocket(SOCK_DGRAM, IPPROTO_UDP, on: .sender)
+        try socket.connect(address)
         let end = fan_monotonic_nanoseconds() + UInt64(milliseconds) * 1_000_000
         while fan_monotonic_nanoseconds() < end {
             try TrafficError.require(bench_send(socket.number), "send")
         }
     }
 
-    private static func receive(_ socket: borrowing Descriptor) throws(TrafficError) -> Int {
+    private static func receive(_ socket: borrowing TrafficSocket) throws(TrafficError) -> Int {
         let count = bench_receive(socket.number)
         try TrafficError.require(count, "receive")
         return Int(count)

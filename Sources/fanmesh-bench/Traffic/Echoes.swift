@@ -1,5 +1,5 @@
 internal import CLinux
-internal import FanSystem
+internal import FanCore
 internal import Glibc
 
 /// ICMP echoes, one after the other, as `ping` sends them.
@@ -8,14 +8,10 @@ enum Echoes {
     private static let headerBytes = 8
 
     /// The median round trip of a number of echoes.
-    static func medianSeconds(to address: TrafficAddress, count: Int) throws(TrafficError) -> Double {
-        Processor.pin(.sender)
-        let socket = try openSocket(SOCK_RAW, IPPROTO_ICMP)
-        try TrafficError.require(
-            fan_icmp_accept(socket.number, 1 << UInt32(ICMP_ECHOREPLY)),
-            "filter echo replies"
-        )
-        try address.connect(socket)
+    static func medianSeconds(to address: IPv4Address, count: Int) throws(TrafficError) -> Double {
+        let socket = try TrafficSocket(SOCK_RAW, IPPROTO_ICMP, on: .sender)
+        try TrafficError.require(fan_icmp_accept(socket.number, 1 << UInt32(ICMP_ECHOREPLY)), "filter echo replies")
+        try socket.connect(address)
         let identifier = UInt16(truncatingIfNeeded: getpid())
         var times: [Double] = []
         for sequence in 0..<count {
@@ -47,7 +43,7 @@ enum Echoes {
     }
 
     /// Waits for the reply with the identifier and sequence number of a request.
-    private static func awaitReply(to packet: [UInt8], _ socket: borrowing Descriptor) throws(TrafficError) {
+    private static func awaitReply(to packet: [UInt8], _ socket: borrowing TrafficSocket) throws(TrafficError) {
         var buffer = [UInt8](repeating: 0, count: 256)
         while true {
             let count = unsafe recv(socket.number, &buffer, buffer.count, 0)

@@ -1,10 +1,11 @@
+internal import FanCore
+internal import FanLab
 internal import FanSystem
-internal import Glibc
 
 /// The ends of traffic: this program run again inside a namespace, with a role as its first word.
 ///
 /// Processes of their own, because each end has a processor and a namespace of its own.
-enum TrafficRole: String, CaseIterable {
+enum TrafficRole: String {
     /// Counts the datagrams that arrive per second.
     case sink = "traffic-sink"
     /// Sends datagrams as fast as it can.
@@ -12,9 +13,41 @@ enum TrafficRole: String, CaseIterable {
     /// Measures the round trip of ICMP echoes.
     case echo = "traffic-echo"
 
-    /// The command line of an end.
-    func command(_ bench: String, _ address: String, _ amount: Int) -> [String] {
-        [bench, rawValue, address, "\(amount)"]
+    /// Starts an end.
+    ///
+    /// - Parameters:
+    ///   - namespace: where.
+    ///   - address: the IPv4 address of the receiver.
+    ///   - amount: a number of milliseconds, or of echoes.
+    ///   - context: names this program.
+    /// - Returns: the process.
+    /// - Throws: `LabError`.
+    func start(
+        in namespace: NetworkNamespace,
+        _ address: String,
+        _ amount: Int,
+        _ context: BenchContext
+    ) throws -> RunningProcess {
+        try RunningProcess(ProcessRequest([context.bench, rawValue, address, "\(amount)"]), in: namespace)
+    }
+
+    /// Waits for the end of an end, and reads the number that it printed.
+    func number(from process: RunningProcess, _ address: String, _ context: BenchContext) throws -> Double {
+        let result = try process.wait(interruption: context.interruption)
+        guard result.isSuccess, let value = result.output.split(separator: "\n").last.flatMap({ Double($0) }) else {
+            throw BenchError("\(rawValue) of \(address) \(result.explanation)")
+        }
+        return value
+    }
+
+    /// Runs an end and reads the number that it prints.
+    func number(
+        in namespace: NetworkNamespace,
+        _ address: String,
+        _ amount: Int,
+        _ context: BenchContext
+    ) throws -> Double {
+        try number(from: start(in: namespace, address, amount, context), address, context)
     }
 
     /// Plays the role that the words name; nil when they name none.
@@ -23,9 +56,9 @@ enum TrafficRole: String, CaseIterable {
     /// - Returns: the exit code.
     static func run(_ words: [String]) -> Int32? {
         guard let role = words.first.flatMap(TrafficRole.init(rawValue:)) else { return nil }
-        guard words.count == 3, let address = TrafficAddress(words[1]), let amount = Int(words[2]), amount > 0 else {
-            return 2
-        }
+        guard words.count == 3, let address = try? IPv4Address(parsing: words[1]), let amount = Int(words[2]),
+            amount > 0
+        else { return 2 }
         do throws(TrafficError) {
             switch role {
             case .sink: print(try Datagrams.countPerSecond(on: address, milliseconds: amount))
@@ -34,26 +67,8 @@ enum TrafficRole: String, CaseIterable {
             }
             return 0
         } catch {
-            Progress.note("\(role.rawValue): \(error)")
+            writeErrorLine("\(role.rawValue): \(error)")
             return 1
         }
-    }
-}
-
-/// A call of an end of traffic that failed.
-struct TrafficError: Error, CustomStringConvertible {
-    let operation: String
-    let code: Int32
-
-    var description: String { "\(operation): \(errnoText(code))" }
-
-    /// Throws when a call failed that reports so by -1 and errno.
-    static func check(_ result: some FixedWidthInteger, _ operation: String) throws(TrafficError) {
-        guard result >= 0 else { throw TrafficError(operation: operation, code: errno) }
-    }
-
-    /// Throws when a shim returned a negative errno.
-    static func require(_ result: Int32, _ operation: String) throws(TrafficError) {
-        guard result >= 0 else { throw TrafficError(operation: operation, code: -result) }
     }
 }

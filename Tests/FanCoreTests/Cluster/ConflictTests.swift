@@ -1,6 +1,7 @@
-import FanCore
 import TestSupport
 import Testing
+
+@testable import FanCore
 
 @Suite struct ConflictTests {
     private func conflicts(
@@ -98,20 +99,26 @@ import Testing
 }
 
 @Suite struct RehearsalTests {
-    private static func candidate() -> JoinCandidate {
-        JoinCandidate(
+    private static let now: Int64 = 1_800_000_000_000
+
+    private static func candidate() -> Candidate {
+        Candidate(
             name: "node4",
+            secret: "",
+            nodeID: "",
             address: SocketAddress(IPv4Address(172, 31, 16, 4)),
             underlayAddress: IPv4Address(172, 31, 16, 4),
+            fingerprint: "",
+            failureDomain: "default",
             version: "0.2.0",
             schema: 1,
-            clockOffset: .zero
+            clock: now
         )
     }
 
     private static func checks(
         members: [Member] = (1...3).map { ClusterFixture.member($0) },
-        _ change: (inout JoinCandidate) -> Void = { _ in }
+        _ change: (inout Candidate) -> Void = { _ in }
     ) throws -> [HostCheck] {
         var candidate = candidate()
         change(&candidate)
@@ -119,7 +126,8 @@ import Testing
             candidate: candidate,
             config: try ClusterFixture.config(),
             members: members,
-            judge: "node1"
+            judge: "node1",
+            at: now
         )
     }
 
@@ -134,7 +142,7 @@ import Testing
     struct Case: Sendable, CustomTestStringConvertible {
         let check: String
         let parts: [String]
-        let change: @Sendable (inout JoinCandidate) -> Void
+        let change: @Sendable (inout Candidate) -> Void
         var testDescription: String { parts.joined(separator: " ") }
     }
 
@@ -162,10 +170,10 @@ import Testing
             $0.address = SocketAddress(IPv4Address(172, 31, 16, 1))
         },
         Case(check: "clock", parts: ["the clock of node4 is 3600 s ahead of that of node1", "at most 60 s"]) {
-            $0.clockOffset = .seconds(3600)
+            $0.clock += 3_600_000
         },
         Case(check: "clock", parts: ["the clock of node4 is 61 s behind that of node1", "set the time"]) {
-            $0.clockOffset = .seconds(-61)
+            $0.clock -= 61_000
         },
         Case(
             check: "version",
@@ -190,7 +198,7 @@ import Testing
 
     @Test(arguments: [-60, 60, 0, 5])
     func allowsSmallClockDifferences(seconds: Int) throws {
-        #expect(try Self.checks { $0.clockOffset = .seconds(seconds) }.allSatisfy { $0.result == .ok })
+        #expect(try Self.checks { $0.clock += Int64(seconds) * 1000 }.allSatisfy { $0.result == .ok })
     }
 
     @Test func anAddressOutsideHasNoSlice() throws {

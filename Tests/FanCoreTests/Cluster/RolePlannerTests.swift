@@ -252,8 +252,8 @@ private func role(_ letter: Character) -> DatabaseRole? {
                 nodes[victim].isOnline = false
                 if nodes[victim].isLeader {
                     nodes[victim].isLeader = false
-                    if let heir = nodes.firstIndex(where: { $0.isOnline && $0.role == .voter }) {
-                        nodes[heir].isLeader = true
+                    if let successor = nodes.firstIndex(where: { $0.isOnline && $0.role == .voter }) {
+                        nodes[successor].isLeader = true
                     }
                 }
                 #expect(FailureTolerance(nodes: nodes).hasQuorum)

@@ -66,10 +66,10 @@ struct ClassifierCase: Sendable, CustomTestStringConvertible {
     }
 
     @Test func namesRoundTrip() throws {
-        let identity = try ClassifierCase.known[0].spec().identity
+        let digest = try ClassifierCase.known[0].spec().digest
         for direction in ClassifierDirection.allCases {
             for source in direction == .ingress ? [nil] : OuterSource.allCases.map(Optional.some) {
-                let name = ClassifierName(direction: direction, outerSource: source, identity: identity)
+                let name = ClassifierName(direction: direction, outerSource: source, digest: digest)
                 #expect(name.text.utf8.count == 15)
                 #expect(ClassifierName(name.text) == name)
             }

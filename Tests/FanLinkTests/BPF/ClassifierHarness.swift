@@ -69,7 +69,7 @@ struct ClassifierHarness: ~Copyable {
 
     /// What a verdict leaves in the counters.
     static func counts(_ verdict: FrameVerdict, _ direction: ClassifierDirection) -> UInt32 {
-        1 << UInt32(4 * ClassifierCounters.index(verdict, direction))
+        1 << UInt32(4 * CounterMap.index(verdict, direction))
     }
 
     private static func around(_ shipped: BPFCode) -> BPFCode {
@@ -103,7 +103,7 @@ struct ClassifierHarness: ~Copyable {
     }
 
     private static func eachCounter(_ code: inout BPFAssembler, _ body: (inout BPFAssembler) -> Void) {
-        for index in 0..<Int32(ClassifierCounters.entries) {
+        for index in 0..<Int32(CounterMap.shape.entries) {
             let missing = code.label()
             code.store(.word, immediate: index, to: .frame, -4)
             code.loadMap(.r1)

@@ -33,7 +33,7 @@ import Testing
         let right = try rig.attached(0)
         #expect(right.carries(specs[0]) && !right.carries(specs[1]))
         #expect(right.programs.count == 2)
-        #expect(right.identity(.ingress) == specs[0].identity)
+        #expect(right.digest(.ingress) == specs[0].digest)
         try rig.inside(0) { try RawSocket("g1").send(Frames.arpRequest(own, third)) }
         try rig.expect(0, ForwardingCounters(forwarded: 2))
 
@@ -75,7 +75,7 @@ import Testing
             #expect(found.foreign == Array(repeating: "bystander", count: 4))
             // Ours runs first, so that nothing forged gets past it.
             let order = found.programs.filter { $0.mechanism == mechanism && $0.direction == .ingress }
-            #expect(order.map(\.name) == ["fi_\(spec.identity)", "bystander"])
+            #expect(order.map(\.name) == ["fi_\(spec.digest)", "bystander"])
         }
         try rig.onPort(0) { try ClassifierKernel.detach(from: $0) }
         let left = try rig.attached(0)
@@ -101,7 +101,7 @@ import Testing
         #expect(error?.object.hasPrefix("egress classifier to link ") == true)
         let after = try rig.attached(0)
         #expect(after == before)
-        #expect(after.identity(.ingress) == (isReplacement ? specs[1].identity : nil))
+        #expect(after.digest(.ingress) == (isReplacement ? specs[1].digest : nil))
     }
 
     /// Fills all places of the hook, or takes the filter's one.

@@ -85,8 +85,8 @@ import Testing
     func forgedFramesReachNoGuest(mechanism: ClassifierMechanism) throws {
         let rig = try NamespaceRig()
         try rig.attach(by: mechanism)
-        let stranger = "10.9.9.9"
-        try NamespaceRig.ip("-n \(rig.names[0]) addr add \(stranger)/32 dev u")
+        let foreign = "10.9.9.9"
+        try NamespaceRig.ip("-n \(rig.names[0]) addr add \(foreign)/32 dev u")
         let (own, other) = try (rig.guest(0), rig.guest(1))
         let third = IPv4Address(rawValue: other.rawValue ^ 0x0004_0000)
         let vni = rig.mapping.defaultVNI
@@ -103,7 +103,7 @@ import Testing
                 try peer.send(Frames.vxlan(vni, Frames.arpRequest(third, other)))
                 try peer.send(Frames.vxlan(vni ^ 1, honest))
                 try peer.send(Frames.vxlan(0, honest))
-                try Datagrams(from: stranger, to: hosts[1]).send(Frames.vxlan(vni, honest))
+                try Datagrams(from: foreign, to: hosts[1]).send(Frames.vxlan(vni, honest))
                 try Datagrams(from: "fd00::1", to: "fd00::2").send(Frames.vxlan(vni, honest))
                 // Nothing forged about these, but nobody here to receive them.
                 try peer.send(Frames.vxlan(vni, Frames.ipv4(own, third, to: Frames.everyone)))

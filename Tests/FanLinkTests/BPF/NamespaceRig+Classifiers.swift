@@ -48,6 +48,6 @@ extension NamespaceRig {
 extension AttachedClassifiers {
     /// Whether each side carries exactly one classifier of ours, made from this spec.
     func carries(_ spec: ClassifierSpec) -> Bool {
-        ClassifierDirection.allCases.allSatisfy { ours($0).map(\.ours?.identity) == [spec.identity] }
+        ClassifierDirection.allCases.allSatisfy { ours($0).map(\.ours?.digest) == [spec.digest] }
     }
 }

@@ -10,13 +10,14 @@ import Testing
 /// Runs a closure in a network namespace that lives no longer than it.
 func inFreshNamespace<R: Sendable>(_ body: @escaping @Sendable () throws -> R) throws -> R {
     let namespace = NetworkNamespace("fanlink-\(UUID().uuidString.prefix(8))")
-    try namespace.create()
+    try NetworkNamespace.create([namespace])
     defer { #expect(throws: Never.self) { try namespace.delete() } }
     return try namespace.run(body)
 }
 
 @Suite(.enabled(if: geteuid() == 0)) struct RouteSocketTests {
     static let mac = MACAddress(rawValue: 0xfa01_0203_0405)
+    static let external = VXLANFacts(vni: 0, port: 8472, isExternal: true, learns: false)
 
     @Test func bridgeIsMadeAsAskedAndOnlyOnce() throws {
         try inFreshNamespace {
@@ -56,48 +57,31 @@ func inFreshNamespace<R: Sendable>(_ body: @escaping @Sendable () throws -> R) t
             var socket = try RouteSocket()
             try socket.bridgeAdd("br7", mac: Self.mac, mtuBytes: 1450)
             let master = try #require(try socket.link(named: "br7")).index
-            try socket.vxlanAdd(
-                VXLANAttributes(name: "vx7", mac: Self.mac, mtuBytes: 1450, port: 8472, fixed: nil),
-                masterIndex: master
-            )
+            try socket.vxlanAdd("vx7", mac: Self.mac, mtuBytes: 1450, Self.external, masterIndex: master)
             let external = try #require(try socket.link(named: "vx7"))
-            #expect(external.vxlan == VXLANFacts(vni: 0, port: 8472, isExternal: true, learns: false))
+            #expect(external.vxlan == Self.external)
             #expect(external.mac == Self.mac)
             #expect(external.masterIndex == master)
             #expect(!external.isUp)
-            try socket.vxlanAdd(
-                VXLANAttributes(
-                    name: "vx8",
-                    mac: Self.mac,
-                    mtuBytes: 1400,
-                    port: 8473,
-                    fixed: VXLANAttributes.Fixed(vni: 15_728_640, local: IPv4Address(172, 31, 21, 5))
-                ),
-                masterIndex: nil
+            let wanted = VXLANFacts(
+                vni: 15_728_640,
+                port: 8473,
+                isExternal: false,
+                learns: true,
+                local: IPv4Address(172, 31, 21, 5)
             )
+            try socket.vxlanAdd("vx8", mac: Self.mac, mtuBytes: 1400, wanted, masterIndex: nil)
             let fixed = try #require(try socket.link(named: "vx8"))
-            #expect(
-                fixed.vxlan
-                    == VXLANFacts(
-                        vni: 15_728_640,
-                        port: 8473,
-                        isExternal: false,
-                        learns: true,
-                        local: IPv4Address(172, 31, 21, 5)
-                    )
-            )
+            #expect(fixed.vxlan == wanted)
         }
     }
 
     @Test func errorsCarryTheKernelsOwnWords() throws {
         try inFreshNamespace {
             var socket = try RouteSocket()
-            let attributes = VXLANAttributes(name: "vx7", mac: Self.mac, mtuBytes: 1450, port: 8472, fixed: nil)
-            try socket.vxlanAdd(attributes, masterIndex: nil)
-            var second = attributes
-            second.name = "vx8"
+            try socket.vxlanAdd("vx7", mac: Self.mac, mtuBytes: 1450, Self.external, masterIndex: nil)
             do throws(NetlinkError) {
-                try socket.vxlanAdd(second, masterIndex: nil)
+                try socket.vxlanAdd("vx8", mac: Self.mac, mtuBytes: 1450, Self.external, masterIndex: nil)
                 Issue.record("a second external device took the port")
             } catch {
                 #expect(error.code == EEXIST)
@@ -171,13 +155,10 @@ func inFreshNamespace<R: Sendable>(_ body: @escaping @Sendable () throws -> R) t
             #expect(overlay.address == address.address)
 
             try socket.vxlanAdd(
-                VXLANAttributes(
-                    name: "vx7",
-                    mac: Self.mac,
-                    mtuBytes: 1450,
-                    port: 8472,
-                    fixed: VXLANAttributes.Fixed(vni: 7, local: address.address)
-                ),
+                "vx7",
+                mac: Self.mac,
+                mtuBytes: 1450,
+                VXLANFacts(vni: 7, port: 8472, isExternal: false, learns: true, local: address.address),
                 masterIndex: nil
             )
             let vxlan = try #require(try socket.link(named: "vx7")).index
@@ -207,6 +188,8 @@ func inFreshNamespace<R: Sendable>(_ body: @escaping @Sendable () throws -> R) t
                 while !isOver.withLock({ $0 }) {
                     try? socket.bridgeAdd("passing", mac: Self.mac, mtuBytes: 1500)
                     try? socket.linkDelete("passing")
+                    // A quiet moment, which a list needs to be whole.
+                    usleep(2000)
                 }
             }
             churn.start()

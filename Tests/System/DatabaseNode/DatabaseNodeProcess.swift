@@ -21,7 +21,7 @@ private var isCut: Bool { cutUntil.withLock { ContinuousClock.now < $0 } }
 /// The end of who dialled: another node, whose messages are judged as a server does it, or a client.
 private final class CallerEnd: PumpEnd {
     private let socket: SocketEnd
-    private let gate: InstallGate
+    private let node: DatabaseNode
     private let state = Mutex(State())
 
     private struct State {
@@ -32,9 +32,9 @@ private final class CallerEnd: PumpEnd {
         var passed: ArraySlice<UInt8> = []
     }
 
-    init(_ socket: SocketEnd, _ gate: InstallGate) {
+    init(_ socket: SocketEnd, _ node: DatabaseNode) {
         self.socket = socket
-        self.gate = gate
+        self.node = node
     }
 
     var descriptor: Int32 { socket.descriptor }
@@ -50,11 +50,13 @@ private final class CallerEnd: PumpEnd {
                 let wasConnected = peer.isConnected
                 if !wasConnected { state.opening += bytes }
                 do throws(PeerStream.Refusal) {
-                    let gate = gate
+                    let gate = node.installGate
                     let passed = try peer.inspect(bytes) { message throws(PeerStream.Refusal) in
                         if case .raft(let kind, _) = message { try gate.admit(kind) }
+                        return nil
                     }
                     state.passed = passed[...]
+                    if let candidacy = peer.takeCandidacy() { node.vote(for: candidacy) }
                     state.stream = peer
                 } catch {
                     // What does not begin as a peer's is a client's.
@@ -136,7 +138,7 @@ private func run() throws {
             close(near)
             continue
         }
-        join(CallerEnd(SocketEnd(adopting: near), node.installGate), own)
+        join(CallerEnd(SocketEnd(adopting: near), node), own)
     }
     node.stop()
 }

@@ -3,15 +3,18 @@ internal import FanStore
 
 /// `fanmesh cluster add`: a join token, and the command to run on the new member.
 enum ClusterAddVerb {
-    static let name = CommandArgument("NAME", help: "what the new member shall be called: 1 to 63 of a-z, 0-9 and -")
-    static let expiry = CommandOption.value(
-        "expiry",
-        name: "DURATION",
+    static let name = CommandArgument(
+        name: "NAME",
+        help: "what the new member shall be called: 1 to 63 of a-z, 0-9 and -"
+    )
+    static let expiry = CommandOption(
+        long: "expiry",
+        kind: .value("DURATION"),
         help: "how long the token is valid; without it the cluster's setting, 3h at first"
     )
 
     static let command = Command(
-        "add",
+        name: "add",
         summary: "make a token with which a node joins",
         discussion: [
             "Prints the command to run on the new node; with --quiet the token alone. A token is good for one node of "
@@ -29,13 +32,11 @@ enum ClusterAddVerb {
         handler: run
     )
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
         let name = try invocation.memberName(name)
         let lifetime = try invocation.duration(expiry)
-        if let lifetime, lifetime < .seconds(1) { throw .badInput("--expiry: at least 1s is needed") }
-        let issued = try invocation.administer { cluster throws(StoreError) in
-            try cluster.addToken(for: name, lifetime: lifetime)
-        }
+        if let lifetime, lifetime < .seconds(1) { throw CommandFailure.badInput("--expiry: at least 1s is needed") }
+        let issued = try invocation.administration().addToken(for: name, lifetime: lifetime)
         if invocation.isQuiet {
             invocation.output.print(issued.token)
         } else {

@@ -3,14 +3,14 @@ internal import FanStore
 
 /// `fanmesh cluster audit`: who administered the cluster.
 enum ClusterAuditVerb {
-    static let limit = CommandOption.value(
-        "limit",
-        name: "NUMBER",
+    static let limit = CommandOption(
+        long: "limit",
+        kind: .value("NUMBER"),
         help: "how many at most, 1 to 1000; 100 unless told"
     )
 
     static let command = Command(
-        "audit",
+        name: "audit",
         summary: "show who administered the cluster, from where, and what came of it",
         discussion: [
             "Join tokens, roles, settings, removals and rotations, with the member and the user that asked, refused "
@@ -22,13 +22,13 @@ enum ClusterAuditVerb {
         handler: run
     )
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
         let columns = ["at", "member", "caller", "action", "subject", "detail", "outcome"]
         let number = invocation.value(limit) ?? "100"
         guard let count = Int(number), (1...1000).contains(count) else {
-            throw .badInput("--limit cannot be '\(number)': it is a number from 1 to 1000")
+            throw CommandFailure.badInput("--limit cannot be '\(number)': it is a number from 1 to 1000")
         }
-        let entries = try invocation.administer { cluster throws(StoreError) in try cluster.audit(limit: count) }
+        let entries = try invocation.administration().audit(limit: count)
             .map(\.document)
         let document: Document = ["schema": "fanmesh.audit/v1", "entries": .array(entries)]
         let table = Table(

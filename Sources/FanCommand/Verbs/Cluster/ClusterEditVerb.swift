@@ -6,13 +6,13 @@ internal import Glibc
 /// `fanmesh cluster edit`: the settings that all members share.
 enum ClusterEditVerb {
     static let settings = CommandArgument(
-        "KEY=VALUE",
-        .variadic,
+        name: "KEY=VALUE",
+        arity: .variadic,
         help: "what to change; without any, the settings are opened in an editor, or read from standard input"
     )
 
     static let command = Command(
-        "edit",
+        name: "edit",
         summary: "change the cluster's settings",
         discussion: [
             "Keys: \(Setting.all.map { "\($0.key) (\($0.help))" }.joined(separator: "; ")).",
@@ -52,17 +52,20 @@ enum ClusterEditVerb {
         ]
     }
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
         let words = invocation.arguments(settings)
         var changes: [Document.Field]
         // Who decides by the settings that were shown changes those and no later ones.
         var tag: String?
         if words.isEmpty {
-            let shown = try invocation.administer { cluster throws(StoreError) in try cluster.cluster() }
+            let shown = try invocation.administration().cluster()
             tag = shown.tag
             let current = shown.config
-            let isTerminal = invocation.environment.input.isTerminal
-            let wanted = isTerminal ? try edited(current, invocation) : try fromInput(invocation)
+            let input = invocation.environment.input
+            let wanted =
+                input.isTerminal
+                ? try edited(current, invocation)
+                : try settings(of: input.all(limit: YAMLDocument.maximumBytes, what: "the settings"))
             changes = wanted.filter { current[$0.key] != $0.value }
         } else {
             changes = try words.map { word throws(CommandFailure) in try field(word) }
@@ -71,7 +74,7 @@ enum ClusterEditVerb {
             invocation.show(.changes(["nothing to change"]))
             return .success
         }
-        try invocation.administer { cluster throws(StoreError) in try cluster.edit(changes, ifTagged: tag) }
+        try invocation.administration().edit(changes, ifTagged: tag)
         invocation.show(.changes(changes.map { "\($0.key) is now \($0.value == .null ? "auto" : $0.value.plainText)" }))
         return .success
     }
@@ -123,10 +126,7 @@ enum ClusterEditVerb {
     }
 
     static func settings(of yaml: [UInt8]) throws(CommandFailure) -> [Document.Field] {
-        let parsed: YAMLDocument
-        do throws(YAMLError) { parsed = try YAMLDocument(parsing: yaml) } catch {
-            throw .badInput("the settings: \(error)")
-        }
+        let parsed = try CommandFailure.reading("the settings") { try YAMLDocument(parsing: yaml) }
         guard case .object(let fields) = parsed.document else {
             throw .badInput("the settings: the document is not of the form KEY: VALUE")
         }
@@ -137,39 +137,31 @@ enum ClusterEditVerb {
         }
     }
 
-    private static func fromInput(_ invocation: Invocation) throws(CommandFailure) -> [Document.Field] {
-        try settings(of: try invocation.environment.input.all(limit: YAMLDocument.maximumBytes, what: "the settings"))
-    }
-
     /// Opens the settings in an editor until they can be used.
-    private static func edited(
-        _ config: Document,
-        _ invocation: Invocation
-    ) throws(CommandFailure) -> [Document.Field] {
-        let editor = ["VISUAL", "EDITOR"].compactMap { invocation.environment.variable($0) }.first { !$0.isEmpty }
-        do {
-            let directory = try temporaryDirectory()
-            let path = "\(directory)/settings.yaml"
-            defer {
-                try? File.remove(path)
-                unsafe rmdir(directory)
+    private static func edited(_ config: Document, _ invocation: Invocation) throws -> [Document.Field] {
+        let variables = ["VISUAL", "EDITOR"].compactMap { invocation.environment.variable($0) }
+        let editor = variables.first { !$0.isEmpty } ?? "vi"
+        let directory = try temporaryDirectory()
+        let path = "\(directory)/settings.yaml"
+        defer {
+            try? File.remove(path)
+            unsafe rmdir(directory)
+        }
+        try File.replace(path, with: yaml(config))
+        while true {
+            let code = invocation.environment.shell("\(editor) \(Shell.quoted(path))")
+            guard code == 0 else {
+                throw CommandFailure(
+                    "the editor '\(editor)' ended with \(code); nothing was changed",
+                    remedy: "choose another with EDITOR=…, or write: fanmesh cluster edit KEY=VALUE"
+                )
             }
-            try File.replace(path, with: yaml(config))
-            while true {
-                let code = invocation.environment.shell("\(editor ?? "vi") \(Shell.quoted(path))")
-                guard code == 0 else {
-                    throw CommandFailure(
-                        "the editor '\(editor ?? "vi")' ended with \(code); nothing was changed",
-                        remedy: "choose another with EDITOR=…, or write: fanmesh cluster edit KEY=VALUE"
-                    )
-                }
-                do throws(CommandFailure) { return try settings(of: Array(try read(path).utf8)) } catch {
-                    invocation.output.explain(error)
-                    let isAgain = try Prompt(invocation: invocation).confirm("Edit again?", default: true)
-                    guard isAgain else { throw CommandFailure("nothing was changed", exitCode: .usage) }
-                }
+            do { return try settings(of: Array((try File.read(path) ?? "").utf8)) } catch {
+                invocation.output.explain(CommandFailure(error))
+                let isAgain = try Prompt(invocation: invocation).confirm("Edit again?", default: true)
+                guard isAgain else { throw CommandFailure("nothing was changed", exitCode: .usage) }
             }
-        } catch { throw CommandFailure(operation: error) }
+        }
     }
 
     /// A new directory that nobody else can write to, under /tmp since it lives only as long as the editor.
@@ -181,9 +173,5 @@ enum ClusterEditVerb {
         }
         guard isMade else { throw FileError(operation: "make directory", path: pattern, code: errno) }
         return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
-
-    private static func read(_ path: String) throws(CommandFailure) -> String {
-        do throws(FileError) { return try File.read(path) ?? "" } catch { throw CommandFailure("\(error)") }
     }
 }

@@ -4,7 +4,7 @@ internal import FanStore
 /// `fanmesh cluster list`: the members, how they stand, and how many may fail.
 enum ClusterListVerb {
     static let command = Command(
-        "list",
+        name: "list",
         aliases: ["ls"],
         summary: "list the members and how they stand",
         discussion: [
@@ -23,14 +23,14 @@ enum ClusterListVerb {
                 "listed, and something is wrong: a member is down or blocked, an overlay is broken, a "
                     + "conflict was found; or this node is in no cluster"
             ),
-            ExitNote(.agentNotRunning, "the server of this node is not running: systemctl start fanmesh-server"),
+            .noServer,
             ExitNote(.undetermined, "the cluster could not be asked; the list shows the last known members"),
         ],
         handler: run
     )
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
-        var listing = try invocation.ask { store throws(StoreError) in try store.listing() }
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
+        var listing = try invocation.store.listing()
         listing.members.sort { NaturalOrder.precedes($0.name, $1.name) }
         if invocation.isQuiet {
             listing.members.forEach { invocation.output.print($0.name) }
@@ -69,12 +69,8 @@ enum ClusterListVerb {
         }
         if !listing.tolerance.isEmpty { lines.append(Report.Line(listing.tolerance)) }
         lines += Report.Line.lines(listing.warnings)
-        let csv = Table(columns.map { Table.Column($0) }, listing.members.map { $0.document(now: now) })
-        return Report(
-            document,
-            sections: [.table(Table(columns.map { Table.Column($0) }, rows)), .lines(lines)],
-            rows: csv
-        )
+        let csv = Table(columns, listing.members.map { $0.document(now: now) })
+        return Report(document, sections: [.table(Table(columns, rows)), .lines(lines)], rows: csv)
     }
 }
 
@@ -92,21 +88,14 @@ extension MemberRow {
         state == .offline || state == .blocked || overlay == .error && state != .joining
     }
 
+    private static let shownKeys: Set<String> = [
+        "name", "address", "underlay_address", "slice", "role", "state", "message", "overlay", "version",
+    ]
+
     /// The member as JSON shows it.
     func document(now: Timestamp) -> Document {
         let seen = lastSeen.map { Timestamp(secondsSince1970: now.secondsSince1970 - $0.components.seconds) }
-        return .object(
-            document.picking(
-                "name",
-                "address",
-                "underlay_address",
-                "slice",
-                "role",
-                "state",
-                "message",
-                "overlay",
-                "version"
-            ) + [Document.Field(key: "last_seen", value: .text(seen))]
-        )
+        let shown = document.fields.filter { Self.shownKeys.contains($0.key) }
+        return .object(shown + [Document.Field(key: "last_seen", value: .text(seen))])
     }
 }

@@ -2,10 +2,8 @@ internal import FanStore
 
 /// `fanmesh cluster recover`: starts the cluster anew from this node's copy of the database.
 enum ClusterRecoverVerb {
-    static let yes = CommandOption.flag("yes", help: "do not ask")
-
     static let command = Command(
-        "recover",
+        name: "recover",
         summary: "start the cluster anew from this node after most voters were lost for good",
         discussion: [
             "The last resort, when the lost members will never come back. Makes a backup of this node's database, and "
@@ -13,7 +11,7 @@ enum ClusterRecoverVerb {
             "Run it on ONE member, with its fanmesh-server stopped. The other members must join anew. Members that "
                 + "come back by themselves would need no recovery: start them and wait instead.",
         ],
-        options: [yes],
+        options: [.yes],
         examples: [
             Example("systemctl stop fanmesh-server && fanmesh cluster recover", "on the member with the newest data")
         ],
@@ -25,8 +23,8 @@ enum ClusterRecoverVerb {
         handler: run
     )
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
-        if !invocation.flag(yes) {
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
+        if !invocation.flag(.yes) {
             invocation.output.note(
                 """
                 This makes the node the only voter of its cluster, from its own copy of the database.

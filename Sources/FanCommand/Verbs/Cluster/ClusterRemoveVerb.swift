@@ -4,10 +4,9 @@ internal import FanStore
 /// `fanmesh cluster remove`: takes a member out of the cluster.
 enum ClusterRemoveVerb {
     static let force = CommandOption.flag("force", help: "also when the member is dead, or cannot be asked")
-    static let yes = CommandOption.flag("yes", help: "do not ask")
 
     static let command = Command(
-        "remove",
+        name: "remove",
         aliases: ["rm"],
         summary: "remove a member",
         discussion: [
@@ -15,7 +14,7 @@ enum ClusterRemoveVerb {
                 + "to it: run 'fanmesh cluster rotate' afterwards unless you trust the machine.",
             "To remove this node itself, run 'fanmesh leave'.",
         ],
-        options: [force, yes],
+        options: [force, .yes],
         arguments: [ClusterVerb.member],
         examples: [
             Example("fanmesh cluster remove node3", "a member that is up: it is told to clean up"),
@@ -25,15 +24,13 @@ enum ClusterRemoveVerb {
         handler: run
     )
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
         let name = try invocation.memberName(ClusterVerb.member)
         let isForced = invocation.flag(force)
         if isForced {
-            try invocation.confirmOnTerminal("Remove \(name) without asking it, never to return as it is?", unless: yes)
+            try invocation.confirmOnTerminal("Remove \(name) without asking it, never to return as it is?")
         }
-        let (message, remedy) = try invocation.administer { cluster throws(StoreError) in
-            try cluster.remove(name, byForce: isForced)
-        }
+        let (message, remedy) = try invocation.administration().remove(name, byForce: isForced)
         invocation.show(
             .changes(
                 [message ?? "\(name) is removed"],
@@ -41,15 +38,5 @@ enum ClusterRemoveVerb {
             )
         )
         return .success
-    }
-}
-
-extension Invocation {
-    /// Asks before something that cannot be undone, when a person can answer.
-    func confirmOnTerminal(_ question: String, unless yes: CommandOption) throws(CommandFailure) {
-        guard !flag(yes), environment.input.isTerminal else { return }
-        guard try Prompt(invocation: self).confirm(question, default: false) else {
-            throw CommandFailure("nothing was changed")
-        }
     }
 }

@@ -4,13 +4,13 @@ internal import FanStore
 /// `fanmesh cluster role`: a member's part in the database.
 enum ClusterRoleVerb {
     static let role = CommandArgument(
-        "ROLE",
+        name: "ROLE",
         help: "its part in the database; auto leaves it to the cluster",
         choices: DatabaseRole.allCases.map(\.rawValue) + ["auto"]
     )
 
     static let command = Command(
-        "role",
+        name: "role",
         summary: "pin a member's role in the database, or leave it to the cluster",
         discussion: [
             "Voters have the data and vote; standbys have the data; spares have neither, and all may take over. The "
@@ -25,10 +25,10 @@ enum ClusterRoleVerb {
         handler: run
     )
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
         let name = try invocation.memberName(ClusterVerb.member)
         let role = invocation.argument(role).flatMap(DatabaseRole.init)
-        try invocation.administer { cluster throws(StoreError) in try cluster.pin(name, to: role) }
+        try invocation.administration().pin(name, to: role)
         let change = role.map { "\(name) is pinned to the role of a \($0.rawValue)" }
         invocation.show(.changes([change ?? "the cluster decides the role of \(name)"]))
         return .success

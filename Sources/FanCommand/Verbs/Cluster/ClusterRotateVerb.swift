@@ -4,7 +4,7 @@ internal import FanStore
 /// `fanmesh cluster rotate`: a new cluster certificate on all members.
 enum ClusterRotateVerb {
     static let command = Command(
-        "rotate",
+        name: "rotate",
         summary: "replace the cluster's certificate and key on all members",
         discussion: [
             "A removed node still knows the old key. The members take the new one over without an interruption. "
@@ -15,9 +15,9 @@ enum ClusterRotateVerb {
         handler: run
     )
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
         invocation.progress("replacing the cluster certificate")
-        let new = try invocation.administer { cluster throws(StoreError) in try cluster.rotate() }
+        let new = try invocation.administration().rotate()
         let names = Document.array(new.members.map { .string($0) }).plainText
         invocation.show(
             .changes(

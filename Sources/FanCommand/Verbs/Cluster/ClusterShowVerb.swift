@@ -1,10 +1,11 @@
+internal import FanAgent
 internal import FanCore
 internal import FanStore
 
 /// `fanmesh cluster show`: everything that the cluster knows about one member.
 enum ClusterShowVerb {
     static let command = Command(
-        "show",
+        name: "show",
         summary: "show everything about one member: its report, its peers, its warnings",
         arguments: [ClusterVerb.member],
         examples: [
@@ -15,17 +16,15 @@ enum ClusterShowVerb {
             ExitNote(.success, "shown, and nothing is wrong with it"),
             ExitNote(.problem, "shown, and something is wrong; or there is no such member"),
             ExitNote(.usage, "the name cannot be one"),
-            ExitNote(.agentNotRunning, "the server of this node is not running: systemctl start fanmesh-server"),
+            .noServer,
             ExitNote(.undetermined, "the cluster could not be asked; what is shown is the last known"),
         ],
         handler: run
     )
 
-    @Sendable private static func run(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+    @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
         let name = try invocation.memberName(ClusterVerb.member)
-        let record = try invocation.administer { cluster throws(StoreError) in
-            try cluster.member(name, orLastKnown: true)
-        }
+        let record = try invocation.administration().member(name, orLastKnown: true)
         invocation.show(report(record))
         if record.status.state == .unknown { return .undetermined }
         return record.row.hasProblem || record.status.report?.verdict == .error ? .problem : .success
@@ -59,13 +58,11 @@ enum ClusterShowVerb {
                 [
                     "peer": .string(peer.name),
                     "reachable": .string(peer.isReachable ? "ok" : "fail"),
-                    "rtt_ms": peer.roundTrip.map { .real(Double(Int($0 / .microseconds(1))) / 1000) } ?? .null,
+                    "rtt_ms": .milliseconds(peer.roundTrip),
                     "diagnosis": .string(peer.diagnosis),
                 ]
             }.sortedNaturally(by: "peer")
-            sections.append(
-                .table(Table(["peer", "reachable", "rtt_ms", "diagnosis"].map { Table.Column($0) }, peers))
-            )
+            sections.append(.table(Table(["peer", "reachable", "rtt_ms", "diagnosis"], peers)))
             if !report.warnings.isEmpty { sections.append(.lines(Report.Line.lines(report.warnings))) }
         } else {
             sections.append(.lines([Report.Line("Its agent has not reported yet.", mark: .warning)]))

@@ -1,7 +1,7 @@
 /// `fanmesh cluster`: the members and what they agree on.
 enum ClusterVerb {
     static let command = Command(
-        group: "cluster",
+        name: "cluster",
         summary: "look after the cluster: members, join tokens, roles and settings",
         discussion: [
             "Each command asks this node's server, which asks the cluster; any member will do. Without a quorum of "
@@ -29,13 +29,13 @@ enum ClusterVerb {
     )
 
     /// The name of a member that is there.
-    static let member = CommandArgument("NAME", help: "the member's name")
+    static let member = CommandArgument(name: "NAME", help: "the member's name")
 
     /// What every command of the cluster exits with when it cannot reach it.
     static let exitNotes = [
         ExitNote(.problem, "refused or failed; nothing was changed"),
         ExitNote(.usage, "wrong usage or bad input"),
-        ExitNote(.agentNotRunning, "the server of this node is not running: systemctl start fanmesh-server"),
+        .noServer,
         ExitNote(.undetermined, "whether it was done is not known; the message says how to find out"),
     ]
 }

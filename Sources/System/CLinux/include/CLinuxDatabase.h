@@ -8,9 +8,6 @@ int fan_connect_abstract(const char *name);
 // The descriptor of this process that is bound to that abstract name, marked close-on-exec; -ENOENT when none is.
 int fan_keep_abstract_from_children(const char *name);
 
-// Locks a file or directory for this process alone; -EWOULDBLOCK when another one has it.
-int fan_lock_alone(int fd);
-
 // Makes writes to closed sockets fail instead of killing the process.
 void fan_ignore_broken_pipes(void);
 

@@ -1,6 +1,7 @@
 // Sockets, epoll and the monotonic clock for the probe loop. Addresses and ports are in host byte order.
 #pragma once
 #include <arpa/inet.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>

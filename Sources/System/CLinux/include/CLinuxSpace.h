@@ -17,6 +17,7 @@ int fan_remove(const char *path);
 int fan_remove_tree(const char *path);
 // 0 when the path names a file that may be executed.
 int fan_executable(const char *path);
+// Locks a file or directory for this process alone; -EWOULDBLOCK when another one has it.
 int fan_lock_now(int fd);
 // 1 when the path still names what the descriptor has open, else 0.
 int fan_names(const char *path, int fd);
