@@ -26,17 +26,30 @@ public struct FanMapping: Hashable, Sendable {
     /// The VXLAN network identifier that LXD's FAN bridges use: the overlay's network address without its last octet.
     public var defaultVNI: UInt32 { overlay.network.rawValue >> 8 }
 
+    /// What no overlay may hold: the ranges that hosts give a meaning of its own (RFC 6890).
+    ///
+    /// An overlay that is larger than the last /8 may hold that: then only its very last address cannot be a guest's.
+    private static let reserved: [(range: IPv4Prefix, purpose: String)] = [
+        (IPv4Prefix(containing: IPv4Address(0, 0, 0, 0), prefixBits: 8), "this network"),
+        (IPv4Prefix(containing: IPv4Address(127, 0, 0, 0), prefixBits: 8), "loopback"),
+        (IPv4Prefix(containing: IPv4Address(169, 254, 0, 0), prefixBits: 16), "link-local"),
+        (IPv4Prefix(containing: IPv4Address(224, 0, 0, 0), prefixBits: 4), "multicast"),
+        (IPv4Prefix(containing: IPv4Address(255, 0, 0, 0), prefixBits: 8), "broadcast"),
+    ]
+
     /// Makes the mapping, refusing a pair of prefixes for which the arithmetic does not hold.
     ///
     /// - Parameters:
     ///   - overlay: the overlay prefix.
     ///   - underlay: the underlay prefix.
-    /// - Throws: ``FanMappingError/underlayShorterThanOverlay(underlay:overlay:)``,
+    /// - Throws: ``FanMappingError/overlayReserved(overlay:range:purpose:)``,
+    ///   ``FanMappingError/underlayShorterThanOverlay(underlay:overlay:)``,
     ///   ``FanMappingError/sliceTooSmall(underlay:overlay:sliceBits:)``,
     ///   ``FanMappingError/overlayOverlapsUnderlay(underlay:overlay:)``.
     public init(overlay: IPv4Prefix, underlay: IPv4Prefix) throws(FanMappingError) {
         self.overlay = overlay
         self.underlay = underlay
+        _ = try Self.usableOverlay(overlay)
         guard !overlay.overlaps(underlay) else {
             throw .overlayOverlapsUnderlay(underlay: underlay, overlay: overlay)
         }
@@ -46,6 +59,18 @@ public struct FanMapping: Hashable, Sendable {
         guard sliceBits <= 30 else {
             throw .sliceTooSmall(underlay: underlay, overlay: overlay, sliceBits: sliceBits)
         }
+    }
+
+    /// Refuses an overlay of addresses that no guest can have, on whatever underlay.
+    ///
+    /// - Returns: the overlay.
+    /// - Throws: ``FanMappingError/overlayReserved(overlay:range:purpose:)``.
+    public static func usableOverlay(_ overlay: IPv4Prefix) throws(FanMappingError) -> IPv4Prefix {
+        let taken = reserved.first { range, purpose in
+            range.contains(overlay.network) || overlay.contains(range.network) && purpose != "broadcast"
+        }
+        guard let taken else { return overlay }
+        throw .overlayReserved(overlay: overlay, range: taken.range, purpose: taken.purpose)
     }
 
     /// Maps an underlay host to the overlay slice that it owns.

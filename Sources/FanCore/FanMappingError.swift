@@ -10,6 +10,8 @@ public enum FanMappingError: Error, Equatable, Sendable, CustomStringConvertible
     case underlayShorterThanOverlay(underlay: IPv4Prefix, overlay: IPv4Prefix)
     /// A host's slice would be longer than /30, too small for a bridge and one guest.
     case sliceTooSmall(underlay: IPv4Prefix, overlay: IPv4Prefix, sliceBits: Int)
+    /// The overlay has addresses that no guest can have: `range`, which is `purpose`.
+    case overlayReserved(overlay: IPv4Prefix, range: IPv4Prefix, purpose: String)
     /// The overlay and the underlay share addresses.
     case overlayOverlapsUnderlay(underlay: IPv4Prefix, overlay: IPv4Prefix)
     /// The host is not in the underlay.
@@ -36,6 +38,9 @@ public enum FanMappingError: Error, Equatable, Sendable, CustomStringConvertible
         case .sliceTooSmall(let underlay, let overlay, let bits):
             "underlay \(underlay) in overlay \(overlay) leaves a /\(bits) slice per host; "
                 + "at least a /30 is needed, so use a larger overlay or a smaller underlay"
+        case .overlayReserved(let overlay, let range, let purpose):
+            "overlay \(overlay) cannot work: \(range) is \(purpose), which guests cannot have addresses of; "
+                + "choose another, such as \(IPv4Prefix.defaultOverlay)"
         case .overlayOverlapsUnderlay(let underlay, let overlay):
             "overlay \(overlay) overlaps underlay \(underlay); choose an overlay that is used nowhere else"
         case .hostOutsideUnderlay(let host, let underlay):
@@ -46,6 +51,22 @@ public enum FanMappingError: Error, Equatable, Sendable, CustomStringConvertible
             "host \(host) is the broadcast address of underlay \(underlay), not a host"
         case .addressOutsideOverlay(let address, let overlay):
             "address \(address) is outside overlay \(overlay)"
+        }
+    }
+}
+
+/// What tells whether another overlay would mend it.
+public protocol OverlayDoubt: Error {
+    /// Whether another overlay would mend it.
+    var concernsOverlay: Bool { get }
+}
+
+extension FanMappingError: OverlayDoubt {
+    /// Whether another overlay would mend it.
+    public var concernsOverlay: Bool {
+        switch self {
+        case .overlayReserved, .overlayOverlapsUnderlay, .underlayShorterThanOverlay, .sliceTooSmall: true
+        default: false
         }
     }
 }

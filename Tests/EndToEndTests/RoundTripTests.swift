@@ -39,6 +39,16 @@ struct RoundTripTests {
         let lab = try Lab.hosts("rtt", nodes: 12, guests: 0)
         defer { try? lab.tearDown() }
         try lab.startAll()
+        // What else the machine does may spoil a round of measurements, and not three; what is wrong spoils all.
+        var complaints: [String] = []
+        for _ in 1...3 {
+            complaints = try Self.disagreements(lab)
+            if complaints.isEmpty { break }
+        }
+        #expect(complaints.isEmpty)
+    }
+
+    private static func disagreements(_ lab: borrowing Lab) throws -> [String] {
         let node = lab.nodes[0]
         let addresses = lab.nodes.dropFirst().map { "\($0.slice.bridgeAddress.address)" }
         let alone = addresses[0]
@@ -47,21 +57,27 @@ struct RoundTripTests {
         var pinged: [String: [Double]] = [:]
         // By turns, so that what else this machine does meets all.
         for _ in 1...11 {
-            for _ in 1...3 { single.append(try #require(try Self.check([alone], from: node)[alone])) }
-            for (address, time) in try Self.check(addresses, from: node) { among[address, default: []].append(time) }
-            for address in addresses { pinged[address, default: []] += try Self.ping(address, from: node) }
+            for _ in 1...3 { single.append(try #require(try check([alone], from: node)[alone])) }
+            for (address, time) in try check(addresses, from: node) { among[address, default: []].append(time) }
+            for address in addresses { pinged[address, default: []] += try ping(address, from: node) }
         }
-        let reference = Self.median(try #require(pinged[alone]))
-        let told = Self.median(single)
+        var complaints: [String] = []
+        let reference = median(try #require(pinged[alone]))
+        let told = median(single)
         print("round trip to one peer: \(told) ms, ping \(reference) ms")
-        #expect(abs(told - reference) <= max(reference * 0.2, 0.020))
+        if abs(told - reference) > max(reference * 0.2, 0.020) {
+            complaints.append("one peer: \(told) ms, ping \(reference) ms")
+        }
         // Of many peers at once each has its own; those that are asked behind another find a warm path.
         for address in addresses {
-            let reference = Self.median(try #require(pinged[address]))
-            let told = Self.median(try #require(among[address]))
+            let reference = median(try #require(pinged[address]))
+            let told = median(try #require(among[address]))
             print("round trip to \(address) among \(addresses.count): \(told) ms, ping \(reference) ms")
-            #expect(told <= reference + max(reference * 0.2, 0.020), "\(address): \(told) ms, ping \(reference) ms")
+            if told > reference + max(reference * 0.2, 0.020) {
+                complaints.append("\(address): \(told) ms, ping \(reference) ms")
+            }
         }
         #expect(Set(among.values.flatMap(\.self)).count > addresses.count)
+        return complaints
     }
 }

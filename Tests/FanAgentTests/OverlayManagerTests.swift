@@ -1,8 +1,9 @@
-import FanAgent
 import FanCore
 import Foundation
 import TestSupport
 import Testing
+
+@testable import FanAgent
 
 @Suite struct OverlayManagerTests {
     /// A manager over a fake kernel and a state directory of its own, removed at the end.
@@ -55,6 +56,38 @@ import Testing
         )
         #expect(bench.kernel.applied.isEmpty)
         #expect(try bench.state.network("fan0") == nil)
+    }
+
+    /// A copy of the disk on another machine gets an identity of its own, and says so.
+    @Test func aCopyIsAnotherNode() throws {
+        let kernel = try FakeKernel()
+        let bench = try Bench(kernel)
+        let first = try bench.manager.up(Self.request())
+        let copy = StateDirectory(
+            path: bench.state.path,
+            machine: MachineBinding(machineID: "another", productUUID: nil)
+        )
+        #expect(try copy.isCopy() && copy.nodeID() == nil && !bench.state.isCopy())
+        let manager = OverlayManager(kernel: try FakeKernel(), state: copy)
+        #expect(try manager.status(of: first.spec).warnings.map(\.code).contains("machine-changed"))
+        let second = try manager.up(Self.request())
+        #expect(second.isCopy && second.nodeIDIsNew && second.nodeID != first.nodeID)
+        #expect(try !copy.isCopy() && copy.nodeID() == second.nodeID)
+        #expect(try !manager.status(of: second.spec).warnings.map(\.code).contains("machine-changed"))
+        #expect(try bench.state.isCopy(), "the copy's id is not the original's")
+    }
+
+    /// Only a route that goes before the overlay's own takes something from it.
+    @Test(arguments: [
+        ("240.0.0.0/8", true), ("240.80.0.0/16", true), ("240.1.2.3/32", true), ("240.0.0.0/4", false),
+        ("128.0.0.0/1", false), ("0.0.0.0/0", false), ("241.0.0.0/8", false),
+    ]) func routesThatTakeItsAddressesAreNamed(_ route: String, _ isTaken: Bool) throws {
+        let kernel = try FakeKernel()
+        kernel.facts.routes.append(RouteFacts(destination: try IPv4Prefix(parsing: route), linkIndex: 2))
+        let bench = try Bench(kernel)
+        let spec = try bench.manager.up(Self.request()).spec
+        let codes = try bench.manager.status(of: spec).warnings.map(\.code)
+        #expect(codes == (isTaken ? ["route-overlap"] : []))
     }
 
     @Test func pinsOutliveARequestThatDoesNotNameThem() throws {

@@ -135,6 +135,19 @@ import Testing
         #expect(!outcome.error.contains("join an existing cluster"))
     }
 
+    @Test func asksForTheOverlayAgainWhenThatIsWhatIsWrong() throws {
+        // Refused as such; then the one that the underlay is in, which shows only with the underlay.
+        let answers = "\n\n127.0.0.0/8\n172.16.0.0/12\n172.31.16.0/20\n250.0.0.0/8\n\n\nyes\n"
+        let outcome = try Node(server: try server(), input: TextInput(answers)).run("init")
+        #expect(outcome.code == .success, "\(outcome.error)")
+        let overlay = "overlay 172.16.0.0/12 overlaps this host's own 172.31.16.5/20"
+        let asked = outcome.error.components(separatedBy: questions[2])
+        try #require(asked.count == 4, "\(asked)")
+        #expect(asked[1].contains("127.0.0.0/8 is loopback") && asked[2].contains(overlay), "\(asked)")
+        #expect(!asked[1].contains(questions[3]), "another underlay would not mend it")
+        #expect(outcome.output.contains("overlay: 250.0.0.0/8\n"), "\(outcome.output)")
+    }
+
     @Test func optionsAnswerQuestions() throws {
         let words = "init --name a --overlay 250.0.0.0/8 --underlay eth0 --address 172.31.16.5"
         let outcome = try Node(server: try server(), input: TextInput("\n")).run(words)

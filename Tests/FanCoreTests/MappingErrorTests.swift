@@ -84,12 +84,35 @@ import Testing
 
     @Test(arguments: [
         ("10.0.0.0/8", "10.1.0.0/16"), ("10.1.0.0/16", "10.0.0.0/8"), ("10.0.0.0/8", "10.0.0.0/8"),
-        ("0.0.0.0/0", "10.0.0.0/8"), ("10.0.0.0/8", "0.0.0.0/0"),
+        ("10.0.0.0/8", "0.0.0.0/0"),
     ])
     func refusesOverlaps(overlay: String, underlay: String) throws {
         let error = try FanMappingError.overlayOverlapsUnderlay(underlay: prefix(underlay), overlay: prefix(overlay))
         #expect(throws: error) { try mapping(overlay, underlay) }
         #expect(error.description.contains(overlay) && error.description.contains(underlay))
+    }
+
+    @Test(arguments: [
+        ("0.0.0.0/8", "0.0.0.0/8", "this network"), ("0.0.0.0/1", "0.0.0.0/8", "this network"),
+        ("127.0.0.0/8", "127.0.0.0/8", "loopback"), ("127.80.0.0/12", "127.0.0.0/8", "loopback"),
+        ("112.0.0.0/4", "127.0.0.0/8", "loopback"), ("169.254.0.0/16", "169.254.0.0/16", "link-local"),
+        ("169.0.0.0/8", "169.254.0.0/16", "link-local"), ("224.0.0.0/4", "224.0.0.0/4", "multicast"),
+        ("239.0.0.0/8", "224.0.0.0/4", "multicast"), ("192.0.0.0/2", "224.0.0.0/4", "multicast"),
+        ("255.0.0.0/8", "255.0.0.0/8", "broadcast"), ("255.128.0.0/9", "255.0.0.0/8", "broadcast"),
+    ])
+    func refusesOverlaysThatNoGuestCanHave(overlay: String, range: String, purpose: String) throws {
+        let error = try FanMappingError.overlayReserved(
+            overlay: prefix(overlay),
+            range: prefix(range),
+            purpose: purpose
+        )
+        #expect(throws: error) { try mapping(overlay, "10.0.0.0/16") }
+        #expect(error.description.contains(overlay) && error.description.contains(purpose))
+    }
+
+    @Test(arguments: ["1.0.0.0/8", "126.0.0.0/8", "128.0.0.0/8", "169.192.0.0/11", "169.255.0.0/16", "240.0.0.0/4"])
+    func takesOverlaysBesideThem(overlay: String) throws {
+        #expect(try mapping(overlay, "10.0.0.0/18").overlay == prefix(overlay))
     }
 
     @Test func refusesHostsThatAreNone() throws {

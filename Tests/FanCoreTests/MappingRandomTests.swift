@@ -42,6 +42,21 @@ import Testing
     }
 
     private static func expectedRefusal(_ overlay: IPv4Prefix, _ underlay: IPv4Prefix) -> FanMappingError? {
+        // What hosts give a meaning of its own, as first and last addresses.
+        for (first, last, purpose) in [
+            (0, 0x00ff_ffff, "this network"), (0x7f00_0000, 0x7fff_ffff, "loopback"),
+            (0xa9fe_0000, 0xa9fe_ffff, "link-local"), (0xe000_0000, 0xefff_ffff, "multicast"),
+            (0xff00_0000, 0xffff_ffff, "broadcast"),
+        ] as [(UInt32, UInt32, String)] {
+            let isPart = (first...last).contains(overlay.network.rawValue)
+            let isHeld = (overlay.network.rawValue...overlay.last.rawValue).contains(first) && purpose != "broadcast"
+            guard isPart || isHeld else { continue }
+            let range = IPv4Prefix(
+                containing: IPv4Address(rawValue: first),
+                prefixBits: (last - first).leadingZeroBitCount
+            )
+            return .overlayReserved(overlay: overlay, range: range, purpose: purpose)
+        }
         let wider = overlay.prefixBits < underlay.prefixBits ? overlay : underlay
         let other = wider == overlay ? underlay : overlay
         let first = UInt64(wider.network.rawValue)

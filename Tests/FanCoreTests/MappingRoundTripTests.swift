@@ -21,8 +21,8 @@ import Testing
         ("192.168.7.100/31", "240.7.0.0/16"),
         ("192.168.7.100/32", "240.7.0.0/16"),
         ("192.168.7.100/32", "240.7.0.0/30"),
-        ("192.168.6.0/23", "0.0.0.0/1"),
-        ("10.1.2.0/25", "64.0.0.0/2"),
+        ("192.168.6.0/23", "64.0.0.0/3"),
+        ("10.1.2.0/25", "128.0.0.0/3"),
     ])
     func everyHostOwnsItsSlice(underlayText: String, overlayText: String) throws {
         let underlay = try IPv4Prefix(parsing: underlayText)

@@ -83,6 +83,35 @@ import Testing
         try leader.tokens.list().list("tokens").map { "\(try $0.text("name")) \(try $0.text("state"))" }
     }
 
+    @Test func anMTUFitsIntoEveryUnderlay() throws {
+        try withLeadership { leader, _ in
+            func set(_ mtu: Document) throws {
+                _ = try leader.edits.edit(["mtu": mtu], ChangeRequest(key: "mtu \(mtu.json)", content: "\(mtu.json)"))
+            }
+            try set(9000)
+            var report = NodeReport(nodeID: String(repeating: "0", count: 32), version: "1", kernel: "6")
+            report.underlayMTUBytes = 1500
+            _ = try leader.reports.take(report, of: "node1")
+            do {
+                try set(1451)
+                Issue.record("1451 bytes fit into 1450")
+            } catch let error as ClusterError {
+                let message = error.message
+                #expect(error.code == .conflict && message.contains("1451") && message.contains("'node1'"))
+                #expect(error.remedy.contains("at most 1450"))
+            }
+            #expect(leader.state.config.mtuBytes == 9000, "nothing was changed")
+            try set(1450)
+            try set(.null)
+            #expect(leader.state.config.mtuBytes == nil)
+            // What is wrong already stands in no other change's way.
+            try set(1400)
+            report.underlayMTUBytes = 1280
+            _ = try leader.reports.take(report, of: "node1")
+            _ = try leader.edits.edit(["voters": 5], ChangeRequest(key: "voters", content: "5"))
+        }
+    }
+
     @Test func aTokenIsMadeOncePerKeyAndRevokedOnce() throws {
         let cluster = try Identity.generate(commonName: "cluster")
         try withLeadership { leader, _ in

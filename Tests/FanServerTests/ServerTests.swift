@@ -114,7 +114,11 @@ import Testing
                     }
                 }
             )
-            // Leaving and removal.
+            // Leaving and removal; a member does not remove itself, whoever leads.
+            for node in [first, second, third] {
+                let answer = try node.call("DELETE", "/1.0/members/\(node.name)")
+                #expect(answer.status == 409 && answer.document["remedy"] == "run: fanmesh leave")
+            }
             #expect(try third.call("POST", "/1.0/leave").status == 200)
             let removed = try first.call("DELETE", "/1.0/members/node2")
             #expect(removed.status == 200 || removed.status == 409, "\(removed.document.json)")

@@ -64,6 +64,52 @@ import Testing
         }
     }
 
+    /// A copy of a member's disk, on another machine, is not that member.
+    @Test func aCopyIsNoMember() throws {
+        let directory = try TestDirectory()
+        func files(_ machine: String) -> ServerDirectory {
+            ServerDirectory(
+                path: directory.file("server"),
+                machine: MachineBinding(machineID: machine, productUUID: nil)
+            )
+        }
+        func withNode(on machine: String, _ body: (LocalNode) throws -> Void) throws {
+            let node = LocalNode(directory: files(machine), log: ServerLog()) { _, _, responder in
+                responder.respond(HTTPResponse(status: 500))
+            }
+            #expect(node.resume { _ in true })
+            try body(node)
+            node.stop()
+        }
+        try files("one").make()
+        let address = SocketAddress(IPv4Address(127, 9, 0, 1))
+        let id = String(repeating: "c", count: 32)
+        let membership = Membership(clusterID: id, id: 1, name: "node2", address: address, isJoining: false)
+        try files("one").save(membership)
+        // Where it was made its certificates are missed, and not before.
+        try withNode(on: "one") { #expect($0.snapshot().message.contains("certificates")) }
+        try withNode(on: "two") { node in
+            let message = node.snapshot().message
+            #expect(message.contains("made on another machine") && message.contains("'node2'"))
+            #expect(message.contains("fanmesh leave --force") && !message.contains("remove"))
+            #expect(node.snapshot().name == nil && node.isConfigured)
+            do {
+                _ = try Leaving(local: node).run(isForced: false)
+                Issue.record("it left without force")
+            } catch let error as ClusterError {
+                #expect(error.remedy == "run: fanmesh leave --force", "not the other one's removal")
+            }
+            // The remedy mends it.
+            _ = try Leaving(local: node).run(isForced: true)
+            #expect(!node.isConfigured)
+            try node.directory.save(membership)
+            #expect(!node.directory.isCopy)
+        }
+        // A binding that says less is completed.
+        try files("two").requireOwn(membership)
+        #expect(files("one").isCopy)
+    }
+
     @Test func anAgentIsWaitedFor() throws {
         try withNode { node in
             #expect(code { _ = try node.agentNodeID(within: .milliseconds(50)) } == .agentMissing)

@@ -87,6 +87,7 @@ struct AgentView {
             report.slice = status.slice.prefix
             report.forwarder = spec.forwarder
             report.mtuBytes = spec.mtuBytes
+            report.underlayMTUBytes = status.underlayMTUBytes
             report.counters = status.counters
             report.verdict = report.warnings.verdict
         }

@@ -11,6 +11,8 @@ public struct NetworkStatus: Sendable {
     public var pending: [Change]
     /// What the classifiers counted; nil without eBPF or without the privilege to read it.
     public var counters: ForwardingCounters?
+    /// The MTU of the underlay's interface in bytes; nil where its address is gone.
+    public var underlayMTUBytes: Int?
     /// What should be looked at.
     public var warnings: [Finding]
 
@@ -56,9 +58,19 @@ extension OverlayManager {
             slice: try spec.mapping.slice(of: spec.host),
             pending: [],
             counters: observed.vxlan == nil ? nil : try kernel.counters(network: spec.name),
+            underlayMTUBytes: underlayLink(spec, facts)?.mtuBytes,
             warnings: []
         )
         status.warnings += hostWarnings(spec, facts)
+        if try state.isCopy() {
+            status.warnings.add(
+                code: "machine-changed",
+                severity: .error,
+                message: "'\(state.path)' was made on another machine, whose identity this host may not have as well",
+                remedy: "run: fanmesh up, which makes a new one"
+            )
+            return status
+        }
         guard let nodeID = try state.nodeID() else {
             status.warnings.add(
                 code: "identity-gone",
@@ -97,10 +109,14 @@ extension OverlayManager {
         return status
     }
 
+    /// The interface that has this host's underlay address, nil when none has.
+    private func underlayLink(_ spec: NetworkSpec, _ facts: HostFacts) -> LinkFacts? {
+        facts.addresses.first { $0.address.address == spec.host }.flatMap { facts.link(index: $0.linkIndex) }
+    }
+
     private func hostWarnings(_ spec: NetworkSpec, _ facts: HostFacts) -> [Finding] {
         var warnings: [Finding] = []
-        let link = facts.addresses.first { $0.address.address == spec.host }.flatMap { facts.link(index: $0.linkIndex) }
-        if let link {
+        if let link = underlayLink(spec, facts) {
             let highest = link.mtuBytes - NetworkSpec.encapsulationBytes
             if spec.mtuBytes > highest {
                 warnings.add(
@@ -142,8 +158,9 @@ extension OverlayManager {
         let ours = facts.link(named: spec.bridgeName)?.index
         return facts.routes.compactMap { route in
             guard
-                route.destination.prefixBits > 0, route.linkIndex != ours,
-                route.destination.overlaps(spec.mapping.overlay)
+                // A less specific route takes nothing: ours goes before it.
+                route.destination.prefixBits >= spec.mapping.overlay.prefixBits, route.linkIndex != ours,
+                spec.mapping.overlay.contains(route.destination.network)
             else { return nil }
             let name = route.linkIndex.flatMap { facts.link(index: $0)?.name } ?? "no interface"
             return Finding(

@@ -46,6 +46,8 @@ public struct UpOutcome: Sendable {
     var nodeID: String
     /// Whether this node had no id before, so that the addresses in the steps of a dry run are examples.
     public var nodeIDIsNew: Bool
+    /// Whether that is because the state is a copy of another machine's.
+    public var isCopy: Bool
     /// What was last read of the kernel: before the steps, or after those that were taken.
     var sight: KernelSight
 }
@@ -206,6 +208,7 @@ public struct OverlayManager {
         let desired = try DesiredState(spec, nodeID: nodeID)
         let previous = try state.network(spec.name).map { try DesiredState($0, nodeID: nodeID) }
         let former = try state.formerNetwork(spec.name).map { try DesiredState($0, nodeID: nodeID) }
+        let isCopy = try state.isCopy()
         do throws(PlanError) {
             return UpOutcome(
                 spec: spec,
@@ -214,6 +217,7 @@ public struct OverlayManager {
                 changes: try desired.plan(from: observed, previous: previous, former: former),
                 nodeID: nodeID,
                 nodeIDIsNew: known == nil,
+                isCopy: isCopy,
                 sight: KernelSight(facts: facts, observed: observed)
             )
         } catch { throw OverlayError.refused(error) }

@@ -4,18 +4,28 @@ internal import Glibc
 
 /// The directory in which a node keeps its id and its networks.
 ///
-/// Layout: `node-id` holds the id, `networks/NAME` a record per network, `lock` serialises changes.
+/// Layout: `node-id` holds the id, `machine` the machine that it was made on, `networks/NAME` a record per network,
+/// `lock` serialises changes.
 /// `networks/NAME.former` exists while a network is being changed: what it was, for a run after an interrupted one.
 public struct StateDirectory: Sendable {
     /// Where it is.
     public let path: String
 
+    /// The machine that it is on.
+    private let machine: MachineBinding
+
     /// Names a state directory; nothing is made yet.
-    public init(path: String) {
+    ///
+    /// - Parameters:
+    ///   - path: where it is.
+    ///   - machine: the machine that it is on; nil for this one.
+    public init(path: String, machine: MachineBinding? = nil) {
         self.path = path
+        self.machine = machine ?? MachineBinding(.read())
     }
 
     private var nodeIDPath: String { "\(path)/node-id" }
+    private var machinePath: String { "\(path)/machine" }
     private var networksPath: String { "\(path)/networks" }
     private func recordPath(_ network: String) -> String { "\(networksPath)/\(network)" }
     private func formerPath(_ network: String) -> String { recordPath(network) + ".former" }
@@ -23,11 +33,19 @@ public struct StateDirectory: Sendable {
     /// Whether the directory is there.
     var exists: Bool { unsafe access(path, F_OK) == 0 }
 
-    /// This node's id, nil when it has none yet.
+    /// Whether it is a copy: what it holds was made on another machine.
+    ///
+    /// - Throws: ``FileError``.
+    public func isCopy() throws(FileError) -> Bool {
+        guard let text = try File.read(machinePath) else { return false }
+        return MachineBinding(parsing: text).contradicts(machine)
+    }
+
+    /// This node's id, nil when it has none yet, or has only that of the machine that it is a copy of.
     ///
     /// - Throws: ``StateError``, ``FileError``.
     public func nodeID() throws -> String? {
-        guard let text = try File.read(nodeIDPath) else { return nil }
+        guard try !isCopy(), let text = try File.read(nodeIDPath) else { return nil }
         let nodeID = text.hasSuffix("\n") ? String(text.dropLast()) : text
         guard Self.isNodeID(nodeID) else { throw StateError.badNodeID(path: nodeIDPath, found: nodeID) }
         return nodeID
@@ -39,12 +57,23 @@ public struct StateDirectory: Sendable {
         return (0..<32).map { _ in String(Int.random(in: 0..<16, using: &generator), radix: 16) }.joined()
     }
 
-    /// Keeps this node's id.
+    /// Keeps this node's id, and binds it to this machine.
     ///
     /// - Throws: ``FileError``.
     public func save(nodeID: String) throws(FileError) {
         try File.makeGuardedDirectory(path)
+        // In this order: with the machine alone a copy would take the other's id for its own.
         try File.replace(nodeIDPath, with: nodeID + "\n")
+        try File.replace(machinePath, with: machine.text)
+    }
+
+    /// Binds an id that was kept before there were bindings, or when the machine showed less of itself.
+    ///
+    /// - Throws: ``FileError``.
+    func bind() throws(FileError) {
+        let text = try File.read(machinePath) ?? ""
+        let whole = machine.merged(over: MachineBinding(parsing: text)).text
+        if whole != text { try File.replace(machinePath, with: whole) }
     }
 
     /// Forgets this node's id.
@@ -52,6 +81,7 @@ public struct StateDirectory: Sendable {
     /// - Throws: ``FileError``.
     public func removeNodeID() throws(FileError) {
         try File.remove(nodeIDPath)
+        try File.remove(machinePath)
     }
 
     /// Reads a network's record, nil when there is none.
@@ -127,13 +157,21 @@ public struct StateDirectory: Sendable {
         for name in try File.names(in: networksPath) where name.hasSuffix(".new") {
             try File.remove("\(networksPath)/\(name)")
         }
-        for name in try File.names(in: path) where name.hasPrefix("node-id.") && name.hasSuffix(".new") {
+        for name in try File.names(in: path)
+        where name.hasSuffix(".new") && (name.hasPrefix("node-id.") || name.hasPrefix("machine.")) {
             try File.remove("\(path)/\(name)")
         }
     }
 
     private static func isNodeID(_ text: String) -> Bool {
         text.utf8.count == 32 && text.utf8.allSatisfy { "0123456789abcdef".utf8.contains($0) }
+    }
+}
+
+extension MachineBinding {
+    /// Binds to a machine.
+    public init(_ marks: MachineMarks) {
+        self.init(machineID: marks.machineID, productUUID: marks.productUUID)
     }
 }
 

@@ -97,8 +97,9 @@ public struct AgentService {
         let listener = try listenUnix(path: socket, mode: 0o660, group: settings.group)
         // Before the first other thread: each would keep what this one gives up.
         let limits = try Confinement.apply(kernel: kernel, state: state)
+        let (nodeID, identityLine) = try nodeID(state)
         let instance = Agent.Instance(
-            nodeID: try nodeID(state),
+            nodeID: nodeID,
             version: settings.version,
             kernel: kernelRelease(),
             processID: getpid(),
@@ -114,7 +115,7 @@ public struct AgentService {
         let status = AgentStatus(processID: instance.processID, startedAt: instance.startedAt)
         let service = AgentService(settings, store: store, status: status)
         let api = service.api
-        for line in limits { service.write(line) }
+        for line in limits + [identityLine].compactMap(\.self) { service.write(line) }
         try service.startThreads()
         let server = try LocalServer(listener, limits: AgentAPI.limits, log: { _ in }) { api.handle($0, $1) }
         service.loop(agent)
@@ -124,13 +125,26 @@ public struct AgentService {
         _ = consume lock
     }
 
-    private static func nodeID(_ state: StateDirectory) throws -> String {
+    /// This node's id; on a copy of another machine's disk a new one, and what the other knew of its cluster is dropped.
+    ///
+    /// - Returns: the id, and what to say about it.
+    private static func nodeID(_ state: StateDirectory) throws -> (id: String, LogLine?) {
         let lock = try state.lock()
+        let isCopy = try state.isCopy()
         let known = try state.nodeID()
         let nodeID = known ?? StateDirectory.newNodeID()
-        if known == nil { try state.save(nodeID: nodeID) }
+        if isCopy {
+            try ClusterMemory(stateDirectory: state.path).remove()
+            try PinnedSettings.remove(stateDirectory: state.path)
+        }
+        if known == nil { try state.save(nodeID: nodeID) } else { try state.bind() }
         _ = consume lock
-        return nodeID
+        let line = LogLine(
+            level: .warning,
+            code: "machine-changed",
+            message: "'\(state.path)' was made on another machine: this node has a new id, \(nodeID)"
+        )
+        return (nodeID, isCopy ? line : nil)
     }
 
     // MARK: - The loop

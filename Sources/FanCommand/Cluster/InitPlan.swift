@@ -106,28 +106,28 @@ struct InitPlan {
         }
         plan.name = name
 
-        if plan.overlay.overlay == nil {
-            let question = "Which overlay should the members share?"
-            plan.overlay.overlay = try prompt?.ask(question, default: "\(IPv4Prefix.defaultOverlay)") {
-                try IPv4Prefix(parsing: $0)
-            }
-        }
-        let overlay = plan.overlay.overlay ?? .defaultOverlay
-        plan.overlay.overlay = overlay
-
+        let asksOverlay = plan.overlay.overlay == nil
         var choice: UnderlayChoice?
-        if plan.overlay.underlay == nil {
-            let question = "Which underlay should it run over? (auto, an interface, a prefix, via ADDRESS)"
-            choice = try prompt?.ask(question, default: "auto") {
-                try choose(try UnderlaySelector(parsing: $0), facts, overlay)
+        repeat {
+            if asksOverlay {
+                let question = "Which overlay should the members share?"
+                plan.overlay.overlay = try prompt?.ask(question, default: "\(IPv4Prefix.defaultOverlay)") {
+                    try FanMapping.usableOverlay(IPv4Prefix(parsing: $0))
+                }
             }
-        }
-        let underlay: UnderlayChoice
-        if let choice {
-            underlay = choice
-        } else {
-            underlay = try choose(plan.overlay.underlay ?? .auto, facts, overlay)
-        }
+            let overlay = plan.overlay.overlay ?? .defaultOverlay
+            let question = "Which underlay should it run over? (auto, an interface, a prefix, via ADDRESS)"
+            if let prompt, plan.overlay.underlay == nil {
+                choice = try prompt.ask(question, default: "auto") { answer -> UnderlayChoice? in
+                    try choose(UnderlaySelector(parsing: answer), facts, overlay, asksOverlay ? prompt : nil)
+                }
+            } else {
+                let selector = plan.overlay.underlay ?? .auto
+                choice = try CommandFailure.reading { try choose(selector, facts, overlay, asksOverlay ? prompt : nil) }
+            }
+        } while choice == nil
+        guard let underlay = choice else { preconditionFailure("the loop ends with a choice") }
+        plan.overlay.overlay = plan.overlay.overlay ?? .defaultOverlay
         invocation.note("underlay \(underlay.prefix), this host \(underlay.address): \(underlay.reason)")
         plan.overlay.underlay = .prefix(underlay.prefix)
 
@@ -148,12 +148,14 @@ struct InitPlan {
         return Node(name: name, underlay: underlay, config: try Self.config(plan, underlay), preseed: plan)
     }
 
+    /// Finds the underlay; nil when the overlay is what is wrong and is asked for again.
     private func choose(
         _ selector: UnderlaySelector,
         _ facts: HostFacts,
-        _ overlay: IPv4Prefix
-    ) throws(CommandFailure) -> UnderlayChoice {
-        try CommandFailure.reading {
+        _ overlay: IPv4Prefix,
+        _ prompt: Prompt?
+    ) throws -> UnderlayChoice? {
+        do {
             let choice: UnderlayChoice
             // Where this node listens, inside the prefix that was named, is its address in the underlay.
             if case .prefix(let prefix) = selector, let host = preseed.address?.address, prefix.contains(host) {
@@ -163,6 +165,10 @@ struct InitPlan {
             }
             _ = try FanMapping(overlay: overlay, underlay: choice.prefix).slice(of: choice.address)
             return choice
+        } catch {
+            guard let prompt, (error as? any OverlayDoubt)?.concernsOverlay == true else { throw error }
+            prompt.invocation.output.explain(.badInput("\(error)"))
+            return nil
         }
     }
 

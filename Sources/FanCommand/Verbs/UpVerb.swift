@@ -64,6 +64,9 @@ enum UpVerb {
             ),
             Report.Line("underlay \(spec.mapping.underlay), this host \(spec.host): \(outcome.underlay.reason)"),
         ]
+        if outcome.isCopy {
+            lines.append(Report.Line("  the state was made on another machine: this node gets an identity of its own"))
+        }
         lines += outcome.underlay.skipped.map { Report.Line("  passed over \($0)") }
         lines.append(Report.Line("forwarder \(spec.forwarder.rawValue): \(outcome.forwarderReason)"))
         if outcome.changes.isEmpty {

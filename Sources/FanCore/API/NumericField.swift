@@ -128,6 +128,8 @@ extension NumericField {
 
     /// The MTU in bytes that an overlay was found to have.
     public static let reportedMTU = NumericField("mtu", 0...Int64(Int32.max))
+    /// The MTU in bytes that the underlay's interface was found to have.
+    public static let reportedUnderlayMTU = NumericField("underlay_mtu", 0...Int64(Int32.max))
     /// The VXLAN network identifier that an overlay was found to have.
     public static let reportedVNI = NumericField("vni", 0...0xff_ffff)
     /// The UDP port that an overlay was found to have.
@@ -193,8 +195,9 @@ extension NumericField {
     /// All of them.
     public static let all: [NumericField] = [
         vni, port, mtu, offlineAfter, voters, standbys, tokenExpiry, expiry, id, schemaVersion, incarnation, joinedAt,
-        lastSeen, clockOffset, total, reachable, reportedMTU, reportedVNI, reportedPort, forwarded, spoofed, outside,
-        unsupported, roundTrip,
+        lastSeen, clockOffset, total, reachable, reportedMTU, reportedUnderlayMTU, reportedVNI, reportedPort, forwarded,
+        spoofed,
+        outside, unsupported, roundTrip,
         generation, clock, heartbeatWait, wait, beats, formerBeats, leaderBeats, leaderTerm,
         leadsTerm, members, limit, revokedTokens, bytes,
         processID, startedAt, verifiedGeneration, knownPeers, probedPeers, reachablePeers,

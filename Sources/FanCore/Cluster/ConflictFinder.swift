@@ -41,7 +41,26 @@ public enum ConflictFinder {
                 warnings.append(movedAddress(member, address))
             }
         }
-        return warnings + settings(config, members, reports)
+        return warnings + settings(config, members, reports) + unequalMTUs(members, reports)
+    }
+
+    /// Members whose overlay carries less than the others': what is larger is lost on the way to them.
+    private static func unequalMTUs(_ members: [Member], _ reports: [String: NodeReport]) -> [Finding] {
+        let found = members.compactMap { member in reports[member.name]?.mtuBytes.map { (member.name, $0) } }
+        guard let least = found.min(by: { $0.1 < $1.1 }), let most = found.max(by: { $0.1 < $1.1 }),
+            least.1 < most.1
+        else { return [] }
+        let others = found.filter { $0.1 == least.1 }.count - 1
+        let names = least.0 + (others > 0 ? " and \(others) more" : "")
+        return [
+            Finding(
+                code: "mtu-conflict",
+                severity: .warning,
+                message: "the overlay's MTU is \(least.1) on \(names), and \(most.1) on \(most.0): "
+                    + "larger packets do not arrive there",
+                remedy: "run: fanmesh cluster edit mtu=\(least.1)"
+            )
+        ]
     }
 
     private static func sameAddress(_ address: IPv4Address, _ first: String, _ second: String) -> Finding {

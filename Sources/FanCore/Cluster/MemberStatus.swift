@@ -103,6 +103,8 @@ public struct NodeReport: Hashable, Sendable {
     public var forwarder: ForwarderKind?
     /// The overlay's MTU in bytes.
     public var mtuBytes: Int?
+    /// The underlay interface's MTU in bytes, nil where its address is gone.
+    public var underlayMTUBytes: Int?
     /// What the classifiers counted.
     ///
     /// Counters alone never make a report a changed one.

@@ -52,6 +52,7 @@ extension NodeReport: DocumentShape {
         slice = try table.optional("slice", \.slice)
         forwarder = try table.optional("forwarder", \.forwarder)
         mtuBytes = try table.optionalNumber(.reportedMTU, \.mtuBytes)
+        underlayMTUBytes = try table.optionalNumber(.reportedUnderlayMTU, \.underlayMTUBytes)
         let vni = try table.optionalNumber(.reportedVNI, { $0.settings?.vni })
         let port = try table.optionalNumber(.reportedPort, { $0.settings?.port })
         if let overlay, let underlay {

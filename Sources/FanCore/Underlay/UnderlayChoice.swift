@@ -123,6 +123,13 @@ public enum UnderlayError: Error, Equatable, Sendable, CustomStringConvertible {
     }
 }
 
+extension UnderlayError: OverlayDoubt {
+    /// Whether another overlay would mend it.
+    public var concernsOverlay: Bool {
+        if case .inOverlay = self { true } else { false }
+    }
+}
+
 extension HostFacts {
     /// Chooses the underlay and this host's address in it.
     ///

@@ -189,7 +189,14 @@ extension Router {
     // MARK: the cluster
 
     private func remove(_ leader: Leadership, _ call: Call) throws(ClusterError) -> Document {
-        try call.removal().remove(
+        guard call.isLeaving || call.member?.name != call.name else {
+            throw ClusterError(
+                .conflict,
+                "'\(call.name)' is the member that this was asked on",
+                remedy: "run: fanmesh leave"
+            )
+        }
+        return try call.removal().remove(
             call.name,
             isForced: call.flag(.force),
             isLeaving: call.isLeaving,

@@ -1,5 +1,6 @@
 internal import FanCore
 internal import FanDatabase
+internal import FanSystem
 
 /// What administrators change of the settings and of members.
 struct Edits {
@@ -10,12 +11,16 @@ struct Edits {
         // What is wrong whatever the settings are is said before anything is asked of the database.
         var rehearsed = leader.state.config
         do throws(DocumentError) { try rehearsed.apply(changes) } catch { throw ClusterError(error) }
+        let reports = leader.model.withLock { $0.reports }
         return try leader.once(request) { transaction in
             var config = try transaction.clusterConfig()
             try request.requireUnchanged(EntityTag(config), of: "the cluster's settings")
             try config.apply(changes)
             try config.validate()
             let members = Set(try transaction.members().map(\.name))
+            if changes.fields.contains(where: { $0.key == "mtu" }) {
+                try config.requireMTU(fitting: reports.filter { members.contains($0.key) })
+            }
             if let unknown = config.administrators.first(where: { !members.contains($0) }) {
                 throw DocumentError(path: "administrators", problem: "names '\(unknown)', which is no member")
             }
@@ -77,6 +82,20 @@ struct Edits {
 }
 
 extension ClusterConfig {
+    /// Refuses an MTU that some member's underlay does not carry, as it reported.
+    fileprivate func requireMTU(fitting reports: [String: NodeReport]) throws(ClusterError) {
+        let known = reports.compactMap { name, report in report.underlayMTUBytes.map { (name: name, bytes: $0) } }
+        guard let mtuBytes = self.mtuBytes, let least = known.min(by: { ($0.bytes, $0.name) < ($1.bytes, $1.name) })
+        else { return }
+        let most = least.bytes - NetworkSpec.encapsulationBytes
+        guard mtuBytes > most else { return }
+        throw ClusterError(
+            .conflict,
+            "an MTU of \(mtuBytes) does not fit into the underlay of '\(least.name)', which carries \(least.bytes)",
+            remedy: "take at most \(most), or raise the MTU of that underlay's link first"
+        )
+    }
+
     /// Changes the keys that a document names.
     ///
     /// - Throws: ``DocumentError`` for a key that cannot be changed, or a value that it cannot have.

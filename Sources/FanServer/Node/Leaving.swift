@@ -30,7 +30,9 @@ struct Leaving {
                 throw ClusterError(
                     .failed,
                     "this node's server could not start: \(standing.failure ?? "")",
-                    remedy: "fanmesh leave --force here, and fanmesh cluster remove NAME --force on another member"
+                    // What a copy removed would be the member that it is a copy of.
+                    remedy: "run: fanmesh leave --force"
+                        + (local.directory.isCopy ? "" : "; and on another member: fanmesh cluster remove NAME --force")
                 )
             }
             do { try local.forget() } catch { throw ClusterError(any: error) }

@@ -119,7 +119,7 @@ final class LocalNode: Sendable {
             snapshot.state = .failed
             snapshot.message = failure
             // The agent goes on with what was last known.
-            if let known = try? directory.snapshot(), let membership = try? directory.membership() {
+            if !directory.isCopy, let known = try? directory.snapshot(), let membership = try? directory.membership() {
                 snapshot.name = membership.name
                 snapshot.know(known)
             }
@@ -172,6 +172,7 @@ final class LocalNode: Sendable {
                 state.withLock { _ = $0.standing.enter(.unconfigured) }
                 return
             }
+            try directory.requireOwn(membership)
             guard
                 let identity = try directory.identity(.node),
                 let cluster = try directory.identity(.cluster),

@@ -17,6 +17,7 @@ enum Recovery {
         guard var membership = try directory.membership(), var known = try directory.snapshot() else {
             throw ServerError.nothingToRecover(directory: directory.path)
         }
+        try directory.requireOwn(membership)
         let lock = try directory.lock()
         defer { _ = lock.number }
         let backup = "\(directory.path)/backup-\(wallClockMilliseconds() / 1000)"

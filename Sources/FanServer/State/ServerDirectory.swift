@@ -15,6 +15,19 @@ struct ServerDirectory: Sendable {
 
     /// Where they are.
     let path: String
+    /// The machine that they are on.
+    private let machine: MachineBinding
+
+    /// Names the directory; nothing is made yet.
+    ///
+    /// - Parameters:
+    ///   - path: where it is.
+    ///   - machine: the machine that it is on; nil for this one.
+    init(path: String, machine: MachineBinding? = nil) {
+        let marks = MachineMarks.read()
+        self.path = path
+        self.machine = machine ?? MachineBinding(machineID: marks.machineID, productUUID: marks.productUUID)
+    }
 
     /// What the database keeps.
     var database: String { "\(path)/database" }
@@ -76,8 +89,23 @@ struct ServerDirectory: Sendable {
         }
     }
 
-    /// Keeps which member of which cluster this is.
+    /// Refuses a membership that was got on another machine: the member goes on there, and two are one too many.
+    func requireOwn(_ membership: Membership) throws {
+        let kept = MachineBinding(parsing: try File.read(file("machine")) ?? "")
+        guard !kept.contradicts(machine) else { throw ServerError.copied(directory: path, name: membership.name) }
+        let whole = machine.merged(over: kept)
+        if whole != kept { try File.replace(file("machine"), with: whole.text) }
+    }
+
+    /// Whether what it holds is another machine's.
+    var isCopy: Bool {
+        guard let text = try? File.read(file("machine")) else { return false }
+        return MachineBinding(parsing: text).contradicts(machine)
+    }
+
+    /// Keeps which member of which cluster this is, and binds it to this machine.
     func save(_ membership: Membership) throws(FileError) {
+        try File.replace(file("machine"), with: machine.text)
         try File.replace(file("membership"), with: membership.document.json)
     }
 
@@ -150,7 +178,9 @@ struct ServerDirectory: Sendable {
     /// A node that joins again does so under a new identity.
     func forgetCluster() throws {
         // The membership goes first: what is left without it is rubbish that the next join clears away.
-        for name in ["membership", "members", "incarnation", "beats", "voters"] { try File.remove(file(name)) }
+        for name in ["membership", "machine", "members", "incarnation", "beats", "voters"] {
+            try File.remove(file(name))
+        }
         for certificate in [Certificate.next, .former, .cluster, .node] { try remove(certificate) }
         try removeDatabase()
     }

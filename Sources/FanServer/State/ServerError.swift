@@ -6,6 +6,8 @@ public enum ServerError: Error, Equatable, Sendable, CustomStringConvertible {
     case alreadyRunning(directory: String)
     /// A file of the state directory cannot be understood.
     case damaged(file: String, String)
+    /// The membership was got on another machine, of whose disk this one's is a copy.
+    case copied(directory: String, name: String)
     /// The user to run as is not known.
     case unknownUser(String)
     /// A file among the server's own is not what the server would have made there.
@@ -24,6 +26,9 @@ public enum ServerError: Error, Equatable, Sendable, CustomStringConvertible {
         case .damaged(let file, let cause):
             "'\(file)' cannot be read: \(cause); restore it from a backup, or run 'fanmesh leave --force' here, "
                 + "'fanmesh cluster remove NAME --force' on another member, and join again"
+        case .copied(let directory, let name):
+            "'\(directory)' was made on another machine, as member '\(name)', which this copy may not be as well; "
+                + "to make it a member of its own run 'fanmesh leave --force' here, then join with a new token"
         case .unknownUser(let name): "there is no user '\(name)'; create it (useradd --system \(name))"
         case .strangeFile(let path, let problem, let mending): "cannot use '\(path)': \(problem); \(mending)"
         case .privileges(let operation, let code): "\(operation): errno \(code)"

@@ -22,13 +22,22 @@ import Testing
         #expect(try conflicts([]) == [])
         // A node without an overlay contradicts nobody.
         #expect(try conflicts { $0["node2"] = NodeReport(nodeID: "x", version: "1", kernel: "6") } == [])
-        // Forwarders and MTUs may differ: the wire is the same.
+        // Forwarders may differ: the wire is the same.
+        #expect(try conflicts { $0["node2"]?.forwarder = .fdb } == [])
+    }
+
+    @Test func findsMTUsThatDiffer() throws {
+        let found = try conflicts {
+            $0["node1"]?.mtuBytes = 8950
+            $0["node2"]?.mtuBytes = 1400
+            $0["node3"]?.mtuBytes = 1400
+        }
+        #expect(found.map(\.code) == ["mtu-conflict"] && found[0].severity == .warning)
         #expect(
-            try conflicts {
-                $0["node2"]?.forwarder = .fdb
-                $0["node2"]?.mtuBytes = 8950
-            } == []
+            found[0].message == "the overlay's MTU is 1400 on node2 and 1 more, and 8950 on node1: "
+                + "larger packets do not arrive there"
         )
+        #expect(found[0].remedy == "run: fanmesh cluster edit mtu=1400")
     }
 
     @Test func findsTheSameAddress() throws {
