@@ -15,7 +15,6 @@ public final class Database: Sendable {
         var jobs: [WriteJob] = []
         var isStopped = false
         var hasEnded = false
-        var commits: UInt64 = 0
     }
 
     private let connect: @Sendable () throws(DatabaseError) -> Int32
@@ -34,9 +33,7 @@ public final class Database: Sendable {
         self.connect = connect
         let hasThread = startThread("database-writer", stackBytes: 512 << 10) { [queue] in
             var writer = Writer(connect: connect, migrations: migrations)
-            while let jobs = Self.next(queue) {
-                writer.run(jobs) { queue.withLock { $0.commits += 1 } }
-            }
+            while let jobs = Self.next(queue) { writer.run(jobs) }
             writer.close()
             queue.withLock { $0.hasEnded = true }
         }
@@ -51,12 +48,6 @@ public final class Database: Sendable {
     deinit {
         queue.withLock { $0.isStopped = true }
     }
-
-    /// How many transactions were committed.
-    var commitCount: UInt64 { queue.withLock(wake: .none) { $0.commits } }
-
-    /// How many writes wait for their turn.
-    var waitingCount: Int { queue.withLock(wake: .none) { $0.jobs.count } }
 
     /// Runs a write and waits until it is committed by a majority.
     ///

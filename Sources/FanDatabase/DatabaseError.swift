@@ -36,7 +36,7 @@ public struct DatabaseError: Error, Equatable, Sendable, CustomStringConvertible
 
     /// What kind of failure it is.
     public var reason: Reason
-    /// The database's own code, nil when it did not say one.
+    /// The result code of SQLite or of the Raft library, nil when there was none.
     public var code: UInt64?
     /// What was tried, such as `commit`.
     public var operation: String

@@ -17,7 +17,7 @@ public final class PeerEnd: PumpEnd {
         var passed: ArraySlice<UInt8> = []
     }
 
-    /// Guards a peer's connection.
+    /// Guards a peer's connection; all three are called on the pump's thread.
     ///
     /// - Parameters:
     ///   - socket: the connection.

@@ -34,11 +34,11 @@ public struct StoredToken: Hashable, Sendable {
     public var createdAt: Int64
     /// Until when it can be redeemed, in seconds since 1970.
     public var expiresAt: Int64
-    /// When it was redeemed.
+    /// When it was redeemed, in seconds since 1970.
     public var usedAt: Int64?
     /// Who redeemed it.
     public var usedBy: String?
-    /// When it was revoked.
+    /// When it was revoked, in seconds since 1970.
     public var revokedAt: Int64?
 
     /// How it stands at a time in seconds since 1970.

@@ -164,7 +164,7 @@ extension Transaction {
 
     // MARK: counters
 
-    /// Changes with every change of configuration or membership.
+    /// A number that grows with every change of configuration or membership.
     ///
     /// - Throws: ``DatabaseError``.
     public mutating func generation() throws(DatabaseError) -> Int {

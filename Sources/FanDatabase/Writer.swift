@@ -21,11 +21,7 @@ struct Writer {
     }
 
     /// Runs writes in one transaction and answers each.
-    ///
-    /// - Parameters:
-    ///   - jobs: the writes.
-    ///   - hasCommitted: called after a commit, before the answers.
-    mutating func run(_ jobs: [WriteJob], hasCommitted: () -> Void) {
+    mutating func run(_ jobs: [WriteJob]) {
         let claimed = jobs.filter { $0.begin() }
         guard let deadline = claimed.map(\.deadline).max() else { return }
         var open: [WriteJob] = []
@@ -40,7 +36,6 @@ struct Writer {
             }
             client.timeout = max(.seconds(1), deadline.timeLeft)
             try commit(client)
-            hasCommitted()
             for job in open { job.finish(nil) }
             // The next write looks whether the schema may be brought up to date now.
             if blockade != nil { close() }

@@ -45,16 +45,8 @@ public final class LocalServer: Sendable {
     /// connections.
     ///
     /// Returns when all is closed; not to be called by a handler on the server's thread. Safe to repeat.
-    public func stop() { end(answering: true) }
-
-    /// Ends as a process does that is killed: nothing is answered.
-    package func abort() { end(answering: false) }
-
-    /// How many connections were accepted so far.
-    package var acceptedCount: Int { mailbox.accepted.withLock { $0 } }
-
-    private func end(answering: Bool) {
-        mailbox.post(.stop(answering: answering))
+    public func stop() {
+        mailbox.post(.stop)
         _ = mailbox.ended.wait { $0 ? true : nil }
     }
 }
@@ -65,13 +57,12 @@ final class LocalServerMailbox: Sendable {
         case answer(connection: UInt64, request: UInt64, HTTPAnswer)
         /// A stream has something to send.
         case flow(connection: UInt64)
-        case stop(answering: Bool)
+        case stop
     }
 
     let epoll: Int32
     let wake: Int32
     let ended = Monitor(false)
-    let accepted = Lock(0)
     private let orders = Lock<(list: [Order], isOpen: Bool)>(([], true))
 
     init() throws(HTTPError) {

@@ -37,7 +37,6 @@ struct LocalServerLoop {
     var connections: [UInt64: LocalConnection] = [:]
     var next: UInt64 = 2
     var isStopping = false
-    var answersLast = true
     /// The earliest time at which something may have to be ended, or accepting goes on.
     var deadline: UInt64?
     var acceptsAgainAt: UInt64?
@@ -95,7 +94,7 @@ struct LocalServerLoop {
         for order in mailbox.take(closing: true) {
             if case .answer(_, _, .stream(_, let stream)) = order { stream.close() }
         }
-        for connection in connections.values where answersLast {
+        for connection in connections.values {
             connection.conversation.answer(HTTPResponse(status: 503), closing: true)
             _ = flush(connection)
         }
@@ -132,16 +131,13 @@ struct LocalServerLoop {
             next += 1
             guard fan_epoll_control(mailbox.epoll, EPOLL_CTL_ADD, socket, connection.mask, key) >= 0 else { continue }
             connections[key] = connection
-            mailbox.accepted.withLock { $0 += 1 }
             keepTime(connection)
         }
     }
 
     private mutating func obey(_ order: LocalServerMailbox.Order) {
         switch order {
-        case .stop(let answering):
-            isStopping = true
-            answersLast = answering
+        case .stop: isStopping = true
         case .flow(let key): advance(key)
         case .answer(let key, let request, let answer):
             guard let connection = connections[key], connection.request == request else {

@@ -23,6 +23,8 @@ public final class LinuxKernel: OverlayKernel {
     /// Reads the host's links, addresses and routes.
     ///
     /// Requires: no privilege.
+    ///
+    /// - Throws: ``NetlinkError``.
     public func hostFacts() throws -> HostFacts {
         try socket.hostFacts()
     }
@@ -30,6 +32,8 @@ public final class LinuxKernel: OverlayKernel {
     /// Reads what exists under a network's names.
     ///
     /// Requires: CAP_BPF to recognise classifiers.
+    ///
+    /// - Throws: ``NetlinkError``, ``BPFError`` or `FileError`, after which part reads it.
     public func observe(network: String, facts: HostFacts) throws -> ObservedState {
         var observed = ObservedState()
         observed.bridge = try device(network, facts)
@@ -70,6 +74,8 @@ public final class LinuxKernel: OverlayKernel {
     /// Does one step.
     ///
     /// Requires: CAP_NET_ADMIN, and CAP_BPF for classifiers.
+    ///
+    /// - Throws: ``NetlinkError``, ``BPFError`` or `FileError`, after which part does it.
     public func apply(_ change: Change) throws {
         switch change {
         case .addBridge(let name, let mac, let mtuBytes):
@@ -122,6 +128,8 @@ public final class LinuxKernel: OverlayKernel {
     /// Reads a sysctl.
     ///
     /// Requires: no privilege.
+    ///
+    /// - Throws: `FileError`; one that does not exist is nil.
     public func sysctl(_ name: String) throws -> String? {
         try File.read("/proc/sys/\(name)").map { $0.hasSuffix("\n") ? String($0.dropLast()) : $0 }
     }
@@ -131,6 +139,8 @@ extension LinuxKernel {
     /// Loads the classifiers of a spec and keeps them for a later attachment.
     ///
     /// Requires: CAP_BPF and CAP_NET_ADMIN.
+    ///
+    /// - Throws: `ForwarderUnavailable`; ``BPFError`` for what passes by itself.
     public func prepare(_ classifiers: ClassifierSpec) throws {
         do throws(BPFError) {
             loaded = try LoadedClassifiers(classifiers)
@@ -144,6 +154,8 @@ extension LinuxKernel {
     /// Reads the counters of a network's classifiers; nil also where this process may not open them.
     ///
     /// Requires: CAP_SYS_ADMIN, unless this process keeps them: see ``keepClassifiers(of:)``.
+    ///
+    /// - Throws: ``BPFError`` or ``NetlinkError``.
     public func counters(network: String) throws -> ForwardingCounters? {
         let index = socket.linkIndex(of: NetworkSpec.vxlanName(of: network))
         guard index > 0, var counters = try ClassifierKernel.counters(on: Int(index)) else { return nil }

@@ -20,7 +20,9 @@ public struct ServerClient: Sendable {
         self.transport = transport
     }
 
-    /// Asks the server for something and gives the answer's document; throws ``StoreError``.
+    /// Asks the server for something and gives the answer's document, whose shape the endpoint says.
+    ///
+    /// - Throws: ``StoreError``.
     @discardableResult
     public func call(
         _ endpoint: Endpoint,

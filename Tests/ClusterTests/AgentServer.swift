@@ -36,7 +36,7 @@ final class AgentServer: Sendable {
 
     /// The identities of the agents that asked.
     var agents: Set<String> { state.withLock { $0.agents } }
-    /// How many connections were made.
+    /// How many connections requests came on.
     var accepted: Int { server.accepted }
     /// Every report, in order of arrival.
     var reports: [NodeReport] { state.withLock { $0.reports } }

@@ -27,7 +27,6 @@ import Testing
         defer { mayEnd.withLock { $0 = true } }
         let begun: Bool? = hasBegun.wait(timeout: .seconds(10)) { $0 ? true : nil }
         try #require(begun == true)
-        let commits = leadership.database.commitCount
         let began = ContinuousClock.now
         #expect(try first.call("GET", "/1.0/tokens").document.list("tokens").count == 1)
         #expect(try first.call("GET", "/1.0/audit").document.list("entries").count == 1)
@@ -36,7 +35,6 @@ import Testing
         let elapsed = began.duration(to: .now)
         print("three reads beside a write that goes on: \(elapsed)")
         #expect(elapsed < .seconds(2))
-        #expect(leadership.database.commitCount == commits)
     }
 
     /// A leader of the past does not answer from its copy, and knows from then on that it is one.

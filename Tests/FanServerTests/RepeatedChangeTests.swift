@@ -103,7 +103,8 @@ import Testing
             let link = LeaderLink(
                 own: SocketAddress(IPv4Address(127, 9, 0, 201)),
                 identity: identity,
-                trust: Lock([identity.fingerprint])
+                trust: Lock([identity.fingerprint]),
+                transport: .tls
             ) {}
             link.search.note { $0.answered(silent, .leads(term: 1), at: $1) }
             var isInDoubt = false

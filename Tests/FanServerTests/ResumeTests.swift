@@ -16,7 +16,7 @@ import Testing
             Issue.record("\(state.standing), \(place)")
             return
         }
-        #expect(state.listener == nil && state.work == nil, place)
+        #expect(state.closeListener == nil && state.work == nil, place)
         #expect(try server.local.directory.membership() == nil, place)
         #expect(try node.call("GET", "/1.0/local").document.text("state") == "unconfigured", place)
     }

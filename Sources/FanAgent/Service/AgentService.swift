@@ -19,7 +19,7 @@ public struct AgentService {
         public var group: String?
         /// The version that it reports.
         public var version: String
-        /// Looks up an environment variable.
+        /// Looks up an environment variable, from any thread.
         public var variable: @Sendable (String) -> String?
 
         /// Describes an agent.

@@ -25,9 +25,6 @@ public struct RateLimiter: Sendable {
         self.maximumSources = maximumSources
     }
 
-    /// How many sources are remembered.
-    public var sourceCount: Int { buckets.count }
-
     /// Takes one try of a source.
     ///
     /// - Parameters:

@@ -10,7 +10,7 @@ extension ClassifierKernel {
     ///
     /// - Parameters:
     ///   - direction: the side of the device.
-    ///   - ifindex: the device.
+    ///   - ifindex: the device's interface index.
     ///   - path: a file that is not there yet.
     /// - Throws: ``BPFError``, also when there is no classifier of ours.
     public static func pin(_ direction: ClassifierDirection, of ifindex: Int, to path: String) throws(BPFError) {

@@ -10,7 +10,7 @@ public enum ClassifierKernel {
     /// Requires: CAP_NET_ADMIN, and CAP_SYS_ADMIN to name programs that are attached by TCX; without it such a one that
     /// is not kept counts as another's, named by its number. Idempotent: yes.
     ///
-    /// - Parameter ifindex: the device.
+    /// - Parameter ifindex: the device's interface index.
     /// - Returns: ours and others'.
     /// - Throws: ``BPFError``.
     public static func attached(on ifindex: Int) throws(BPFError) -> AttachedClassifiers {
@@ -36,7 +36,7 @@ public enum ClassifierKernel {
     ///
     /// - Parameters:
     ///   - classifiers: what to attach; they live on by being attached.
-    ///   - ifindex: the device.
+    ///   - ifindex: the device's interface index.
     ///   - mechanism: how; nil for that of the ones in place, or else TCX where the kernel has it and clsact elsewhere.
     /// - Throws: ``BPFError``.
     public static func attach(
@@ -66,7 +66,7 @@ public enum ClassifierKernel {
     ///
     /// Requires: as for attaching. Idempotent: yes. Undo: attach again.
     ///
-    /// - Parameter ifindex: the device.
+    /// - Parameter ifindex: the device's interface index.
     /// - Throws: ``BPFError``.
     public static func detach(from ifindex: Int) throws(BPFError) {
         let found = try attached(on: ifindex)
@@ -81,7 +81,7 @@ public enum ClassifierKernel {
     ///
     /// Requires: CAP_SYS_ADMIN for what this process does not keep. Idempotent: yes.
     ///
-    /// - Parameter ifindex: the device.
+    /// - Parameter ifindex: the device's interface index.
     /// - Returns: the counts of both directions together, nil where none of ours is attached or can be opened.
     /// - Throws: ``BPFError``.
     public static func counters(on ifindex: Int) throws(BPFError) -> ForwardingCounters? {

@@ -11,11 +11,15 @@ extension RouteSocket {
     }
 
     /// Reads every link.
+    ///
+    /// - Throws: ``NetlinkError``.
     public mutating func links() throws(NetlinkError) -> [LinkFacts] {
         try list(RTM_GETLINK, ifinfomsg(), "list", "links") { [Self.facts(ofLink: $0, $1)] }
     }
 
     /// Reads one link, nil when there is none of this name.
+    ///
+    /// - Throws: ``NetlinkError``.
     public mutating func link(named name: String) throws(NetlinkError) -> LinkFacts? {
         do throws(NetlinkError) {
             return try list(RTM_GETLINK, flags: NLM_F_ACK, ifinfomsg(), "read link", name) {

@@ -54,6 +54,8 @@ extension RouteSocket {
     /// Multicast snooping is off: a bridge that snoops sends reports of its own at times that nobody chose.
     ///
     /// Requires: CAP_NET_ADMIN. Idempotent: no. Undo: ``linkDelete(_:)``.
+    ///
+    /// - Throws: ``NetlinkError``.
     public mutating func bridgeAdd(_ name: String, mac: MACAddress, mtuBytes: Int) throws(NetlinkError) {
         try add(name, kind: "bridge", mac: mac, mtuBytes: mtuBytes, masterIndex: nil) { data in
             data.put(IFLA_BR_MCAST_SNOOPING, number: 0 as UInt8)
@@ -135,6 +137,8 @@ extension RouteSocket {
     /// Deletes a link.
     ///
     /// Requires: CAP_NET_ADMIN. Idempotent: no, a missing link is ENODEV. Undo: none.
+    ///
+    /// - Throws: ``NetlinkError``.
     public mutating func linkDelete(_ name: String) throws(NetlinkError) {
         try change(RTM_DELLINK, ifinfomsg(), "delete link", name) { $0.put(IFLA_IFNAME, name) }
     }
@@ -149,6 +153,8 @@ extension RouteSocket {
     /// Brings a link up or down.
     ///
     /// Requires: CAP_NET_ADMIN. Idempotent: yes. Undo: the opposite.
+    ///
+    /// - Throws: ``NetlinkError``.
     public mutating func linkSet(_ name: String, up: Bool) throws(NetlinkError) {
         var header = ifinfomsg()
         header.ifi_flags = up ? UInt32(IFF_UP) : 0
@@ -159,6 +165,8 @@ extension RouteSocket {
     /// Makes a link a port of a bridge, or of none with index 0.
     ///
     /// Requires: CAP_NET_ADMIN. Idempotent: yes. Undo: set the earlier master.
+    ///
+    /// - Throws: ``NetlinkError``.
     public mutating func linkSetMaster(_ name: String, masterIndex: Int) throws(NetlinkError) {
         try set("set master", name) { $0.put(IFLA_MASTER, number: UInt32(masterIndex)) }
     }
@@ -192,6 +200,8 @@ extension RouteSocket {
     /// Adds an IPv4 address to a link; refuses one that is there.
     ///
     /// Requires: CAP_NET_ADMIN. Idempotent: no. Undo: ``addressDelete(_:linkIndex:link:)``.
+    ///
+    /// - Throws: ``NetlinkError``.
     public mutating func addressAdd(_ address: InterfaceAddress, linkIndex: Int, link: String) throws(NetlinkError) {
         try change(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, address, linkIndex, link, "add address")
     }
@@ -224,6 +234,8 @@ extension RouteSocket {
     /// Adds an IPv4 route of the main table through a gateway.
     ///
     /// Requires: CAP_NET_ADMIN. Idempotent: no. Undo: none here; the route goes with its link.
+    ///
+    /// - Throws: ``NetlinkError``.
     public mutating func routeAdd(
         _ destination: IPv4Prefix,
         via gateway: IPv4Address,

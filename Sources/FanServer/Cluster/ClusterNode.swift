@@ -21,6 +21,7 @@ final class ClusterNode: Sendable {
 
     let directory: ServerDirectory
     let log: ServerLog
+    let transport: Transport
     let membership: Membership
     private let joining: Lock<Bool>
     let incarnation: Int
@@ -88,6 +89,7 @@ final class ClusterNode: Sendable {
     init(
         directory: ServerDirectory,
         log: ServerLog,
+        transport: Transport,
         membership: Membership,
         incarnation: Int,
         nodeIdentity: Identity,
@@ -99,6 +101,7 @@ final class ClusterNode: Sendable {
     ) throws {
         self.directory = directory
         self.log = log
+        self.transport = transport
         self.membership = membership
         joining = Lock(membership.isJoining)
         self.incarnation = incarnation
@@ -117,7 +120,7 @@ final class ClusterNode: Sendable {
         // Whom to trust, shared with the threads of the database.
         let trust = Lock(certificates.trusted)
         let signal = heartbeatSignal
-        link = LeaderLink(own: membership.address, identity: nodeIdentity, trust: trust) {
+        link = LeaderLink(own: membership.address, identity: nodeIdentity, trust: trust, transport: transport) {
             changed()
             signal.raise()
         }
@@ -133,14 +136,11 @@ final class ClusterNode: Sendable {
             mayBeEmpty: first != nil || (membership.isJoining && membership.id != 1)
         ) { address in
             do {
-                let descriptor = try dialUpgraded(
-                    to: SocketAddress(parsing: address),
-                    identity: identity,
-                    trusting: trust.withLock { $0 },
-                    path: Endpoint.openDatabase.target(),
-                    protocol: Self.databaseProtocol,
-                    headers: [Endpoint.Header.cluster.name: clusterID],
-                    timeout: .seconds(5)
+                let descriptor = try transport.openDatabase(
+                    SocketAddress(parsing: address),
+                    identity,
+                    trust.withLock { $0 },
+                    [Endpoint.Header.cluster.name: clusterID]
                 )
                 faults.clear(address)
                 return descriptor.take()

@@ -13,6 +13,7 @@ final class LeaderLink: Sendable {
     private let trust: Lock<Set<String>>
     private let own: SocketAddress
     private let identity: Identity
+    private let transport: Transport
 
     private struct State {
         var idle: [SocketAddress: [HTTPConnection]] = [:]
@@ -35,16 +36,19 @@ final class LeaderLink: Sendable {
     ///   - own: where this server listens.
     ///   - identity: what it presents.
     ///   - trust: whom it believes.
+    ///   - transport: how it gets to members.
     ///   - changed: told when somebody else leads, or nobody.
     init(
         own: SocketAddress,
         identity: Identity,
         trust: Lock<Set<String>>,
+        transport: Transport,
         changed: @escaping @Sendable () -> Void
     ) {
         self.own = own
         self.identity = identity
         self.trust = trust
+        self.transport = transport
         search = LeaderSearch(own: own)
         search.tell { [weak self] belief in
             self?.breakOff(unless: belief?.address)
@@ -252,13 +256,7 @@ final class LeaderLink: Sendable {
     // MARK: connections
 
     private func dial(_ address: SocketAddress, timeout: Duration) throws(HTTPError) -> HTTPConnection {
-        try HTTPConnection.tls(
-            to: address,
-            from: own.address,
-            identity: identity,
-            trusting: trust.withLock { $0 },
-            timeout: min(timeout, Self.dialTimeout)
-        )
+        try transport.connect(address, own.address, identity, trust.withLock { $0 }, min(timeout, Self.dialTimeout))
     }
 
     private func send(

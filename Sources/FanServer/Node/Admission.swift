@@ -53,14 +53,9 @@ struct Admission {
     /// Tries the candidate's port, as the other members will have to.
     private func returnPath(_ candidate: Candidate) -> HostCheck {
         do throws(HTTPError) {
-            let connection = try HTTPConnection.tls(
-                to: candidate.address,
-                from: node.membership.address.address,
-                identity: node.nodeIdentity,
-                trusting: [candidate.fingerprint],
-                timeout: .seconds(3)
-            )
-            connection.close()
+            let own = node.membership.address.address
+            let trust: Set = [candidate.fingerprint]
+            try node.transport.connect(candidate.address, own, node.nodeIdentity, trust, .seconds(3)).close()
             return HostCheck(
                 check: "tcp-back",
                 result: .ok,

@@ -14,21 +14,20 @@ struct Joining {
         var candidate: Candidate
         var identity: Identity
         var member: SocketAddress
+        let transport: Transport
 
-        /// Asks with its own certificate, which the member's server is known by.
+        /// Connects with its own certificate to a server that has the token's.
+        func connect(to address: SocketAddress) throws(HTTPError) -> HTTPConnection {
+            try transport.connect(address, candidate.address.address, identity, [token.fingerprint], .seconds(5))
+        }
+
         var request: AdmissionRequest {
             AdmissionRequest(token: token, candidate: candidate) {
                 address,
                 endpoint,
                 candidate,
                 wasSent throws(HTTPError) in
-                let connection = try HTTPConnection.tls(
-                    to: address,
-                    from: candidate.address.address,
-                    identity: identity,
-                    trusting: [token.fingerprint],
-                    timeout: .seconds(5)
-                )
+                let connection = try connect(to: address)
                 defer { connection.close() }
                 do throws(HTTPError) {
                     let body = candidate.document.compactJSON
@@ -108,7 +107,13 @@ struct Joining {
                 schema: Schema.version,
                 clock: wallClockMilliseconds()
             )
-            return Application(token: token, candidate: candidate, identity: identity, member: first)
+            return Application(
+                token: token,
+                candidate: candidate,
+                identity: identity,
+                member: first,
+                transport: local.transport
+            )
         } catch { throw ClusterError(any: error) }
     }
 
@@ -174,13 +179,7 @@ struct Joining {
     /// Takes the membership back that a failed join has got.
     private func undoAdmission(_ application: Application) {
         do throws(HTTPError) {
-            let connection = try HTTPConnection.tls(
-                to: application.member,
-                from: application.candidate.address.address,
-                identity: application.identity,
-                trusting: [application.token.fingerprint],
-                timeout: .seconds(5)
-            )
+            let connection = try application.connect(to: application.member)
             let request = LeaderRequest.leaving(application.candidate.name)
             _ = try connection.request(request.endpoint.method, request.target, timeout: .seconds(5))
         } catch { local.log.warning("not-undone", "\(error)") }

@@ -16,8 +16,8 @@ final class LocalNode: Sendable {
     struct State {
         var standing = Standing<ClusterNode>.starting
         var work: Work?
-        /// The listener for other members.
-        var listener: HTTPServer?
+        /// Closes the listener for other members; nil while there is none.
+        var closeListener: (@Sendable () -> Void)?
         /// What it presents: the cluster's certificate, or the node's own before it has one.
         var presented: Identity?
         /// The agent that was last heard.
@@ -38,6 +38,7 @@ final class LocalNode: Sendable {
 
     let directory: ServerDirectory
     let log: ServerLog
+    let transport: Transport
     let state = Lock(State())
     let watchers = WaitList()
     /// Who waits for messages of other members' agents.
@@ -56,14 +57,17 @@ final class LocalNode: Sendable {
     /// - Parameters:
     ///   - directory: its files.
     ///   - log: the log.
+    ///   - transport: how it gets to other members, and they to it.
     ///   - answer: answers a request that came to its port, on the listener's thread.
     init(
         directory: ServerDirectory,
         log: ServerLog,
+        transport: Transport = .tls,
         answer: @escaping @Sendable (LocalNode, HTTPRequest, HTTPResponder) -> Void
     ) {
         self.directory = directory
         self.log = log
+        self.transport = transport
         self.answer = answer
     }
 
@@ -207,6 +211,7 @@ final class LocalNode: Sendable {
         let node = try ClusterNode(
             directory: directory,
             log: log,
+            transport: transport,
             membership: membership,
             incarnation: directory.nextIncarnation(),
             nodeIdentity: identity,
@@ -218,7 +223,7 @@ final class LocalNode: Sendable {
         )
         let hasPort = state.withLock { state in
             state.presented = certificates.cluster
-            return state.listener != nil
+            return state.closeListener != nil
         }
         if !hasPort { try listen(on: membership.address) }
         let former = state.withLock { state in
@@ -313,10 +318,8 @@ final class LocalNode: Sendable {
     func listen(on address: SocketAddress, as identity: Identity? = nil) throws {
         if let identity { state.withLock { $0.presented = identity } }
         let first = try state.withLock { $0.presented } ?? Identity.generate(commonName: "fanmesh")
-        let socket = try listenTCP(address)
-        let listener = try HTTPServer(
-            .tls(socket.number, identity: { [self] in state.withLock { $0.presented } ?? first }),
-            limits: HTTPLimits(),
+        let service = Transport.Service(
+            identity: { [self] in state.withLock { $0.presented } ?? first },
             members: HTTPMembers(
                 hasAddress: { [self] in knownMembers().contains($0) },
                 hasFingerprint: { [self] in knownMembers().contains(fingerprint: $0) }
@@ -325,25 +328,26 @@ final class LocalNode: Sendable {
                 guard let line = tally.withLock({ $0.add(event, at: .now) }) else { return }
                 log.warning("connection-refused", line)
             },
-            handler: { [self] in answer(self, $0, $1) }
+            answer: { [self] in answer(self, $0, $1) }
         )
+        let close = try transport.listen(address, service)
         let isOpen = state.withLock { state in
             guard !state.standing.isStopping else { return false }
-            state.listener = listener
+            state.closeListener = close
             return true
         }
         guard !isOpen else { return }
-        listener.stop()
+        close()
         throw ClusterError.unavailable("it is stopping")
     }
 
     /// Closes the port.
     func closePort() {
-        let listener = state.withLock { state in
-            defer { state.listener = nil }
-            return state.listener
+        let close = state.withLock { state in
+            defer { state.closeListener = nil }
+            return state.closeListener
         }
-        listener?.stop()
+        close?()
     }
 
     /// Presents another certificate from the next connection on.

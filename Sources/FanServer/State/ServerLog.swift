@@ -4,10 +4,12 @@ internal import Glibc
 
 /// Writes the log to standard error, one event a line, with priorities when the journal reads along.
 struct ServerLog: Sendable {
-    private let hasPriorities = unsafe getenv("JOURNAL_STREAM") != nil
+    private static let hasPriorities = unsafe getenv("JOURNAL_STREAM") != nil
+    /// Where a line goes.
+    var put: @Sendable (LogLine) -> Void = { writeErrorLine($0.text(hasPriorities: Self.hasPriorities)) }
 
     private func write(_ level: LogLine.Level, _ code: String, _ message: String) {
-        writeErrorLine(LogLine(level: level, code: code, message: message).text(hasPriorities: hasPriorities))
+        put(LogLine(level: level, code: code, message: message))
     }
 
     func notice(_ code: String, _ message: String) { write(.notice, code, message) }

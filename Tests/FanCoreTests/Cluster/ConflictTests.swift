@@ -244,13 +244,17 @@ import Testing
         for source in 0..<10_000 where limiter.take("\(source)", at: start + .milliseconds(source / 10)) == nil {
             allowed += 1
         }
-        #expect(limiter.sourceCount == 100)
         // 99 had room, the others shared the tries of one.
         #expect(allowed == 99 + 2)
         #expect(limiter.take("attacker", at: start + .seconds(1)) != nil)
         // Later those that have all their tries again make room.
         #expect(limiter.take("new", at: start + .seconds(60)) == nil)
-        #expect(limiter.sourceCount == 1)
+        for source in 1..<100 {
+            for _ in 0..<2 { #expect(limiter.take("later \(source)", at: start + .seconds(60)) == nil) }
+        }
+        // That was all the room there is.
+        let rest = (0..<9).filter { limiter.take("last \($0)", at: start + .seconds(60)) == nil }
+        #expect(rest.count == 2)
     }
 
     @Test func randomSourcesNeverExceedTheirRate() {
