@@ -207,7 +207,8 @@ import Testing
         [
             "schema": "fanmesh.report/v1", "node_id": .string(node.nodeID), "verdict": "warning", "network": "fan0",
             "overlay": "240.0.0.0/8", "underlay": "127.9.0.0/16", "underlay_address": .text(node.address.address),
-            "slice": "240.0.11.0/24", "forwarder": "ebpf", "mtu": 1450, "underlay_mtu": 1500, "vni": 15_728_640, "port": 8472,
+            "slice": "240.0.11.0/24", "forwarder": "ebpf", "mtu": 1450, "underlay_mtu": 1500, "vni": 15_728_640,
+            "port": 8472,
             "counters": ["forwarded": 1, "spoofed": 2, "outside": 3, "unsupported": 4],
             "peers": [["name": "node2", "reachable": false, "rtt_ms": 0.5, "diagnosis": "no answer"]],
             "warnings": [["code": "peer-unreachable", "severity": "warning", "message": "m", "remedy": "r"]],
