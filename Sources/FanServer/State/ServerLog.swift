@@ -4,10 +4,11 @@ internal import Glibc
 
 /// Writes the log to standard error, one event a line, with priorities when the journal reads along.
 struct ServerLog: Sendable {
-    private let hasPriorities = unsafe getenv("JOURNAL_STREAM") != nil
+    private let isJournal = ServiceManager.readsStandardError(variable: environmentVariable)
 
     private func write(_ level: LogLine.Level, _ code: String, _ message: String) {
-        writeErrorLine(LogLine(level: level, code: code, message: message).text(hasPriorities: hasPriorities))
+        let line = LogLine(level: level, code: code, message: message)
+        writeErrorLine(isJournal ? line.journalText : line.text(at: Timestamp(secondsSince1970: Int64(time(nil)))))
     }
 
     func notice(_ code: String, _ message: String) { write(.notice, code, message) }
