@@ -95,6 +95,7 @@ public struct AgentService {
         // Before the power to give it to a group is given up.
         let socket = AgentStatus.socket(in: settings.runtimeDirectory)
         let listener = try listenUnix(path: socket, mode: 0o660, group: settings.group)
+        let scope = RememberedDevices.currentScope()
         // Before the first other thread: each would keep what this one gives up.
         let limits = try Confinement.apply(kernel: kernel, state: state)
         let instance = Agent.Instance(
@@ -108,6 +109,7 @@ public struct AgentService {
         let agent = Agent(
             manager: OverlayManager(kernel: kernel, state: state),
             memory: ClusterMemory(stateDirectory: settings.stateDirectory),
+            devices: RememberedDevices(directory: settings.runtimeDirectory, scope: scope),
             instance: instance,
             profile: store.profile
         )
@@ -273,9 +275,14 @@ public struct AgentService {
                 post(.event(.networkChanged), to: inbox)
                 while true {
                     guard try !monitor.next(within: .seconds(3600)).isEmpty else { continue }
-                    let end = ContinuousClock.now + .milliseconds(100)
-                    while ContinuousClock.now < end, try !monitor.next(within: .milliseconds(20)).isEmpty {}
                     post(.event(.networkChanged), to: inbox)
+                    // The rest of a burst is told of together.
+                    let end = ContinuousClock.now + .milliseconds(20)
+                    var isMore = false
+                    while case let rest = ContinuousClock.now.duration(to: end), rest > .zero {
+                        if try !monitor.next(within: rest).isEmpty { isMore = true }
+                    }
+                    if isMore { post(.event(.networkChanged), to: inbox) }
                 }
             } catch {
                 post(.log(LogLine(level: .error, code: "events-lost", message: "\(error)")), to: inbox)
