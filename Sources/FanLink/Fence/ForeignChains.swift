@@ -15,12 +15,17 @@ enum ForeignChains {
     /// - Throws: ``NetlinkError``.
     static func dropping(_ bridge: String) throws(NetlinkError) -> [ForeignChain] {
         var socket = try NetlinkSocket(NETLINK_NETFILTER, "list chains of", "all tables")
-        let chains = try socket.list("list chains of", "all tables", [request(NFT_MSG_GETCHAIN)]) { message in
+        let all = [request(NFT_MSG_GETCHAIN, AF_UNSPEC)]
+        let chains = try socket.list("list chains of", "all tables", all) { message in
             message.parts().map { [Chain($0, $1)] } ?? []
         }
         let forwarding = chains.filter { $0.isForwarding && !$0.table.hasPrefix(Fence.tableName(of: "")) }
         guard !forwarding.isEmpty else { return [] }
-        let rules = try socket.list("list rules of", "all tables", [request(NFT_MSG_GETRULE)]) { message in
+        // Of these tables alone: others may have tens of thousands.
+        let requests = forwarding.map { chain in
+            request(NFT_MSG_GETRULE, chain.family) { $0.put(Int(NFTA_RULE_TABLE.rawValue), chain.table) }
+        }
+        let rules = try socket.list("list rules of", "all tables", requests) { message in
             message.parts().map { [Rule($0, $1, bridge)] } ?? []
         }
         return forwarding.filter { chain in
@@ -42,8 +47,12 @@ enum ForeignChains {
         Int32(FAN_NFPROTO_INET): "inet", Int32(FAN_NFPROTO_IPV4): "ip",
     ]
 
-    private static func request(_ type: nf_tables_msg_types) -> (inout NetlinkMessages) -> Void {
-        { $0.add(nf(type), flags: NLM_F_DUMP, filterHeader(AF_UNSPEC)) }
+    private static func request(
+        _ type: nf_tables_msg_types,
+        _ family: Int32,
+        _ attributes: @escaping (inout NetlinkMessages) -> Void = { _ in }
+    ) -> (inout NetlinkMessages) -> Void {
+        { $0.add(nf(type), flags: NLM_F_DUMP, filterHeader(family), attributes) }
     }
 
     private struct Chain {
