@@ -46,6 +46,8 @@ public struct LinkFacts: Hashable, Sendable {
     public var masterIndex: Int?
     /// What a VXLAN device carries.
     public var vxlan: VXLANFacts?
+    /// What its bridge was told about it other than about a new port, by the kernel's number of the attribute.
+    public var portSettings: [UInt16: UInt8]
 
     /// Describes one link.
     public init(
@@ -56,7 +58,8 @@ public struct LinkFacts: Hashable, Sendable {
         mtuBytes: Int = 1500,
         isUp: Bool = true,
         masterIndex: Int? = nil,
-        vxlan: VXLANFacts? = nil
+        vxlan: VXLANFacts? = nil,
+        portSettings: [UInt16: UInt8] = [:]
     ) {
         self.index = index
         self.name = name
@@ -66,6 +69,7 @@ public struct LinkFacts: Hashable, Sendable {
         self.isUp = isUp
         self.masterIndex = masterIndex
         self.vxlan = vxlan
+        self.portSettings = portSettings
     }
 }
 

@@ -29,12 +29,14 @@ public struct LogLine: Hashable, Sendable, CustomStringConvertible {
     /// The line for people: `warning peer-lost: …`.
     public var description: String { "\(level) \(code): \(message)" }
 
-    /// The line as it is written, without its end.
+    /// The line for the journal, which knows the time: it begins with its priority, as of sd-daemon(3).
     ///
-    /// - Parameter hasPriorities: whether it begins with its priority, as the journal wants it.
+    /// One line, whatever the message holds.
+    public var journalText: String { "<\(level.rawValue)>\(code): \(message.escapingControls())" }
+
+    /// The line for a terminal or a file.
+    ///
+    /// - Parameter time: when it happened.
     /// - Returns: one line, whatever the message holds.
-    public func text(hasPriorities: Bool) -> String {
-        let text = message.escapingControls()
-        return hasPriorities ? "<\(level.rawValue)>\(code): \(text)" : "\(level) \(code): \(text)"
-    }
+    public func text(at time: Timestamp) -> String { "\(time) \(level) \(code): \(message.escapingControls())" }
 }

@@ -32,6 +32,22 @@ public func listenUnix(path: String, mode: UInt32, group: String?) throws(HTTPEr
     return Descriptor(adopting: result)
 }
 
+/// Takes over a local socket on which a service manager listens.
+///
+/// - Parameter number: the descriptor.
+/// - Returns: the socket, non-blocking and close-on-exec.
+/// - Throws: ``HTTPError`` for a descriptor that is no listening local socket.
+public func adoptListener(_ number: Int32) throws(HTTPError) -> Descriptor {
+    let result = fan_adopt_listener(number)
+    guard result >= 0 else {
+        throw HTTPError(
+            .listen("what the service manager passed on is no listening local socket: \(errnoText(-result))"),
+            peer: "descriptor \(number)"
+        )
+    }
+    return Descriptor(adopting: number)
+}
+
 /// Listens on a TCP port of one address.
 ///
 /// - Parameter address: where; port 0 is any free one.

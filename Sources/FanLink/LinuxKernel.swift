@@ -57,9 +57,16 @@ public final class LinuxKernel: OverlayKernel {
             }
         }
         observed.fence = try FenceKernel.find(network).observation
+        observed.foreignChains = try foreignChains(network)
         observed.devices = facts.devices
+        observed.note(guestsIn: facts)
         observed.otherVXLANs = facts.links.filter { $0.vxlan != nil && $0.name != observed.vxlan?.link.name }
         return observed
+    }
+
+    /// Without the host's handing them over, the rules of IPv4 do not see bridged frames.
+    private func foreignChains(_ bridge: String) throws -> [ForeignChain] {
+        try sysctl("net/bridge/bridge-nf-call-iptables") == "1" ? ForeignChains.dropping(bridge) : []
     }
 
     private func device(_ name: String, _ facts: HostFacts) throws(FileError) -> ObservedState.Device? {
@@ -90,8 +97,12 @@ public final class LinuxKernel: OverlayKernel {
             if try File.read(path) != nil { try File.write("1", to: path) }
         case .setMTU(let link, _, let mtuBytes):
             try socket.linkSetMTU(link, mtuBytes: mtuBytes)
+        case .setMAC(let link, _, let mac):
+            try socket.linkSetMAC(link, mac)
         case .setMaster(let link, let bridge):
             try socket.linkSetMaster(link, masterIndex: index(of: bridge))
+        case .returnPort(let port, let bridge):
+            try socket.portReturn(port, masterIndex: index(of: bridge))
         case .addAddress(let address, let link):
             try socket.addressAdd(address, linkIndex: index(of: link), link: link)
         case .removeAddress(let address, let link):

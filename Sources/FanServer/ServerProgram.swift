@@ -7,8 +7,8 @@ internal import Glibc
 /// The command line of the server's own executable, which `fanmesh server` runs.
 public enum ServerProgram {
     private struct Arguments {
-        var state = variable("FANMESH_STATE_DIR") ?? "/var/lib/fanmesh"
-        var runtime = variable("FANMESH_RUNTIME_DIR") ?? "/run/fanmesh"
+        var state = environmentVariable("FANMESH_STATE_DIR") ?? "/var/lib/fanmesh"
+        var runtime = environmentVariable("FANMESH_RUNTIME_DIR") ?? "/run/fanmesh"
         var user: String?
         var group: String?
         var verb = "run"
@@ -38,12 +38,20 @@ public enum ServerProgram {
             }
             exit(0)
         } catch let error as ServerError {
-            writeErrorLine("Error: \(error)".escapingControls())
+            explain(error)
             if case .usage = error { exit(2) }
             exit(1)
         } catch {
-            writeErrorLine("Error: \(error)".escapingControls())
+            explain(error)
             exit(1)
+        }
+    }
+
+    private static func explain(_ error: any Error) {
+        if ServiceManager.readsStandardError(variable: environmentVariable) {
+            writeErrorLine(LogLine(level: .error, code: "failed", message: "\(error)").journalText)
+        } else {
+            writeErrorLine("Error: \(error)".escapingControls())
         }
     }
 
@@ -84,19 +92,34 @@ public enum ServerProgram {
         unsafe pthread_sigmask(SIG_BLOCK, &signals, nil)
 
         // Neither this process nor what it links asks select(2) about a descriptor, so their number may grow.
+        let manager = ServiceManager(variable: environmentVariable, processID: getpid())
+        let inherited = manager.takeInherited().first?.number
         fan_raise_descriptor_limit()
         fan_share_heaps()
-        try File.makeGuardedDirectory(arguments.runtime, mode: 0o755)
-        let socket = try listenUnix(path: options.socket, mode: 0o660, group: arguments.group)
+        let socket = try localSocket(inherited, options, arguments)
         try Privileges.settle(in: arguments.state, own: options.serverDirectory, as: arguments.user)
         let server = try Server(options)
         try server.start(localSocket: socket)
+        manager.send("READY=1", "STATUS=answers on the local socket")
         while true {
             var number: Int32 = 0
             unsafe sigwait(&signals, &number)
             if number != SIGHUP { break }
         }
+        manager.send("STOPPING=1")
         server.stop()
+    }
+
+    /// The local socket: the one that the service manager made, so that the directory can be root's and the server need
+    /// not be, or one of its own.
+    private static func localSocket(
+        _ inherited: Int32?,
+        _ options: Server.Options,
+        _ arguments: Arguments
+    ) throws -> Descriptor {
+        if let inherited { return try adoptListener(inherited) }
+        try File.makeGuardedDirectory(arguments.runtime, mode: 0o755)
+        return try listenUnix(path: options.socket, mode: 0o660, group: arguments.group)
     }
 
     private static func recover(_ arguments: Arguments) throws {
@@ -104,9 +127,10 @@ public enum ServerProgram {
         try Privileges.becomeOwner(of: options.serverDirectory)
         for line in try Recovery.run(ServerDirectory(path: options.serverDirectory)) { print(line) }
     }
+}
 
-    private static func variable(_ name: String) -> String? {
-        guard let value = unsafe getenv(name) else { return nil }
-        return unsafe String(cString: value)
-    }
+/// An environment variable of this process.
+func environmentVariable(_ name: String) -> String? {
+    guard let value = unsafe getenv(name) else { return nil }
+    return unsafe String(cString: value)
 }

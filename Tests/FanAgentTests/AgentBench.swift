@@ -51,6 +51,7 @@ final class AgentBench {
         Agent(
             manager: OverlayManager(kernel: kernel, state: StateDirectory(path: path)),
             memory: ClusterMemory(stateDirectory: path),
+            devices: RememberedDevices(directory: path, scope: "test"),
             instance: Agent.Instance(
                 nodeID: nodeID,
                 version: "9.9",

@@ -216,8 +216,9 @@ import Testing
 
     @Test func logLinesCarryPrioritiesForTheJournalOnly() {
         let line = LogLine(level: .warning, code: "server-lost", message: "gone\n\u{1b}[31m")
-        #expect(line.text(hasPriorities: true) == "<4>server-lost: gone\\n\\u{1b}[31m")
-        #expect(line.text(hasPriorities: false) == "warning server-lost: gone\\n\\u{1b}[31m")
+        #expect(line.journalText == "<4>server-lost: gone\\n\\u{1b}[31m")
+        let time = Timestamp(secondsSince1970: 1_795_000_000)
+        #expect(line.text(at: time) == "2026-11-18T11:06:40Z warning server-lost: gone\\n\\u{1b}[31m")
     }
 
     /// Which server it arrived at, the one that went or the one that came, nobody knows.

@@ -19,6 +19,8 @@ final class FakeKernel: OverlayKernel {
     var failAt: Int?
     /// A step that is accepted and does nothing.
     var ignoring: ((Change) -> Bool)?
+    /// A step that is refused.
+    var refusing: ((Change) -> Bool)?
     var loadRefusal: String?
     var loadFailure: String?
     private var nextIndex = 100
@@ -73,6 +75,7 @@ final class FakeKernel: OverlayKernel {
         }
         observed.fence = fences[network]?.observation
         observed.devices = facts.devices
+        observed.note(guestsIn: facts)
         observed.otherVXLANs = facts.links.filter { $0.vxlan != nil && $0.name != observed.vxlan?.link.name }
         return observed
     }
@@ -98,6 +101,7 @@ final class FakeKernel: OverlayKernel {
             self.failAt = nil
             throw Refusal(description: "injected at step \(failAt)")
         }
+        if refusing?(change) == true { throw Refusal(description: "refused") }
         applied.append(change.description)
         if ignoring?(change) == true { return }
         try perform(change)
@@ -138,6 +142,13 @@ final class FakeKernel: OverlayKernel {
             deaf.remove(link)
             fixed[link] = nil
             facts.links[try position(link)].masterIndex = facts.links[try position(bridge)].index
+        case .setMAC(let link, _, let mac): facts.links[try position(link)].mac = mac
+        case .returnPort(let port, let bridge):
+            guard let link = facts.links.firstIndex(where: { $0.index == port.index }) else {
+                throw Refusal(description: "no device \(port.name)")
+            }
+            facts.links[link].masterIndex = facts.links[try position(bridge)].index
+            facts.links[link].portSettings = port.settings
         case .addAddress(let address, let link):
             facts.addresses.append(AddressFacts(linkIndex: facts.links[try position(link)].index, address: address))
         case .removeAddress(let address, let link):

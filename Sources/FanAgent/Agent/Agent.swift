@@ -50,8 +50,14 @@ final class Agent {
     private var journal = AgentJournal()
     private var actions: [AgentAction] = []
 
-    init(manager: OverlayManager, memory: ClusterMemory, instance: Instance, profile: StoreProfile) {
-        overlay = OverlayKeeper(manager: manager)
+    init(
+        manager: OverlayManager,
+        memory: ClusterMemory,
+        devices: RememberedDevices,
+        instance: Instance,
+        profile: StoreProfile
+    ) {
+        overlay = OverlayKeeper(manager: manager, devices: devices)
         (self.memory, self.instance, self.profile) = (memory, instance, profile)
     }
 

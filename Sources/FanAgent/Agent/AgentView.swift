@@ -37,14 +37,14 @@ struct AgentView {
         if let failure = overlay.failure, !warnings.contains(where: { $0.code == "underlay-address-gone" }) {
             warnings.append(failure)
         }
-        if overlay.isContested {
+        if !overlay.contested.isEmpty {
             let name = overlay.target?.request.network ?? "the overlay"
             warnings.add(
                 code: "overlay-contested",
                 severity: .warning,
                 message: "\(name) had to be mended more than \(RepairGuard.freeRepairs) times within a minute: "
-                    + "another program changes it",
-                remedy: "find it with 'ip monitor all' and keep it off \(name) and \(name)-vx"
+                    + "another program undoes \(overlay.contested.map { "'\($0)'" }.joined(separator: ", "))",
+                remedy: "find it with 'ip monitor all' and 'nft monitor', and keep it off \(name) and \(name)-vx"
             )
         }
         if let probeFailure {

@@ -9,12 +9,16 @@ struct OverlayKeeper {
 
     /// Everything is compared with the kernel at least this often.
     static let interval = Duration.seconds(60)
-    /// A burst of announcements is let go by for this long.
-    static let settling = Duration.milliseconds(20)
-    /// Announcements make it look at most this often.
+    /// What follows on one announcement is let come for this long.
+    static let settling = Duration.milliseconds(5)
+    /// Announcements make it look at most this often in the long run.
     static let spacing = Duration.milliseconds(500)
+    /// So many looks may come at once after a quiet time.
+    static let burst = 4
 
     private let manager: OverlayManager
+    /// What the devices were when all was right.
+    private var devices: RememberedDevices
     /// What the cluster asks of this host.
     private(set) var target: OverlayTarget?
     /// How the overlay stood at the last look, nil where it was never up.
@@ -24,20 +28,21 @@ struct OverlayKeeper {
     private var verified: OverlayTarget?
     /// When to look again, nil for never.
     private(set) var deadline: Instant?
-    private var lookedAt: Instant?
+    /// When all looks would have been made, had they kept their distance.
+    private var pacedUntil: Instant?
     /// Before this, announcements are taken for echoes of its own failed steps.
     private var holdOffUntil: Instant?
     private var retry = Backoff(.seconds(1)...Duration.seconds(60))
     private var repairs = RepairGuard()
 
-    init(manager: OverlayManager) {
-        self.manager = manager
+    init(manager: OverlayManager, devices: RememberedDevices) {
+        (self.manager, self.devices) = (manager, devices)
     }
 
     /// Whether the overlay is what the target asks for, as far as the last look tells.
     var isReady: Bool { failure == nil && status?.pending.isEmpty == true && verified == target }
-    /// Whether another program seems to work against it.
-    var isContested: Bool { repairs.isContested }
+    /// The steps that another program seems to undo again and again.
+    var contested: [String] { repairs.contested }
 
     // MARK: When
 
@@ -61,7 +66,7 @@ struct OverlayKeeper {
     mutating func expectLook(at time: Instant) {
         guard target != nil else { return }
         var due = time
-        if let lookedAt { due = max(due, lookedAt + Self.spacing) }
+        if let pacedUntil { due = max(due, pacedUntil - Self.spacing * (Self.burst - 1)) }
         if let holdOffUntil { due = max(due, holdOffUntil) }
         deadline = min(deadline ?? due, due)
     }
@@ -76,31 +81,36 @@ struct OverlayKeeper {
 
     /// Makes the overlay what the target asks for; changes nothing that is already right.
     mutating func look(at now: Instant, _ journal: inout AgentJournal) {
-        lookedAt = now
+        pacedUntil = max(pacedUntil ?? now, now) + Self.spacing
         guard let target else {
             deadline = nil
             return
         }
+        devices.open(target.request.network, &journal)
         deadline = now + Self.interval
         repairs.expire(at: now)
         let isKnown = verified == target
-        if isKnown, let earliest = repairs.notBefore, now < earliest {
-            // Only looks, so that what is reported is true.
+        if isKnown, !repairs.contested.isEmpty {
+            // Only looks first, so that what is reported is true.
             observe(&journal)
-            deadline = min(now + Self.interval, earliest)
-            return
+            if let earliest = repairs.notBefore(status?.pending.causes ?? []), now < earliest {
+                deadline = min(now + Self.interval, earliest)
+                return
+            }
         }
         do {
-            let outcome = try manager.up(target.request)
+            let outcome = try manager.up(target.request, memory: devices.known)
+            for port in outcome.lostPorts { journal.note(.warning, "port-not-returned", port) }
             if !outcome.changes.isEmpty {
                 journal.note(
                     isKnown ? .warning : .info,
                     isKnown ? "overlay-mended" : "overlay-changed",
                     outcome.spec.name + Self.steps(outcome.changes)
                 )
-                if isKnown { repairs.note(at: now) }
+                if isKnown { repairs.note(outcome.changes.causes, at: now) }
             }
-            status = try manager.status(of: outcome.spec, outcome.sight)
+            devices.note(outcome.sight.observed, isRight: true, &journal)
+            status = try manager.status(of: outcome.spec, outcome.sight, devices.known)
             failure = nil
             let hadFailed = journal.clear("overlay-failed")
             if !outcome.changes.isEmpty || verified == nil || hadFailed {
@@ -138,12 +148,18 @@ struct OverlayKeeper {
     private mutating func observe(_ journal: inout AgentJournal) {
         guard let network = target?.request.network else { return }
         do {
-            status = try manager.record(of: network).map(manager.status)
+            guard let spec = try manager.record(of: network) else {
+                status = nil
+                return
+            }
+            let sight = try manager.look(at: network)
+            devices.note(sight.observed, isRight: false, &journal)
+            status = try manager.status(of: spec, sight, devices.known)
         } catch { journal.report(.error, "overlay-unreadable", "\(error)") }
     }
 
     /// Takes an overlay down; false when that has to be tried again.
-    @discardableResult func remove(_ network: String, _ journal: inout AgentJournal) -> Bool {
+    @discardableResult mutating func remove(_ network: String, _ journal: inout AgentJournal) -> Bool {
         do {
             let changes = try manager.down(network: network)
             journal.note(.info, "overlay-removed", network + Self.steps(changes))
@@ -153,11 +169,12 @@ struct OverlayKeeper {
             journal.report(.error, "overlay-not-removed", "\(error)")
             return false
         }
+        devices.forget(network, &journal)
         return true
     }
 
     /// Forgets everything: the overlay is gone.
-    mutating func clear() { self = OverlayKeeper(manager: manager) }
+    mutating func clear() { self = OverlayKeeper(manager: manager, devices: devices) }
 
     // MARK: What is asked of it
 
@@ -165,7 +182,7 @@ struct OverlayKeeper {
     ///
     /// - Throws: ``OverlayError``, ``StateError``, ``FileError``.
     func plan() throws -> [Change] {
-        try target.map { try manager.up($0.request, dryRun: true).changes } ?? []
+        try target.map { try manager.up($0.request, dryRun: true, memory: devices.known).changes } ?? []
     }
 
     /// This host's side of the overlay, a line per check; nil where it is not up.

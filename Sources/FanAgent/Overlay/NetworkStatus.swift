@@ -43,15 +43,21 @@ extension OverlayManager {
     /// - Returns: the comparison, with what to do about each difference.
     /// - Throws: ``StateError``, ``FileError`` and the kernel's errors.
     public func status(of spec: NetworkSpec) throws -> NetworkStatus {
+        try status(of: spec, look(at: spec.name))
+    }
+
+    /// Reads what there is of a network.
+    func look(at network: String) throws -> KernelSight {
         let facts = try kernel.hostFacts()
-        return try status(
-            of: spec,
-            KernelSight(facts: facts, observed: kernel.observe(network: spec.name, facts: facts))
-        )
+        return KernelSight(facts: facts, observed: try kernel.observe(network: network, facts: facts))
     }
 
     /// Compares a network's record with what was just read of the kernel.
-    func status(of spec: NetworkSpec, _ sight: KernelSight) throws -> NetworkStatus {
+    func status(
+        of spec: NetworkSpec,
+        _ sight: KernelSight,
+        _ memory: DeviceMemory = DeviceMemory()
+    ) throws -> NetworkStatus {
         let (facts, observed) = (sight.facts, sight.observed)
         var status = NetworkStatus(
             spec: spec,
@@ -62,6 +68,7 @@ extension OverlayManager {
             warnings: []
         )
         status.warnings += hostWarnings(spec, facts)
+        status.warnings += filterWarnings(spec, observed)
         if try state.isCopy() {
             status.warnings.add(
                 code: "machine-changed",
@@ -88,7 +95,7 @@ extension OverlayManager {
                 return status
             }
             let former = former.flatMap { try? DesiredState($0, nodeID: nodeID) }
-            status.pending = try desired.plan(from: observed, former: former)
+            status.pending = try desired.plan(from: observed, former: former, memory: memory)
         } catch {
             status.warnings.add(
                 code: "device-not-ours",
@@ -154,6 +161,18 @@ extension OverlayManager {
         return warnings
     }
 
+    private func filterWarnings(_ spec: NetworkSpec, _ observed: ObservedState) -> [Finding] {
+        observed.foreignChains.map { chain in
+            Finding(
+                code: "forward-dropped",
+                severity: .error,
+                message: "chain '\(chain)' drops what \(spec.bridgeName) forwards between guests and to other hosts; "
+                    + "it sees that since net.bridge.bridge-nf-call-iptables is 1",
+                remedy: "run: \(chain.remedy(bridge: spec.bridgeName))"
+            )
+        }
+    }
+
     private func overlapWarnings(_ spec: NetworkSpec, _ facts: HostFacts) -> [Finding] {
         let ours = facts.link(named: spec.bridgeName)?.index
         return facts.routes.compactMap { route in
@@ -210,7 +229,7 @@ extension OverlayManager {
         check("routes", codes: ["route-overlap"], fine: "nothing else uses \(spec.mapping.overlay)")
         check("sources", codes: ["no-source-check"], fine: "forged sources are dropped")
         checks.append(try neighbourCheck(spec))
-        checks.append(try bridgeFilterCheck(spec))
+        check("bridge-filter", codes: ["forward-dropped"], fine: "no rules drop what \(spec.bridgeName) forwards")
         return checks
     }
 
@@ -229,15 +248,5 @@ extension OverlayManager {
             detail: room,
             remedy: limit < wanted ? "run: sysctl -w net.ipv4.neigh.default.gc_thresh3=\(4 * wanted)" : ""
         )
-    }
-
-    private func bridgeFilterCheck(_ spec: NetworkSpec) throws -> HostCheck {
-        // It is so wherever Docker runs; only rules that drop make it a problem.
-        let isSeen = try kernel.sysctl("net/bridge/bridge-nf-call-iptables") == "1"
-        let detail =
-            isSeen
-            ? "bridge-nf-call-iptables is 1: FORWARD rules must accept \(spec.bridgeName)"
-            : "iptables does not see bridged frames"
-        return HostCheck(check: "bridge-filter", result: .ok, detail: detail)
     }
 }

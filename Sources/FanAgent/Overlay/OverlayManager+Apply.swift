@@ -20,6 +20,11 @@ extension OverlayManager {
                 try state.save(spec)
             }
             for change in outcome.changes {
+                if case .returnPort = change {
+                    // A guest that cannot be put back must not take the overlay from all others.
+                    do { try kernel.apply(change) } catch { outcome.lostPorts.append("\(change): \(error)") }
+                    continue
+                }
                 try step(change.description, change) { try kernel.apply(change) }
                 done.append(change)
             }

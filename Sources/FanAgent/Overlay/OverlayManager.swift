@@ -48,6 +48,8 @@ public struct UpOutcome: Sendable {
     public var nodeIDIsNew: Bool
     /// Whether that is because the state is a copy of another machine's.
     public var isCopy: Bool
+    /// Guests' ports that could not be put back, and why.
+    public var lostPorts: [String] = []
     /// What was last read of the kernel: before the steps, or after those that were taken.
     var sight: KernelSight
 }
@@ -106,20 +108,25 @@ public struct OverlayManager {
     /// - Parameters:
     ///   - request: what is asked for.
     ///   - dryRun: plans only.
+    ///   - memory: what the network's devices were when all was right.
     /// - Returns: what was found, planned and done.
     /// - Throws: ``OverlayError``, ``StateError``, ``FileError``.
-    public func up(_ request: UpRequest, dryRun: Bool = false) throws -> UpOutcome {
+    public func up(
+        _ request: UpRequest,
+        dryRun: Bool = false,
+        memory: DeviceMemory = DeviceMemory()
+    ) throws -> UpOutcome {
         do throws(NetworkSpecError) {
             try NetworkSpec.check(name: request.network)
         } catch { throw OverlayError.badRequest(error) }
         var lock: Descriptor?
         if !dryRun, state.exists { lock = try state.lock() }
-        var outcome = try plan(request)
+        var outcome = try plan(request, memory)
         guard !dryRun else { return outcome }
         if lock == nil {
             // Bad input was found out before this makes the state directory; another run may have come first.
             lock = try state.lock()
-            outcome = try plan(request)
+            outcome = try plan(request, memory)
         }
         try carryOut(&outcome)
         _ = consume lock
@@ -128,7 +135,7 @@ public struct OverlayManager {
 
     /// Removes a network's devices and its record.
     ///
-    /// Requires: CAP_NET_ADMIN. Idempotent: yes. Undo: ``up(_:dryRun:)``.
+    /// Requires: CAP_NET_ADMIN. Idempotent: yes. Undo: ``up(_:dryRun:memory:)``.
     ///
     /// - Parameter network: the network's name.
     /// - Returns: the steps taken, empty when nothing was there.
@@ -197,7 +204,7 @@ public struct OverlayManager {
     }
 
     /// Plans from what the host is now.
-    private func plan(_ request: UpRequest) throws -> UpOutcome {
+    private func plan(_ request: UpRequest, _ memory: DeviceMemory) throws -> UpOutcome {
         let facts = try kernel.hostFacts()
         let underlay = try chooseUnderlay(request, facts)
         var spec = try makeSpec(request, underlay)
@@ -214,7 +221,7 @@ public struct OverlayManager {
                 spec: spec,
                 underlay: underlay,
                 forwarderReason: reason,
-                changes: try desired.plan(from: observed, previous: previous, former: former),
+                changes: try desired.plan(from: observed, previous: previous, former: former, memory: memory),
                 nodeID: nodeID,
                 nodeIDIsNew: known == nil,
                 isCopy: isCopy,

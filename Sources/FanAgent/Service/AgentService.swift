@@ -47,9 +47,9 @@ public struct AgentService {
 
     private let settings: Settings
     private let store: any ClusterStore
-    /// Whether lines of the log begin with their priority, as the journal wants it.
-    private let hasPriorities: Bool
-    private let notifier: ServiceNotifier
+    /// Whether the journal reads along.
+    private let isJournal: Bool
+    private let manager: ServiceManager
     private let inbox = Monitor<[Message]>([])
     private let api: AgentAPI
     private let reporting: WorkerPool
@@ -61,11 +61,11 @@ public struct AgentService {
     /// How many events wait at most when a message comes: it is lost then, as it may be anywhere.
     private static let inboxLimit = 256
 
-    private init(_ settings: Settings, store: any ClusterStore, status: AgentStatus) {
+    private init(_ settings: Settings, store: any ClusterStore, status: AgentStatus, manager: ServiceManager) {
         self.settings = settings
         self.store = store
-        hasPriorities = settings.variable("JOURNAL_STREAM")?.isEmpty == false
-        notifier = ServiceNotifier(variable: settings.variable, processID: getpid())
+        isJournal = ServiceManager.readsStandardError(variable: settings.variable)
+        self.manager = manager
         reporting = WorkerPool(name: "report", threads: 1, queueLimit: 2)
         probing = WorkerPool(name: "probe", threads: 1, queueLimit: 2)
         sending = WorkerPool(name: "send", threads: 1, queueLimit: 4)
@@ -88,6 +88,8 @@ public struct AgentService {
         kernel: any OverlayKernel,
         makeStore: (String) -> any ClusterStore
     ) throws {
+        let manager = ServiceManager(variable: settings.variable, processID: getpid())
+        let inherited = manager.takeInherited()
         try File.makeGuardedDirectory(settings.stateDirectory)
         try File.makeGuardedDirectory(settings.runtimeDirectory, mode: 0o755)
         let lock = try AgentLock(stateDirectory: settings.stateDirectory, runtimeDirectory: settings.runtimeDirectory)
@@ -95,8 +97,9 @@ public struct AgentService {
         // Before the power to give it to a group is given up.
         let socket = AgentStatus.socket(in: settings.runtimeDirectory)
         let listener = try listenUnix(path: socket, mode: 0o660, group: settings.group)
+        let scope = RememberedDevices.currentScope()
         // Before the first other thread: each would keep what this one gives up.
-        let limits = try Confinement.apply(kernel: kernel, state: state)
+        let limits = try Confinement.apply(kernel: kernel, state: state, manager: manager, inherited: inherited)
         let (nodeID, identityLine) = try nodeID(state)
         let instance = Agent.Instance(
             nodeID: nodeID,
@@ -109,11 +112,12 @@ public struct AgentService {
         let agent = Agent(
             manager: OverlayManager(kernel: kernel, state: state),
             memory: ClusterMemory(stateDirectory: settings.stateDirectory),
+            devices: RememberedDevices(directory: settings.runtimeDirectory, scope: scope),
             instance: instance,
             profile: store.profile
         )
         let status = AgentStatus(processID: instance.processID, startedAt: instance.startedAt)
-        let service = AgentService(settings, store: store, status: status)
+        let service = AgentService(settings, store: store, status: status, manager: manager)
         let api = service.api
         for line in limits + [identityLine].compactMap(\.self) { service.write(line) }
         try service.startThreads()
@@ -159,22 +163,22 @@ public struct AgentService {
                 defer { messages = [] }
                 return messages
             }
-            if notifier.watchdog != nil { notifier.send("WATCHDOG=1") }
+            if manager.watchdog != nil { manager.send("WATCHDOG=1") }
             for message in messages ?? [] {
                 switch message {
                 case .event(let event):
                     if case .reload = event {
-                        notifier.send("RELOADING=1", "MONOTONIC_USEC=\(fan_monotonic_nanoseconds() / 1000)")
+                        manager.send("RELOADING=1", "MONOTONIC_USEC=\(fan_monotonic_nanoseconds() / 1000)")
                         isReady = false
                     }
                     perform(agent.handle(event, at: .now), &isReady)
                     if case .reload = event, !isReady {
-                        notifier.send("READY=1")
+                        manager.send("READY=1")
                         isReady = true
                     }
                 case .log(let line): write(line)
                 case .stop(let signal):
-                    notifier.send("STOPPING=1", "STATUS=stopping; the overlay stays up")
+                    manager.send("STOPPING=1", "STATUS=stopping; the overlay stays up")
                     let name = signal == SIGINT ? "SIGINT" : "SIGTERM"
                     write(LogLine(level: .info, code: "stopping", message: "\(name); the overlay stays up"))
                     return
@@ -187,7 +191,7 @@ public struct AgentService {
     /// How long nothing needs to be done unless something happens.
     private func timeout(_ agent: Agent) -> Duration? {
         let due = agent.deadline.map { ContinuousClock.now.duration(to: $0) }
-        return [due, notifier.watchdog.map { $0 / 2 }].compactMap(\.self).min().map { max($0, .zero) }
+        return [due, manager.watchdog.map { $0 / 2 }].compactMap(\.self).min().map { max($0, .zero) }
     }
 
     private func perform(_ actions: [AgentAction], _ isReady: inout Bool) {
@@ -197,10 +201,10 @@ public struct AgentService {
             case .publish(let state):
                 api.publish(state)
                 let status = state.status
-                notifier.send("STATUS=\(status.message)")
+                manager.send("STATUS=\(status.message)")
                 // A node in no cluster has nothing to make ready.
                 if !isReady, status.isReady || status.state == .unconfigured {
-                    notifier.send("READY=1")
+                    manager.send("READY=1")
                     isReady = true
                 }
             case .report(let report): send(report)
@@ -212,7 +216,7 @@ public struct AgentService {
     }
 
     private func write(_ line: LogLine) {
-        writeErrorLine(line.text(hasPriorities: hasPriorities))
+        writeErrorLine(isJournal ? line.journalText : line.text(at: Timestamp(secondsSince1970: Int64(time(nil)))))
         api.publish(line)
     }
 
@@ -287,9 +291,14 @@ public struct AgentService {
                 post(.event(.networkChanged), to: inbox)
                 while true {
                     guard try !monitor.next(within: .seconds(3600)).isEmpty else { continue }
-                    let end = ContinuousClock.now + .milliseconds(100)
-                    while ContinuousClock.now < end, try !monitor.next(within: .milliseconds(20)).isEmpty {}
                     post(.event(.networkChanged), to: inbox)
+                    // The rest of a burst is told of together.
+                    let end = ContinuousClock.now + .milliseconds(20)
+                    var isMore = false
+                    while case let rest = ContinuousClock.now.duration(to: end), rest > .zero {
+                        if try !monitor.next(within: rest).isEmpty { isMore = true }
+                    }
+                    if isMore { post(.event(.networkChanged), to: inbox) }
                 }
             } catch {
                 post(.log(LogLine(level: .error, code: "events-lost", message: "\(error)")), to: inbox)

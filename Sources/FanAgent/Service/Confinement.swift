@@ -15,10 +15,17 @@ enum Confinement {
     /// - Parameters:
     ///   - kernel: what of it needs more is opened before.
     ///   - state: names the networks that this is about.
+    ///   - manager: keeps what was opened for the next agent, where there is a service manager.
+    ///   - inherited: what it kept for this one.
     /// - Returns: what could not be given up, to be logged.
     /// - Throws: ``FileError``, ``BPFError``, ``AgentError/notConfined(code:)``.
-    static func apply(kernel: any OverlayKernel, state: StateDirectory) throws -> [LogLine] {
-        try (kernel as? LinuxKernel)?.keepClassifiers(of: state.networkNames())
+    static func apply(
+        kernel: any OverlayKernel,
+        state: StateDirectory,
+        manager: ServiceManager,
+        inherited: [(name: String, number: Int32)]
+    ) throws -> [LogLine] {
+        try (kernel as? LinuxKernel)?.keepClassifiers(of: state.networkNames(), inherited: inherited, manager: manager)
         var lines: [LogLine] = []
         func warn(_ code: String, _ message: String) {
             lines.append(LogLine(level: .warning, code: code, message: message))

@@ -22,12 +22,13 @@ struct InitPlan {
         var underlayAddress: IPv4Address { underlay.address }
     }
 
-    /// Collects what the command line and its preseed say; options go before the preseed.
+    /// Collects what the command line says and its preseed, or else this host's file; options go before both.
     init(_ invocation: Invocation) throws(CommandFailure) {
         let file = invocation.value(InitVerb.preseed)
         asks = file == nil && !invocation.flag(InitVerb.yes) && !invocation.flag(InitVerb.dump)
         rounding = invocation.value(MapVerb.rounding).flatMap(UnderlayRounding.init) ?? .none
-        var known = file == nil ? Preseed() : try Self.read(file ?? "-", invocation)
+        var known: Preseed
+        if let file { known = try Self.read(file, invocation) } else { known = try HostAnswers.read(invocation) }
         if let name = try invocation.value(InitVerb.name, as: Self.label) { known.name = name }
         if let domain = try invocation.value(JoinVerb.failureDomain, as: Self.label) { known.failureDomain = domain }
         if let address = try invocation.value(InitVerb.address, as: { try SocketAddress(parsing: $0) }) {
@@ -50,19 +51,14 @@ struct InitPlan {
 
     private static func read(_ file: String, _ invocation: Invocation) throws(CommandFailure) -> Preseed {
         let what = file == "-" ? "the preseed" : "the preseed '\(file)'"
-        let yaml = try CommandFailure.reading(what) {
+        let bytes: [UInt8] = try CommandFailure.reading(what) {
             guard file != "-" else {
-                let input = invocation.environment.input
-                return try YAMLDocument(parsing: input.all(limit: YAMLDocument.maximumBytes, what: what))
+                return try invocation.environment.input.all(limit: YAMLDocument.maximumBytes, what: what)
             }
             guard let text = try File.read(file) else { throw FileError(operation: "open", path: file, code: ENOENT) }
-            return try YAMLDocument(parsing: Array(text.utf8))
+            return Array(text.utf8)
         }
-        do throws(DocumentError) {
-            let preseed = try Preseed(yaml.document)
-            _ = try yaml.document.optionalParsed("failure_domain", label)
-            return preseed
-        } catch { throw .badInput("\(what): \(yaml.describe(error))") }
+        return try HostAnswers.preseed(bytes, what)
     }
 
     // MARK: - Questions

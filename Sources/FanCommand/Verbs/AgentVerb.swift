@@ -1,6 +1,7 @@
 internal import FanAgent
 internal import FanCore
 internal import FanStore
+internal import FanSystem
 
 /// `fanmesh agent`: the daemon that keeps this host's overlay as its cluster wants it.
 enum AgentVerb {
@@ -44,8 +45,16 @@ enum AgentVerb {
             variable: invocation.environment.variable
         )
         let environment = invocation.environment
-        try AgentService.run(settings, kernel: environment.kernel()) { nodeID in
-            environment.store(settings.runtimeDirectory, nodeID)
+        do {
+            try AgentService.run(settings, kernel: environment.kernel()) { nodeID in
+                environment.store(settings.runtimeDirectory, nodeID)
+            }
+        } catch {
+            guard ServiceManager.readsStandardError(variable: environment.variable) else { throw error }
+            let failure = CommandFailure(error)
+            let message = failure.message + (failure.remedy.map { "; \($0)" } ?? "")
+            writeErrorLine(LogLine(level: .error, code: "failed", message: message).journalText)
+            return failure.exitCode
         }
         return .success
     }

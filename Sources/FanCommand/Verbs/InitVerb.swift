@@ -47,7 +47,7 @@ enum InitVerb {
         options: [
             yes, name, address, underlay, overlay, MapVerb.rounding, NetworkOptions.network, NetworkOptions.forwarder,
             NetworkOptions.port, NetworkOptions.mtu, NetworkOptions.vni, JoinVerb.failureDomain, preseed, dump,
-            JoinVerb.timeout,
+            HostAnswers.option, JoinVerb.timeout,
         ],
         examples: [
             Example("fanmesh init", "ask"),

@@ -38,7 +38,7 @@ enum JoinVerb {
             "A join that fails leaves nothing behind on either side, and the same command may be run again. Once a "
                 + "token is redeemed a new one is needed; the message says so.",
         ],
-        options: [name, address, failureDomain, timeout],
+        options: [name, address, failureDomain, timeout, HostAnswers.option],
         arguments: [token],
         examples: [
             Example("fanmesh join - < token", "the token from a file"),
@@ -56,11 +56,12 @@ enum JoinVerb {
     )
 
     @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
+        let answers = try HostAnswers.read(invocation)
         let choices = JoinRun.Choices(
             token: try invocation.tokenText(token),
             name: invocation.value(name),
-            address: try invocation.value(address, as: { try SocketAddress(parsing: $0) }),
-            failureDomain: invocation.value(failureDomain),
+            address: try invocation.value(address, as: { try SocketAddress(parsing: $0) }) ?? answers.address,
+            failureDomain: invocation.value(failureDomain) ?? answers.failureDomain,
             timeout: try invocation.duration(timeout) ?? .seconds(30)
         )
         return try run(invocation, choices)

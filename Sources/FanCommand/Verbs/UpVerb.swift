@@ -1,9 +1,11 @@
 internal import FanAgent
 internal import FanCore
+internal import FanStore
 
 /// `fanmesh up`: one host's overlay, without a cluster.
 enum UpVerb {
     static let dryRun = CommandOption.flag("dry-run", help: "print the steps and take none")
+    static let force = CommandOption.flag("force", help: "also when the overlay is a cluster's")
 
     static let command = Command(
         name: "up",
@@ -12,8 +14,9 @@ enum UpVerb {
             "Makes the bridge, its VXLAN port and the forwarder what the options say. What is already right is left "
                 + "alone; when a step fails, everything this run did is taken back.",
             "The options are the whole truth: a peer or setting that is left out is removed.",
+            "On a member of a cluster the agent keeps the overlay as the cluster wants it, and this changes nothing.",
         ],
-        options: NetworkOptions.all + [dryRun],
+        options: NetworkOptions.all + [dryRun, force],
         examples: [
             Example("fanmesh up", "the underlay of the default route in overlay 240.0.0.0/8"),
             Example("fanmesh up --underlay eth1 --dry-run", "the steps it would take on another interface"),
@@ -30,6 +33,13 @@ enum UpVerb {
     @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
         let request = try NetworkOptions.request(invocation)
         let isDryRun = invocation.flag(dryRun)
+        if !isDryRun, !invocation.flag(force) {
+            try invocation.refuseClusterOverlay(
+                request.network,
+                remedy: "see 'fanmesh status' for what is wrong with it, change it for all members with "
+                    + "'fanmesh cluster edit', or use --force: the agent then makes it the cluster's again"
+            )
+        }
         let outcome = try invocation.overlayManager().up(request, dryRun: isDryRun)
         invocation.show(report(outcome, isDryRun: isDryRun))
         return .success
@@ -86,18 +96,28 @@ enum DownVerb {
     static let command = Command(
         name: "down",
         summary: "remove this host's overlay",
-        discussion: ["Removes the bridge, its VXLAN port and the record; guests lose the overlay. It may be repeated."],
-        options: [NetworkOptions.network],
+        discussion: [
+            "Removes the bridge, its VXLAN port and the record; guests lose the overlay. It may be repeated.",
+            "On a member of a cluster it changes nothing: 'fanmesh leave' is what ends its overlay.",
+        ],
+        options: [NetworkOptions.network, UpVerb.force],
         examples: [Example("fanmesh down", "remove fan0")],
         exitNotes: [
             ExitNote(.success, "nothing of it is left"),
-            ExitNote(.problem, "a device has our name but is not ours, or could not be removed"),
+            ExitNote(.problem, "a device has our name but is not ours, could not be removed, or is a cluster's"),
         ],
         handler: run
     )
 
     @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
         let network = try NetworkOptions.networkName(invocation)
+        if !invocation.flag(UpVerb.force) {
+            try invocation.refuseClusterOverlay(
+                network,
+                remedy: "run 'fanmesh leave' to take this node out of the cluster, or use --force: a running agent "
+                    + "then makes the overlay again"
+            )
+        }
         let changes = try invocation.overlayManager().down(network: network)
         let document: Document = [
             "schema": "fanmesh.plan/v1",
@@ -109,5 +129,21 @@ enum DownVerb {
         lines += changes.map { Report.Line("  \($0)") }
         invocation.show(Report(document, sections: [.lines(lines)], rows: UpVerb.steps(changes)))
         return .success
+    }
+}
+
+extension Invocation {
+    /// Refuses to touch an overlay that belongs to this node's cluster.
+    fileprivate func refuseClusterOverlay(_ network: String, remedy: String) throws {
+        // Where it cannot be read what the cluster is, there is one.
+        let cluster = Result { try ClusterMemory(stateDirectory: stateDirectory).load() }
+        if case .success(let known) = cluster, known?.settings?.network != network { return }
+        if case .failure(let error) = cluster, !(error is ClusterMemoryError) { throw error }
+        var failure = CommandFailure(
+            "this node is a member of a cluster, which owns the overlay \(network); nothing was changed",
+            remedy: remedy
+        )
+        failure.finding.code = "cluster-owned"
+        throw failure
     }
 }

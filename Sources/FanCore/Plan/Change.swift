@@ -15,8 +15,12 @@ public enum Change: Hashable, Sendable {
     case disableIPv6(link: String)
     /// Set the MTU.
     case setMTU(link: String, from: Int, to: Int)
+    /// Give the device back the address that it was made with.
+    case setMAC(link: String, from: MACAddress?, to: MACAddress)
     /// Make the device a port of the bridge.
     case setMaster(link: String, bridge: String)
+    /// Put a guest's port into the bridge again, which was made anew.
+    case returnPort(DeviceMemory.Port, bridge: String)
     /// Add an address to the bridge.
     case addAddress(InterfaceAddress, link: String)
     /// Remove an address from the bridge.
@@ -53,7 +57,9 @@ public enum Change: Hashable, Sendable {
         case .addBridge(let name, _, _), .addVXLAN(let name, _, _, _, _), .deleteVXLAN(let name, _),
             .deleteBridge(let name):
             name
-        case .disableIPv6(let link), .setMTU(let link, _, _), .setMaster(let link, _), .addAddress(_, let link),
+        case .returnPort(let port, _): port.name
+        case .disableIPv6(let link), .setMTU(let link, _, _), .setMAC(let link, _, _), .setMaster(let link, _),
+            .addAddress(_, let link),
             .removeAddress(_, let link), .attachClassifiers(_, let link, _), .addFloodPeer(_, let link),
             .removeFloodPeer(_, let link), .setUp(let link), .setDown(let link), .detachClassifiers(let link),
             .setLearning(let link, _), .addStaticAddress(_, let link):
@@ -70,7 +76,8 @@ public enum Change: Hashable, Sendable {
         case .addVXLAN(let name, _, _, _, _): [.deleteVXLAN(name: name, restore: nil)]
         case .deleteVXLAN(_, let restore): restore?.changesForNewVXLAN ?? []
         // Leaving IPv6 off on a device of ours harms nothing, and a created device goes altogether.
-        case .deleteBridge, .disableIPv6, .setMaster: []
+        case .deleteBridge, .disableIPv6, .setMaster, .returnPort: []
+        case .setMAC(let link, let from, let to): from.map { [.setMAC(link: link, from: to, to: $0)] } ?? []
         case .setMTU(let link, let from, let to): [.setMTU(link: link, from: to, to: from)]
         case .addAddress(let address, let link): [.removeAddress(address, link: link)]
         case .removeAddress(let address, let link): [.addAddress(address, link: link)]
@@ -101,7 +108,10 @@ extension Change: CustomStringConvertible {
         case .deleteBridge(let name): "delete bridge \(name)"
         case .disableIPv6(let link): "set \(link) ipv6 off"
         case .setMTU(let link, let from, let to): "set \(link) mtu \(to) (was \(from))"
+        case .setMAC(let link, let from, let to):
+            "set \(link) address \(to)" + (from.map { " (was \($0))" } ?? "")
         case .setMaster(let link, let bridge): "set \(link) master \(bridge)"
+        case .returnPort(let port, let bridge): "set \(port.name) master \(bridge) (it was a port)"
         case .addAddress(let address, let link): "add address \(address) dev \(link)"
         case .removeAddress(let address, let link): "delete address \(address) dev \(link)"
         case .attachClassifiers(let spec, let link, let replaced):
@@ -129,5 +139,34 @@ extension VXLANFacts: CustomStringConvertible {
         isExternal
             ? "external dstport \(port)"
             : "id \(vni) dstport \(port)" + (local.map { " local \($0)" } ?? "")
+    }
+}
+
+extension [Change] {
+    /// What made these steps necessary: a device that is to be made anew stands for all that follows from that.
+    public var causes: Set<String> {
+        let isNew = filter { change in
+            switch change {
+            case .addBridge, .addVXLAN: true
+            default: false
+            }
+        }
+        return Set((isNew.isEmpty ? self : isNew).map(\.cause))
+    }
+}
+
+extension Change {
+    /// The step without what it was before, so that two that undo the same are the same.
+    fileprivate var cause: String { description.part(before: " (was ") }
+}
+
+extension String {
+    /// What stands before the first of these words; all where there are none.
+    fileprivate func part(before words: String) -> String {
+        firstRange(of: words).map { String(self[..<$0]) } ?? self
+    }
+
+    private func firstRange(of words: String) -> Index? {
+        indices.first { self[$0...].hasPrefix(words) }
     }
 }

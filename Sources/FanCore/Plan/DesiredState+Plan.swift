@@ -22,26 +22,29 @@ extension DesiredState {
     /// Plans the way from what exists to this state; empty when all is right.
     ///
     /// Devices are ours when their address is the one derived from this node's id, which is part of the message
-    /// that creates them. Others are refused, never taken over.
+    /// that creates them, or when they are remembered as such. Others are refused, never taken over.
     ///
     /// - Parameters:
     ///   - observed: what exists.
     ///   - previous: what an earlier run wanted, for replaced parts and the way back.
     ///   - former: what was there before that run, when it was interrupted; parts of it may still be there.
+    ///   - memory: what this network's devices were when all was right.
     /// - Returns: the steps, adds before deletes wherever both can be there at once.
     /// - Throws: ``PlanError``.
     public func plan(
         from observed: ObservedState,
         previous: DesiredState? = nil,
-        former: DesiredState? = nil
+        former: DesiredState? = nil,
+        memory: DeviceMemory = DeviceMemory()
     ) throws(PlanError) -> [Change] {
         let earlier = [previous, former].compactMap(\.self)
-        try refuseForeign(observed, earlier)
+        try refuseForeign(observed, earlier, memory)
         var changes: [Change] = []
         planBridge(observed, earlier, into: &changes)
         planFence(observed, earlier, into: &changes)
         planVXLAN(observed, earlier, into: &changes)
         if observed.bridge?.link.isUp != true { changes.append(.setUp(link: spec.bridgeName)) }
+        changes += memory.lostPorts(observed).map { .returnPort($0, bridge: spec.bridgeName) }
         return changes
     }
 
@@ -80,6 +83,9 @@ extension DesiredState {
         let provisionalMTU =
             spec.mtuBytes == 68 || spec.mtuBytes == Self.leastIPv6MTUBytes ? spec.mtuBytes + 1 : spec.mtuBytes - 1
         if observed.bridge == nil { changes.append(.addBridge(name: name, mac: bridgeMAC, mtuBytes: provisionalMTU)) }
+        if let mac = observed.bridge?.link.mac, mac != bridgeMAC {
+            changes.append(.setMAC(link: name, from: mac, to: bridgeMAC))
+        }
         if observed.bridge?.ipv6Disabled != true { changes.append(.disableIPv6(link: name)) }
         let mtu = observed.bridge?.link.mtuBytes ?? provisionalMTU
         planMTU(of: name, from: mtu, into: &changes)
@@ -123,6 +129,9 @@ extension DesiredState {
             changes += changesForNewVXLAN
             return
         }
+        if let mac = device.link.mac, mac != vxlanMAC {
+            changes.append(.setMAC(link: name, from: mac, to: vxlanMAC))
+        }
         if !device.ipv6Disabled { changes.append(.disableIPv6(link: name)) }
         planMTU(of: name, from: device.link.mtuBytes, into: &changes)
         // Whatever a port was told is forgotten when it changes the bridge.
@@ -150,8 +159,12 @@ extension DesiredState {
         if !device.link.isUp { changes.append(.setUp(link: name)) }
     }
 
-    private func refuseForeign(_ observed: ObservedState, _ earlier: [DesiredState]) throws(PlanError) {
-        if let bridge = observed.bridge?.link, !owns(bridge: bridge) {
+    private func refuseForeign(
+        _ observed: ObservedState,
+        _ earlier: [DesiredState],
+        _ memory: DeviceMemory
+    ) throws(PlanError) {
+        if let bridge = observed.bridge?.link, !owns(bridge: bridge, memory) {
             throw .notOurs(
                 name: bridge.name,
                 what: bridge.whatItIs,
@@ -159,7 +172,7 @@ extension DesiredState {
             )
         }
         if let device = observed.vxlan?.link {
-            guard owns(vxlan: device), isKnownVNI(device, earlier) else {
+            guard owns(vxlan: device, memory), isKnownVNI(device, earlier) else {
                 throw .notOurs(
                     name: device.name,
                     what: device.whatItIs,
@@ -175,9 +188,13 @@ extension DesiredState {
         }
     }
 
-    private func owns(bridge: LinkFacts) -> Bool { bridge.kind == "bridge" && bridge.mac == bridgeMAC }
+    private func owns(bridge: LinkFacts, _ memory: DeviceMemory) -> Bool {
+        bridge.kind == "bridge" && (bridge.mac == bridgeMAC || bridge.index == memory.bridgeIndex)
+    }
 
-    private func owns(vxlan device: LinkFacts) -> Bool { device.kind == "vxlan" && device.mac == vxlanMAC }
+    private func owns(vxlan device: LinkFacts, _ memory: DeviceMemory) -> Bool {
+        device.kind == "vxlan" && (device.mac == vxlanMAC || device.index == memory.vxlanIndex)
+    }
 
     private func isKnownVNI(_ device: LinkFacts, _ earlier: [DesiredState]) -> Bool {
         guard let facts = device.vxlan else { return false }

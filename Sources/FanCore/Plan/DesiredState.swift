@@ -80,8 +80,14 @@ public struct ObservedState: Hashable, Sendable {
     public var staticAddresses: Set<MACAddress> = []
     /// What there is of our packet filter rules; nil where there are none.
     public var fence: FenceObservation?
+    /// Chains of others' packet filter rules that drop what the bridge forwards.
+    public var foreignChains: [ForeignChain] = []
     /// Which device carries each of the host's addresses.
     public var devices: [IPv4Address: String] = [:]
+    /// The guests' ports of the bridge.
+    public var ports: [DeviceMemory.Port] = []
+    /// The indexes of the devices that are in no bridge, by name.
+    public var unbridged: [String: Int] = [:]
     /// Every other VXLAN device of the host, which may own the UDP port.
     public var otherVXLANs: [LinkFacts] = []
 

@@ -1,12 +1,13 @@
 internal import CBPF
 internal import FanCore
-internal import FanSystem
+public import FanSystem
 internal import Glibc
 
 /// Our programs and counters on this host's devices, held open by an agent.
 ///
-/// Opening one by its number needs CAP_SYS_ADMIN, which an agent gives up once it has started. So it opens what is there
-/// before, and keeps what it attaches itself. Other processes keep nothing.
+/// Opening one by its number needs CAP_SYS_ADMIN, which an agent gives up once it has started, or never had. So it opens
+/// what is there before, and keeps what it attaches itself; a service manager keeps that for the next agent. Other
+/// processes keep nothing.
 enum KeptObjects {
     private final class Object: Sendable {
         let isMap: Bool
@@ -18,14 +19,57 @@ enum KeptObjects {
             self.id = id
             self.descriptor = descriptor
         }
+
+        /// What a service manager calls it.
+        var name: String { "\(isMap ? "map" : "program")-\(id)" }
     }
+
+    /// The place of what an earlier agent left, until it is known which devices it belongs to; no device has it.
+    private static let nowhere = 0
+    /// Who keeps it for the next agent, and what that one keeps.
+    private static let keeper = Lock<(manager: ServiceManager, names: Set<String>)?>(nil)
 
     /// By device; nil in processes that keep nothing.
     private static let kept = Lock<[Int: [Object]]?>(nil)
 
     /// Begins to keep, in a process that is going to give its privileges up.
-    static func begin() {
-        kept.withLock { $0 = $0 ?? [:] }
+    ///
+    /// - Parameters:
+    ///   - inherited: what an earlier agent kept, by name and descriptor; what is none of this is closed.
+    ///   - manager: keeps it for a later one.
+    static func begin(_ inherited: [(name: String, number: Int32)], _ manager: ServiceManager) {
+        var found: [Object] = []
+        for (name, number) in inherited {
+            let descriptor = Descriptor(adopting: number)
+            let isMap = name.hasPrefix("map-")
+            guard isMap || name.hasPrefix("program-"),
+                let id = try? isMap ? BPFMapShape.info(of: number).id : BPFProgram.id(of: number)
+            else { continue }
+            found.append(Object(isMap: isMap, id: id, descriptor))
+        }
+        let objects = found
+        kept.withLock { $0 = [nowhere: objects] }
+        keeper.withLock { $0 = (manager, Set(inherited.map(\.name))) }
+    }
+
+    /// Lets go of what an earlier agent left and what belongs to no device any more.
+    static func settle() {
+        kept.withLock { $0?[nowhere] = nil }
+        tidy()
+    }
+
+    /// Tells who keeps it for the next agent what has come and gone.
+    private static func handOver() {
+        let objects = kept.withLock { $0?.values.flatMap(\.self) ?? [] }
+        keeper.withLock { keeper in
+            guard let (manager, names) = keeper else { return }
+            let now = Set(objects.map(\.name))
+            for object in objects where !names.contains(object.name) {
+                manager.keep(object.descriptor.number, name: object.name)
+            }
+            for name in names.subtracting(now) { manager.forget(name: name) }
+            keeper = (manager, now)
+        }
     }
 
     /// Keeps our programs on a device, and what they count in, in place of what was kept for that device.
@@ -73,8 +117,9 @@ enum KeptObjects {
     /// Lets go of what belongs to devices that are gone: only what is kept here is left of it.
     static func tidy() {
         kept.withLock { kept in
-            for ifindex in kept?.keys.filter({ !isThere($0) }) ?? [] { kept?[ifindex] = nil }
+            for ifindex in kept?.keys.filter({ $0 != nowhere && !isThere($0) }) ?? [] { kept?[ifindex] = nil }
         }
+        handOver()
     }
 
     private static func put(_ objects: [Object], on ifindex: Int) {
@@ -98,16 +143,24 @@ extension LinuxKernel {
     /// Opens what a network's classifiers need to be looked at and replaced, and goes on doing so for all that this
     /// process attaches: what is done with them later needs no CAP_SYS_ADMIN.
     ///
-    /// Requires: CAP_SYS_ADMIN and CAP_BPF; without them what is attached already is not counted until it is replaced.
-    /// Idempotent: yes. Undo: none, it ends with the process.
+    /// Requires: CAP_BPF, and CAP_SYS_ADMIN for what is not inherited; without it what is attached already is not counted
+    /// until it is replaced. Idempotent: no, `inherited` is taken over. Undo: none, it ends with the process.
     ///
-    /// - Parameter networks: the networks' names.
+    /// - Parameters:
+    ///   - networks: the networks' names.
+    ///   - inherited: what `manager` kept for this process, by name and descriptor.
+    ///   - manager: keeps it for the next one.
     /// - Throws: ``BPFError``.
-    public func keepClassifiers(of networks: [String]) throws {
-        KeptObjects.begin()
+    public func keepClassifiers(
+        of networks: [String],
+        inherited: [(name: String, number: Int32)],
+        manager: ServiceManager
+    ) throws {
+        KeptObjects.begin(inherited, manager)
         for network in networks {
             let index = linkIndex(of: NetworkSpec.vxlanName(of: network))
             if index > 0 { try KeptObjects.keep(on: Int(index)) }
         }
+        KeptObjects.settle()
     }
 }

@@ -95,8 +95,28 @@ extension RouteSocket {
             mtuBytes: attributes[IFLA_MTU]?.load(UInt32.self).map(Int.init) ?? 0,
             isUp: header.ifi_flags & UInt32(IFF_UP) != 0,
             masterIndex: attributes[IFLA_MASTER]?.linkIndex,
-            vxlan: kind == "vxlan" ? facts(ofVXLAN: information.nested(IFLA_INFO_DATA)) : nil
+            vxlan: kind == "vxlan" ? facts(ofVXLAN: information.nested(IFLA_INFO_DATA)) : nil,
+            portSettings: information[IFLA_INFO_SLAVE_KIND]?.text == "bridge"
+                ? portSettings(information.nested(IFLA_INFO_SLAVE_DATA)) : [:]
         )
+    }
+
+    /// What a bridge can be told about a port in one byte, and what it takes for granted of a new one.
+    private static let defaultPortSettings: [Int: UInt8] = [
+        IFLA_BRPORT_MODE: 0, IFLA_BRPORT_GUARD: 0, IFLA_BRPORT_PROTECT: 0, IFLA_BRPORT_FAST_LEAVE: 0,
+        IFLA_BRPORT_LEARNING: 1, IFLA_BRPORT_UNICAST_FLOOD: 1, IFLA_BRPORT_MCAST_FLOOD: 1,
+        IFLA_BRPORT_BCAST_FLOOD: 1, IFLA_BRPORT_PROXYARP: 0, IFLA_BRPORT_PROXYARP_WIFI: 0,
+        IFLA_BRPORT_NEIGH_SUPPRESS: 0, IFLA_BRPORT_ISOLATED: 0,
+    ]
+
+    private static func portSettings(_ data: NetlinkAttributes) -> [UInt16: UInt8] {
+        var settings: [UInt16: UInt8] = [:]
+        for (type, value) in data {
+            guard value.count == 1, let value = value.first, let usual = defaultPortSettings[type], value != usual
+            else { continue }
+            settings[UInt16(type)] = value
+        }
+        return settings
     }
 
     private static func facts(ofVXLAN data: NetlinkAttributes) -> VXLANFacts {

@@ -150,6 +150,13 @@ extension RouteSocket {
         try set("set mtu", name) { $0.put(IFLA_MTU, number: UInt32(mtuBytes)) }
     }
 
+    /// Sets a link's Ethernet address.
+    ///
+    /// Requires: CAP_NET_ADMIN. Idempotent: yes. Undo: set the earlier address.
+    mutating func linkSetMAC(_ name: String, _ mac: MACAddress) throws(NetlinkError) {
+        try set("set address", name) { $0.put(IFLA_ADDRESS, mac.octets) }
+    }
+
     /// Brings a link up or down.
     ///
     /// Requires: CAP_NET_ADMIN. Idempotent: yes. Undo: the opposite.
@@ -179,6 +186,26 @@ extension RouteSocket {
         header.ifi_family = UInt8(PF_BRIDGE)
         try set(isOn ? "learn from port" : "learn nothing from port", name, header) { message in
             message.nest(IFLA_PROTINFO) { $0.put(IFLA_BRPORT_LEARNING, number: (isOn ? 1 : 0) as UInt8) }
+        }
+    }
+
+    /// Makes a device a port of a bridge again, and tells the bridge of it what it was told before.
+    ///
+    /// By index, so that no other device that has the name by now is taken for it.
+    ///
+    /// Requires: CAP_NET_ADMIN. Idempotent: yes. Undo: set the master to none.
+    mutating func portReturn(_ port: DeviceMemory.Port, masterIndex: Int) throws(NetlinkError) {
+        var header = ifinfomsg()
+        header.ifi_index = Int32(port.index)
+        try change(RTM_SETLINK, header, "return port", port.name) {
+            $0.put(IFLA_MASTER, number: UInt32(masterIndex))
+        }
+        guard !port.settings.isEmpty else { return }
+        header.ifi_family = UInt8(PF_BRIDGE)
+        try change(RTM_SETLINK, header, "set up port", port.name) { message in
+            message.nest(IFLA_PROTINFO) { list in
+                for (attribute, value) in port.settings { list.put(Int(attribute), number: value) }
+            }
         }
     }
 

@@ -4,9 +4,11 @@ internal import Glibc
 
 /// Writes the log to standard error, one event a line, with priorities when the journal reads along.
 struct ServerLog: Sendable {
-    private static let hasPriorities = unsafe getenv("JOURNAL_STREAM") != nil
+    private static let isJournal = ServiceManager.readsStandardError(variable: environmentVariable)
     /// Where a line goes.
-    var put: @Sendable (LogLine) -> Void = { writeErrorLine($0.text(hasPriorities: Self.hasPriorities)) }
+    var put: @Sendable (LogLine) -> Void = { line in
+        writeErrorLine(isJournal ? line.journalText : line.text(at: Timestamp(secondsSince1970: Int64(time(nil)))))
+    }
 
     private func write(_ level: LogLine.Level, _ code: String, _ message: String) {
         put(LogLine(level: level, code: code, message: message))

@@ -21,7 +21,7 @@ int fan_is_owned(int fd) {
     return lock.l_type != F_UNLCK;
 }
 
-int fan_notify(const char *path, const char *message) {
+int fan_notify(const char *path, const char *message, int descriptor) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t length = strlen(path);
     if (length < 2 || length >= sizeof address.sun_path) return -EINVAL;
@@ -30,7 +30,21 @@ int fan_notify(const char *path, const char *message) {
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return -errno;
     socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
-    ssize_t n = sendto(fd, message, strlen(message), MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&address, size);
+    struct iovec text = {.iov_base = (void *)message, .iov_len = strlen(message)};
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct msghdr all = {.msg_name = &address, .msg_namelen = size, .msg_iov = &text, .msg_iovlen = 1};
+    if (descriptor >= 0) {
+        all.msg_control = &control;
+        all.msg_controllen = sizeof control.bytes;
+        control.header.cmsg_level = SOL_SOCKET;
+        control.header.cmsg_type = SCM_RIGHTS;
+        control.header.cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(&control.header), &descriptor, sizeof descriptor);
+    }
+    ssize_t n = sendmsg(fd, &all, MSG_NOSIGNAL | MSG_DONTWAIT);
     int result = n < 0 ? -errno : 0;
     close(fd);
     return result;

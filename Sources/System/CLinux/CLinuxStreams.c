@@ -137,6 +137,17 @@ int fan_unix_listen(const char *path, mode_t mode, int64_t group, int backlog) {
     return result;
 }
 
+int fan_adopt_listener(int fd) {
+    int domain = 0, listens = 0;
+    socklen_t size = sizeof domain;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0) return -errno;
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0) return -errno;
+    if (domain != AF_UNIX || !listens) return -EINVAL;
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) return -errno;
+    return 0;
+}
+
 int64_t fan_group_id(const char *name) {
     char buffer[16384];
     struct group it, *found = NULL;

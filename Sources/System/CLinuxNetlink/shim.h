@@ -4,6 +4,7 @@
 enum {
     FAN_NF_DROP = 0,
     FAN_NF_ACCEPT = 1,
+    FAN_NFPROTO_INET = 1,
     FAN_NFPROTO_IPV4 = 2,
     FAN_NFPROTO_NETDEV = 5,
     FAN_NFPROTO_BRIDGE = 7,

@@ -1,5 +1,6 @@
 import FanCore
 import FanLab
+import FanSystem
 import Glibc
 import TestSupport
 import Testing
@@ -38,6 +39,44 @@ import Testing
                 let result = try RunningProcess(ProcessRequest(["tc", "qdisc"] + words)).wait()
                 try #require(result.isSuccess, "\(result.explanation)")
                 #expect(try drain(&monitor).contains(.filter(linkIndex: index)))
+            }
+        }
+    }
+
+    /// Our packet filter rules that come and go, and others' chains, which may drop what is the overlay's.
+    @Test func announcesRulesOfOurs() throws {
+        try inFreshNamespace {
+            var monitor = try EventMonitor()
+            let rule = "add rule ip other c accept"
+            for (table, silent) in [("other", ["add table ip other", rule]), ("fanmesh-fan7", [])] {
+                let make = ["add table ip \(table)", "add chain ip \(table) c", "add rule ip \(table) c accept"]
+                for words in make + ["flush ruleset"] {
+                    let command = ["nft"] + words.split(separator: " ").map(String.init)
+                    let result = try RunningProcess(ProcessRequest(command)).wait()
+                    try #require(result.isSuccess, "\(result.explanation)")
+                    #expect(try drain(&monitor).contains(.rules) == !silent.contains(words), "\(words)")
+                }
+            }
+        }
+    }
+
+    /// IPv6 that is turned on, and forwarding that is turned off, say so.
+    @Test func announcesSysctls() throws {
+        try inFreshNamespace {
+            var socket = try RouteSocket()
+            // Without a carrier a device has no use for addresses, and says nothing.
+            try socket.vethAdd("veth7", peer: "veth8", mtuBytes: 1450)
+            for link in ["veth7", "veth8"] { try socket.linkSet(link, up: true) }
+            let six = "/proc/sys/net/ipv6/conf/veth7/disable_ipv6"
+            try File.write("1", to: six)
+            var monitor = try EventMonitor()
+            try File.write("0", to: six)
+            #expect(try !drain(&monitor).isEmpty)
+            for file in ["ip_forward", "conf/veth7/rp_filter"] {
+                let path = "/proc/sys/net/ipv4/\(file)"
+                let value = try File.read(path)?.first == "0" ? "1" : "0"
+                try File.write(value, to: path)
+                #expect(try drain(&monitor).contains(.setting), "\(file)")
             }
         }
     }

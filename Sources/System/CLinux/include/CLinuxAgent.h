@@ -6,5 +6,6 @@
 int fan_own_file(int fd);
 // 1 when another open file has the write lock on the file, else 0.
 int fan_is_owned(int fd);
-// Sends one message to a service manager's datagram socket; a path that begins with @ is abstract.
-int fan_notify(const char *path, const char *message);
+// Sends one message to a service manager's datagram socket, with a descriptor unless that is negative; a path that
+// begins with @ is abstract.
+int fan_notify(const char *path, const char *message, int descriptor);

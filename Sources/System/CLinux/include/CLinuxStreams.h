@@ -24,6 +24,8 @@ int fan_unix_connect(const char *path);
 // Binds a local socket and listens on it; a socket file that nobody listens on is replaced.
 // The group stays as it is where `group` is -1. -EADDRINUSE when somebody listens there.
 int fan_unix_listen(const char *path, mode_t mode, int64_t group, int backlog);
+// Makes a listening local socket that another program opened non-blocking and close-on-exec; -EINVAL for anything else.
+int fan_adopt_listener(int fd);
 // The id of a group, or -ENOENT.
 int64_t fan_group_id(const char *name);
 

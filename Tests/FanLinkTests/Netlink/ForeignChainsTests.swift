@@ -1,0 +1,79 @@
+import FanCore
+import FanLab
+import Glibc
+import TestSupport
+import Testing
+
+@testable import FanLink
+
+/// Which rules of others are taken for ones that drop a bridge's frames.
+@Suite(.enabled(if: isRoot)) struct ForeignChainsTests {
+    struct Rules: Sendable {
+        var text: String
+        /// The command that each chain that drops needs.
+        var remedies: [String] = []
+    }
+
+    private static func forward(_ rules: String, policy: String = "accept", table: String = "inet guard") -> String {
+        "table \(table) { chain ahead { type filter hook forward priority 0; policy \(policy); \(rules)\n}; }"
+    }
+
+    private static let insert = "nft insert rule inet guard ahead iifname fan0 oifname fan0 accept"
+
+    private static let firewalld = """
+        table inet firewalld {
+            chain trusted { accept; }
+            chain policies { INTERFACES reject with icmpx admin-prohibited; }
+            chain filter_FORWARD {
+                type filter hook forward priority filter + 10; policy accept;
+                ct state { established, related } accept
+                iifname "lo" accept
+                ct state invalid drop
+                jump policies
+                reject with icmpx admin-prohibited
+            }
+        }
+        """
+
+    static let all = [
+        Rules(text: forward("")),
+        Rules(text: forward("iifname eth7 drop")),
+        Rules(text: forward("ip saddr 10.0.0.0/8 drop; accept")),
+        Rules(text: forward("counter drop"), remedies: [insert]),
+        Rules(text: forward("", policy: "drop"), remedies: [insert]),
+        Rules(text: forward("iifname fan0 oifname fan0 accept", policy: "drop")),
+        // Neither another device nor a drop lets anything through.
+        Rules(text: forward("iifname fan01 accept; iifname fan0 drop", policy: "drop"), remedies: [insert]),
+        Rules(text: forward("iifname != fan0 accept", policy: "drop"), remedies: [insert]),
+        // What is forwarded is no concern of other hooks, and our own table is none of another's.
+        Rules(text: "table ip x { chain y { type filter hook input priority 0; policy drop; }; }"),
+        Rules(text: forward("drop", table: "ip fanmesh-fan0")),
+        Rules(
+            text: "table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }",
+            remedies: ["iptables -I FORWARD -i fan0 -o fan0 -j ACCEPT"]
+        ),
+        Rules(
+            text: firewalld.replacing("INTERFACES", ""),
+            remedies: ["firewall-cmd --permanent --zone=trusted --add-interface=fan0 && firewall-cmd --reload"]
+        ),
+        Rules(text: firewalld.replacing("INTERFACES", "iifname fan0 goto trusted;")),
+    ]
+
+    @Test(arguments: all.indices) func dropsAreFoundAndNoOthers(_ index: Int) throws {
+        let rules = Self.all[index]
+        let found = try inFreshNamespace {
+            let result = try RunningProcess(ProcessRequest(["nft", rules.text])).wait()
+            try #require(result.isSuccess, "\(rules.text): \(result.explanation)")
+            return try ForeignChains.dropping("fan0")
+        }
+        #expect(found.map { $0.remedy(bridge: "fan0") } == rules.remedies, "\(rules.text)")
+    }
+}
+
+extension String {
+    /// This text with other words in the place of some.
+    fileprivate func replacing(_ words: String, _ others: String) -> String {
+        guard let range = firstRange(of: words) else { return self }
+        return self[..<range.lowerBound] + others + self[range.upperBound...]
+    }
+}
