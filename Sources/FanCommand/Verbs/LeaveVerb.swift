@@ -52,7 +52,8 @@ enum LeaveVerb {
             }
         } catch {
             var failure = CommandFailure(error)
-            if !isForced, failure.remedy == nil || failure.exitCode == .problem {
+            let saysIt = failure.remedy?.contains("fanmesh leave --force") == true
+            if !isForced, !saysIt, failure.remedy == nil || failure.exitCode == .problem {
                 let known = failure.remedy.map { "\($0); or, " } ?? ""
                 failure.remedy = known + "when the cluster is lost: fanmesh leave --force"
             }

@@ -98,7 +98,8 @@ import Testing
             case .list: ["schema", "members", "leader", "stale", "tolerance", "warnings"]
             case .report:
                 [
-                    "schema", "network", "overlay", "underlay", "underlay_address", "slice", "forwarder", "mtu", "vni",
+                    "schema", "network", "overlay", "underlay", "underlay_address", "slice", "forwarder", "mtu",
+                    "underlay_mtu", "vni",
                     "port", "counters", "peers", "warnings", "generation",
                 ]
             case .snapshot: ["schema", "name", "config", "members", "leader"]

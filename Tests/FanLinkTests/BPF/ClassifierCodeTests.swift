@@ -36,7 +36,7 @@ struct ClassifierCase: Sendable, CustomTestStringConvertible {
         ClassifierCase(underlay: "172.31.16.0/20", overlay: "240.0.0.0/8", host: "172.31.21.5"),
     ]
 
-    /// The corners of the arithmetic: small slices, halves of the address space, pairs, single hosts.
+    /// The corners of the arithmetic: small slices, the largest overlays, pairs, single hosts.
     static let odd = [
         ClassifierCase(underlay: "10.0.0.0/12", overlay: "99.0.0.0/8", host: "10.0.0.1"),
         ClassifierCase(underlay: "10.0.0.0/10", overlay: "99.0.0.0/8", host: "10.63.255.254"),
@@ -45,8 +45,8 @@ struct ClassifierCase: Sendable, CustomTestStringConvertible {
         ClassifierCase(underlay: "10.20.30.40/31", overlay: "240.0.0.0/8", host: "10.20.30.40"),
         ClassifierCase(underlay: "10.20.30.40/31", overlay: "240.0.0.0/29", host: "10.20.30.41"),
         ClassifierCase(underlay: "10.20.30.40/32", overlay: "240.0.0.0/8", host: "10.20.30.40"),
-        ClassifierCase(underlay: "128.0.0.0/3", overlay: "0.0.0.0/1", host: "130.1.2.3"),
-        ClassifierCase(underlay: "10.1.0.0/16", overlay: "128.0.0.0/1", host: "10.1.2.3"),
+        ClassifierCase(underlay: "128.0.0.0/5", overlay: "64.0.0.0/3", host: "130.1.2.3"),
+        ClassifierCase(underlay: "10.1.0.0/16", overlay: "128.0.0.0/3", host: "10.1.2.3"),
         ClassifierCase(underlay: "200.1.2.0/29", overlay: "16.0.0.0/27", host: "200.1.2.6"),
     ]
 }
