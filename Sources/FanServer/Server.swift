@@ -1,5 +1,5 @@
 internal import FanCore
-internal import FanDatabase
+public import FanDatabase
 internal import FanHTTP
 internal import FanSystem
 internal import FanTLS
@@ -12,6 +12,8 @@ public final class Server: Sendable {
         public var stateDirectory: String
         /// The directory of the sockets.
         public var runtimeDirectory: String
+        /// How much of the database's log is kept.
+        public var logLength = LogLength()
 
         /// Names the directories.
         public init(stateDirectory: String, runtimeDirectory: String) {
@@ -42,7 +44,7 @@ public final class Server: Sendable {
         lock = Lock(try directory.lock())
         let router = Router(log)
         self.router = router
-        local = LocalNode(directory: directory, log: log) { router.handle($0, $1, $2) }
+        local = LocalNode(directory: directory, log: log, logLength: options.logLength) { router.handle($0, $1, $2) }
     }
 
     /// Begins to answer on the local socket, and takes the membership up again.

@@ -35,13 +35,13 @@ final class Nodes: Sendable {
     func address(_ id: UInt64) -> String { "10.0.0.\(id):8473" }
 
     @discardableResult
-    func start(_ id: UInt64, mayBeEmpty: Bool = true) throws -> DatabaseNode {
+    func start(_ id: UInt64, mayBeEmpty: Bool = true, log: LogLength? = nil) throws -> DatabaseNode {
         let node = try DatabaseNode(
             id: id,
             address: address(id),
             directory: directory(id),
             mayBeEmpty: mayBeEmpty,
-            log: log,
+            log: log ?? self.log,
             connect: { [weak self] address in self?.dial(address, from: id) ?? -1 }
         )
         try node.start()

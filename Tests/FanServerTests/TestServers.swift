@@ -1,4 +1,5 @@
 import FanCore
+import FanDatabase
 import FanHTTP
 import FanSystem
 import FanTLS
@@ -29,8 +30,9 @@ final class TestServers {
             server = try Self.start(directory)
         }
 
-        static func start(_ directory: String) throws -> Server {
-            let options = Server.Options(stateDirectory: "\(directory)/state", runtimeDirectory: directory)
+        static func start(_ directory: String, log: LogLength = LogLength()) throws -> Server {
+            var options = Server.Options(stateDirectory: "\(directory)/state", runtimeDirectory: directory)
+            options.logLength = log
             let socket = try listenUnix(path: options.socket, mode: 0o600, group: nil)
             let server = try Server(options)
             try server.start(localSocket: socket)
@@ -38,9 +40,9 @@ final class TestServers {
         }
 
         /// Stops the server and starts it anew from its files.
-        func restart() throws {
+        func restart(log: LogLength = LogLength()) throws {
             server.stop()
-            server = try Self.start(directory)
+            server = try Self.start(directory, log: log)
         }
 
         /// Keeps a watch open, as an agent does.

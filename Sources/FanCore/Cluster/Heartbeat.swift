@@ -24,6 +24,8 @@ public struct Heartbeat: Hashable, Sendable {
     public var beatCount = BeatCount()
     /// How many heartbeats its disk knew of when it started.
     public var formerBeats = 0
+    /// Whether its database, which votes, takes others for the voters than the leader does.
+    public var hasOtherVoters = false
     /// The term of its leadership, when it announces that; nil otherwise.
     public var term: Int?
 }
@@ -48,6 +50,7 @@ extension Heartbeat: DocumentShape {
         beatCount.run = try table.value("run", \.beatCount.run, default: "")
         beatCount.beats = try table.number(.beats, \.beatCount.beats, default: 0)
         formerBeats = try table.number(.formerBeats, \.formerBeats, default: 0)
+        hasOtherVoters = try table.value("other_voters", \.hasOtherVoters, default: false)
         term = try table.optionalNumber(.leadsTerm, \.term)
     }
 }

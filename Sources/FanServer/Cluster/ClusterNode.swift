@@ -96,6 +96,7 @@ final class ClusterNode: Sendable {
         certificates: Certificates,
         state: ClusterState,
         first: ClusterState?,
+        logLength: LogLength = LogLength(),
         hasAgent: @escaping @Sendable () -> Bool,
         changed: @escaping @Sendable () -> Void
     ) throws {
@@ -133,7 +134,8 @@ final class ClusterNode: Sendable {
             address: membership.address.description,
             directory: directory.database,
             // A wiped node must not start again under its number; one that never started has nothing yet.
-            mayBeEmpty: first != nil || (membership.isJoining && membership.id != 1)
+            mayBeEmpty: first != nil || (membership.isJoining && membership.id != 1),
+            log: logLength
         ) { address in
             do {
                 let descriptor = try transport.openDatabase(

@@ -42,6 +42,9 @@ struct Electorate<Address: Hashable & Sendable>: Sendable {
     /// Takes the voters of the own copy of Raft's configuration.
     mutating func learn(configured voters: some Sequence<Address>) { configured = Set(voters) }
 
+    /// Whether this node votes, and its own copy of the configuration has others for the voters than the leader.
+    var isMistaken: Bool { told.contains(own) && !configured.isEmpty && configured != told }
+
     /// Takes the voters as the leader says them.
     mutating func learn(told voters: some Sequence<Address>) {
         told = Set(voters)

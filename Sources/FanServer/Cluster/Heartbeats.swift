@@ -117,6 +117,7 @@ struct Heartbeats {
         heartbeat.isJoining = node.isJoining
         heartbeat.beatCount = BeatCount(run: node.run, beats: countBeat())
         heartbeat.formerBeats = node.formerBeats
+        heartbeat.hasOtherVoters = node.electorate.withLock { $0.isMistaken }
         return heartbeat
     }
 

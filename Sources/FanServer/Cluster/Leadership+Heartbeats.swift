@@ -39,6 +39,7 @@ extension Leadership {
                 hasAgent: heartbeat.hasAgent,
                 isJoining: heartbeat.isJoining
             )
+            if heartbeat.hasOtherVoters { $0.renewedFor[member.id] = nil }
         }
         guard
             member.incarnation != heartbeat.incarnation || member.version != heartbeat.version

@@ -16,6 +16,8 @@ final class Leadership: Sendable {
         var presence: Presence
         var reports: [String: NodeReport]
         var servers: [DatabaseServer]
+        /// The starts of the members' databases for which the configuration was written anew.
+        var renewedFor: [UInt64: Int] = [:]
         /// The member whose node is being taken out of the database.
         var leaving: UInt64?
         var encodedState: (generation: Int, body: [UInt8])?

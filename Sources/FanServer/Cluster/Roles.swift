@@ -6,6 +6,10 @@ internal import FanSystem
 struct Roles {
     let leader: Leadership
 
+    /// A database node that never is there, in a change of the configuration that changes nothing.
+    private static let nobody: UInt64 = 1 << 62
+    private static let nowhere = "0.0.0.0:1"
+
     private var ownID: UInt64? { leader.state.members.first { $0.name == leader.name }?.id }
 
     /// Has a member's node taken out of the database before the member itself goes, or takes that back.
@@ -23,7 +27,9 @@ struct Roles {
     }
 
     private func adjustAlone(_ client: DatabaseClient) throws(DatabaseError) -> String? {
-        let servers = try client.cluster()
+        let found = try client.cluster()
+        if found.contains(where: { $0.id == Self.nobody }) { try client.remove(id: Self.nobody) }
+        let servers = found.filter { $0.id != Self.nobody }
         let leaving = leader.model.withLock { model in
             model.servers = servers
             return model.leaving
@@ -49,7 +55,10 @@ struct Roles {
             try client.add(id: newcomer.member.id, address: newcomer.member.address.description)
             return "'\(newcomer.member.name)' is in the database as a spare"
         }
-        guard let change = planner(servers, statuses).nextChange() else { return nil }
+        guard let change = planner(servers, statuses).nextChange() else {
+            try renewConfiguration(client, servers)
+            return nil
+        }
         switch change {
         case .promote(let id, _, let role), .demote(let id, _, let role): try assign(client, id, role)
         case .transferLeadership(let id, _):
@@ -57,6 +66,22 @@ struct Roles {
             try client.transfer(to: id)
         }
         return "\(change)"
+    }
+
+    /// Writes the database's configuration anew for members that were started since the last time.
+    ///
+    /// libraft 0.22.1 may take a snapshot between two changes of the configuration that it applies together, as after a
+    /// start, which holds only the first of them. A node that is started from such a snapshot never takes note of the
+    /// other: each snapshot that follows is without it, until the log has lost it and a start forgets it, so that a
+    /// voter does not know who votes. A change that comes after the start replaces what the node has. One that changes
+    /// nothing needs somebody to come and go.
+    private func renewConfiguration(_ client: DatabaseClient, _ servers: [DatabaseServer]) throws(DatabaseError) {
+        let starts = Dictionary(leader.state.members.map { ($0.id, $0.incarnation) }) { first, _ in first }
+        let wanted = starts.filter { id, _ in servers.contains { $0.id == id && $0.role != .spare } }
+        guard servers.count > 1, leader.model.withLock({ $0.renewedFor }) != wanted else { return }
+        try client.add(id: Self.nobody, address: Self.nowhere)
+        try client.remove(id: Self.nobody)
+        leader.model.withLock { $0.renewedFor = wanted }
     }
 
     private func assign(_ client: DatabaseClient, _ id: UInt64, _ role: DatabaseRole) throws(DatabaseError) {

@@ -1,4 +1,5 @@
 internal import FanCore
+internal import FanDatabase
 internal import FanHTTP
 internal import FanSystem
 internal import FanTLS
@@ -38,6 +39,7 @@ final class LocalNode: Sendable {
 
     let directory: ServerDirectory
     let log: ServerLog
+    private let logLength: LogLength
     let transport: Transport
     let state = Lock(State())
     let watchers = WaitList()
@@ -63,11 +65,13 @@ final class LocalNode: Sendable {
         directory: ServerDirectory,
         log: ServerLog,
         transport: Transport = .tls,
+        logLength: LogLength = LogLength(),
         answer: @escaping @Sendable (LocalNode, HTTPRequest, HTTPResponder) -> Void
     ) {
         self.directory = directory
         self.log = log
         self.transport = transport
+        self.logLength = logLength
         self.answer = answer
     }
 
@@ -218,6 +222,7 @@ final class LocalNode: Sendable {
             certificates: certificates,
             state: known,
             first: first,
+            logLength: logLength,
             hasAgent: { [weak self] in self?.hasAgent ?? false },
             changed: { [weak self] in self?.announce() }
         )
