@@ -6,7 +6,7 @@ import Testing
 /// libraft 0.22.1 may take a snapshot between two changes of the configuration that it applies together, as it does after
 /// a start: that holds only the first of them, and so does every later one, until a start finds nothing else.
 struct StaleConfigurationTests {
-    /// What the leader's server does about it, see `Roles`. The other case shows that it is still needed.
+    /// Does what the leader's server does about it, or does not, which shows that it is still needed.
     @Test(arguments: [true, false]) func whatIsWrittenAnewIsKept(_ renews: Bool) throws {
         let nodes = try Nodes(log: LogLength(changes: 1024, trailing: 1024))
         try nodes.form(3)

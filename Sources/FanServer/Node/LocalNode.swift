@@ -60,6 +60,7 @@ final class LocalNode: Sendable {
     ///   - directory: its files.
     ///   - log: the log.
     ///   - transport: how it gets to other members, and they to it.
+    ///   - logLength: how much of the database's log is kept.
     ///   - answer: answers a request that came to its port, on the listener's thread.
     init(
         directory: ServerDirectory,
