@@ -135,6 +135,17 @@ final class LXDCluster {
 
     private func number(_ name: String) -> Int? { lab.nodes.first { $0.name == name }?.number }
 
+    /// Stops a member's daemon and starts it again.
+    ///
+    /// - Returns: how long the new one took until it said that it is ready.
+    func restartUntilReady(_ number: Int) throws -> Double {
+        try process(number).stop(atMost: Self.timeout)
+        let began = ContinuousClock.now
+        try launch(number)
+        try waitUntilReady(number)
+        return began.duration(to: .now).seconds
+    }
+
     /// Starts a killed daemon again, and waits until all members are online and in the database.
     func restart(_ number: Int, seenFrom other: Int) throws {
         try launch(number)

@@ -31,6 +31,29 @@ final class OurCluster {
         return result.elapsed.seconds
     }
 
+    /// The process of a daemon.
+    func id(of daemon: ClusterDaemon, on number: Int) throws -> Int32 {
+        guard let process = cluster.process(daemon, on: number) else {
+            throw BenchError("\(daemon.rawValue) was not started on node\(number)")
+        }
+        return process.id
+    }
+
+    /// Stops a member's daemon and starts it again.
+    ///
+    /// - Returns: how long the new one took until it told its service manager that it is ready.
+    func restartUntilReady(_ daemon: ClusterDaemon, on number: Int) throws -> Double {
+        guard let process = cluster.process(daemon, on: number) else {
+            throw BenchError("\(daemon.rawValue) was not started on node\(number)")
+        }
+        try process.stop()
+        let manager = try ReadySocket("\(cluster.node(number).directory)/ready")
+        let began = ContinuousClock.now
+        try cluster.start(daemon, on: number, environment: ["NOTIFY_SOCKET": manager.path])
+        try manager.wait(atMost: .seconds(20))
+        return began.duration(to: .now).seconds
+    }
+
     func address(_ number: Int) -> SocketAddress { SocketAddress(cluster.node(number).address) }
 
     /// The identity that a node's server shows to others.

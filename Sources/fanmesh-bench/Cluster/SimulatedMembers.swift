@@ -59,6 +59,9 @@ final class SimulatedMembers {
     /// The first heartbeat or report that failed.
     var failure: String? { members.lazy.compactMap(\.failure).first }
 
+    /// How many requests were refused and sent again, as a member does when the leader does not lead for a moment.
+    var repeated: Int { members.reduce(0) { $0 + $1.repeated } }
+
     /// Adds members until there are so many, and starts their heartbeats.
     ///
     /// Those that are there hold theirs back meanwhile: each join would wake them all.
@@ -209,6 +212,7 @@ final class SimulatedMember: Sendable {
     private struct State {
         var generation: Int
         var count = 0
+        var repeated = 0
         var isStopped = false
         var failure: String?
     }
@@ -230,7 +234,7 @@ final class SimulatedMember: Sendable {
     }
 
     var failure: String? { state.withLock { $0.failure } }
-    var heartbeats: Int { state.withLock { $0.count } }
+    var repeated: Int { state.withLock { $0.repeated } }
 
     func stop() {
         state.withLock { $0.isStopped = true }
@@ -272,7 +276,7 @@ final class SimulatedMember: Sendable {
         body.set("generation", .number(generation))
         body.set("clock_ms", .number(Self.clock()))
         body.set("wait_ms", .number(interval.milliseconds))
-        let answer = try connection.call(.heartbeat, body, timeout: interval + .seconds(20))
+        let answer = try repeating { try connection.call(.heartbeat, body, timeout: interval + .seconds(20)) }
         let now: Int = try answer.integer(.generation)
         state.withLock { state in
             state.generation = now
@@ -282,7 +286,19 @@ final class SimulatedMember: Sendable {
 
     /// Writes a report about it.
     func write(_ report: NodeReport, on connection: HTTPConnection) throws {
-        try connection.call(.reportMember, of: name, report.document)
+        _ = try repeating { try connection.call(.reportMember, of: name, report.document) }
+    }
+
+    /// Repeats what is refused for a while, as a member does.
+    private func repeating(_ call: () throws -> Document) throws -> Document {
+        let deadline = ContinuousClock.now + .seconds(10)
+        while true {
+            do { return try call() } catch let error as BenchError {
+                guard ContinuousClock.now < deadline, !state.withLock({ $0.isStopped }) else { throw error }
+            }
+            state.withLock { $0.repeated += 1 }
+            sleepThread(for: .milliseconds(20))
+        }
     }
 
     /// The clock on the wall, in milliseconds since 1970.

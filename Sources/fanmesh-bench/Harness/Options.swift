@@ -3,7 +3,8 @@ struct Options {
     /// What there is to measure, in the order of the result.
     static let measurements: [any Measurement.Type] = [
         Throughput.self, PacketRate.self, RoundTrip.self, BringUp.self, MapStart.self, PeerCheck.self,
-        ClusterReports.self, ClusterJoin.self, ClusterFailover.self, ClusterMemory.self, ClusterScale.self,
+        ClusterReports.self, ClusterJoin.self, ClusterFailover.self, ClusterMemory.self, ClusterRestart.self,
+        ClusterScale.self,
         BinarySize.self,
     ]
 

@@ -24,7 +24,7 @@ struct Row: Sendable {
 struct Pairs<Sample> {
     /// What the peer is.
     let against: String
-    private let samples: [(ours: Sample, peer: Sample)]
+    fileprivate let samples: [(ours: Sample, peer: Sample)]
 
     init(against: String, _ samples: [(ours: Sample, peer: Sample)]) {
         (self.against, self.samples) = (against, samples)
@@ -52,6 +52,9 @@ struct Pairs<Sample> {
 extension Pairs<Double> {
     /// Compares the samples themselves.
     func row(_ what: String, in unit: Unit, _ budget: Budget?) -> Row { row(what, in: unit, budget) { $0 } }
+
+    /// The middle of ours.
+    var medianOfOurs: Double { samples.map(\.ours).median }
 }
 
 /// What a ratio, or a value without a peer, must keep to.

@@ -13,6 +13,7 @@ struct Unit: Sendable {
     static let milliseconds = Unit(name: "ms", factor: 1e3, digits: 2)
     static let perSecond = Unit(name: "/s", factor: 1, digits: 1)
     static let percent = Unit(name: "%", factor: 100, digits: 1)
+    static let finePercent = Unit(name: "%", factor: 100, digits: 3)
     static let megabytes = Unit(name: "MB", factor: 1e-6, digits: 2)
 }
 

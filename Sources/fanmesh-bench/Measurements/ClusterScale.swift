@@ -43,6 +43,7 @@ enum ClusterScale: Measurement {
             let seconds = context.pick(count >= 1000 ? 100 : 30, smoke: 3)
             samples.append(try sample(simulated, server.id, seconds, context))
             if let failure = simulated.failure { throw BenchError(failure) }
+            if simulated.repeated > 0 { writeErrorLine("    \(simulated.repeated) requests were refused and repeated") }
         }
         return try rows(samples)
     }
