@@ -16,8 +16,8 @@ final class Leadership: Sendable {
         var presence: Presence
         var reports: [String: NodeReport]
         var servers: [DatabaseServer]
-        /// The starts of the members' databases for which the configuration was written anew.
-        var renewedFor: [UInt64: Int] = [:]
+        /// The database's nodes as they were when its configuration was written anew, see ``Roles``.
+        var renewedFor: [UInt64: DatabasePart] = [:]
         /// The member whose node is being taken out of the database.
         var leaving: UInt64?
         var encodedState: (generation: Int, body: [UInt8])?
@@ -25,6 +25,12 @@ final class Leadership: Sendable {
         var beatCounts: [String: BeatCount] = [:]
         /// How far the reports of each member have come.
         var slots: [String: ReportSlot] = [:]
+    }
+
+    /// A node's part in the database, and which of its starts it is.
+    struct DatabasePart: Hashable {
+        var role: DatabaseRole
+        var incarnation: Int
     }
 
     /// The member that leads.

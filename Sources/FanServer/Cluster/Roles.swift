@@ -68,17 +68,23 @@ struct Roles {
         return "\(change)"
     }
 
-    /// Writes the database's configuration anew for members that were started since the last time.
+    /// Writes the database's configuration anew when nodes that have a part in it were started, or have another part.
     ///
     /// libraft 0.22.1 may take a snapshot between two changes of the configuration that it applies together, as after a
     /// start, which holds only the first of them. A node that is started from such a snapshot never takes note of the
     /// other: each snapshot that follows is without it, until the log has lost it and a start forgets it, so that a
-    /// voter does not know who votes. A change that comes after the start replaces what the node has. One that changes
-    /// nothing needs somebody to come and go.
+    /// voter does not know who votes. A change that comes after the start replaces what the node has, and one that
+    /// comes after a change of roles makes it harmless to lose the last of all. One that changes nothing needs somebody
+    /// to come and go.
     private func renewConfiguration(_ client: DatabaseClient, _ servers: [DatabaseServer]) throws(DatabaseError) {
-        let starts = Dictionary(leader.state.members.map { ($0.id, $0.incarnation) }) { first, _ in first }
-        let wanted = starts.filter { id, _ in servers.contains { $0.id == id && $0.role != .spare } }
-        guard servers.count > 1, leader.model.withLock({ $0.renewedFor }) != wanted else { return }
+        let (members, former) = leader.model.withLock { ($0.state.members, $0.renewedFor) }
+        let starts = Dictionary(members.map { ($0.id, $0.incarnation) }) { first, _ in first }
+        var wanted: [UInt64: Leadership.DatabasePart] = [:]
+        for server in servers where server.role != .spare {
+            wanted[server.id] = Leadership.DatabasePart(role: server.role, incarnation: starts[server.id] ?? 0)
+        }
+        // Who was always alone has nothing to forget.
+        guard wanted != former, servers.count > 1 || !former.isEmpty else { return }
         try client.add(id: Self.nobody, address: Self.nowhere)
         try client.remove(id: Self.nobody)
         leader.model.withLock { $0.renewedFor = wanted }

@@ -24,7 +24,9 @@ final class ReadySocket {
             }
         }
         // The server is another user's.
-        guard result == 0, unsafe chmod(path, 0o666) == 0 else { throw BenchError("bind '\(path)': \(errnoText(errno))") }
+        guard result == 0, unsafe chmod(path, 0o666) == 0 else {
+            throw BenchError("bind '\(path)': \(errnoText(errno))")
+        }
     }
 
     deinit {
