@@ -113,6 +113,11 @@ import Testing
     /// entries are old for it then.
     @Test(arguments: [1, 1000, 1_000_000] as [UInt64]) func whoIsAheadInItsTermIsCaughtUpWith(_ ahead: UInt64) throws {
         try withSpare(.standby) { _, nodes in
+            func copies() throws -> [String] {
+                try nodes.map { try #require($0.server.local.member).database.copy().text() }
+            }
+            // Its database has heard of the leader's term by then, and written it.
+            #expect(soon { Set(try copies()).count == 1 })
             let directory = nodes[3].server.local.directory.database
             nodes[3].server.stop()
             // The two are written in turn: one that has seen a single term may have but one of them.
@@ -127,9 +132,6 @@ import Testing
             }
             try nodes[3].restart()
             #expect(try nodes[1].call("PATCH", "/1.0/cluster", ["token_expiry_s": 900]).status == 200)
-            func copies() throws -> [String] {
-                try nodes.map { try #require($0.server.local.member).database.copy().text() }
-            }
             #expect(soon { Set(try copies()).count == 1 }, "after \(ahead) terms")
         }
     }
