@@ -78,7 +78,7 @@ final class Agent {
                 if overlay.want(target, at: now) { probes.update(target.peers, at: now) }
             }
         } catch { journal.report(.warning, "memory-unreadable", "\(error)") }
-        return wake(at: now)
+        return act(at: now)
     }
 
     /// Takes in an event, and does what is due.
@@ -112,11 +112,18 @@ final class Agent {
             readPin(at: now)
         case .asked(let question): actions.append(.answer(answer(question)))
         }
-        return wake(at: now)
+        return act(at: now)
     }
 
     /// Does what is due; with a ``deadline`` that has come there is more to do.
     func wake(at now: Instant) -> [AgentAction] {
+        if !isLeaving { overlay.poll(at: now) }
+        // Most often nothing has changed, and this is all.
+        guard let deadline, deadline <= now else { return [] }
+        return act(at: now)
+    }
+
+    private func act(at now: Instant) -> [AgentAction] {
         defer { actions = [] }
         // Nobody may find an overlay ready that is being taken down.
         let isHidden = isLeaving && published?.status.isReady == true
@@ -142,7 +149,8 @@ final class Agent {
     /// When ``wake(at:)`` has something to do at the latest.
     var deadline: Instant? {
         let probe = overlay.status == nil ? nil : probes.deadline
-        return [overlay.deadline, probe, cluster == nil ? nil : reports.deadline].compactMap(\.self).min()
+        let poll = isLeaving ? nil : overlay.pollDeadline
+        return [overlay.deadline, poll, probe, cluster == nil ? nil : reports.deadline].compactMap(\.self).min()
     }
 
     private var view: AgentView {

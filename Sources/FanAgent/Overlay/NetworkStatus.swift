@@ -68,6 +68,7 @@ extension OverlayManager {
             warnings: []
         )
         status.warnings += hostWarnings(spec, facts)
+        status.warnings += try settingWarnings(spec, facts)
         status.warnings += filterWarnings(spec, observed)
         if try state.isCopy() {
             status.warnings.add(
@@ -117,7 +118,7 @@ extension OverlayManager {
     }
 
     /// The interface that has this host's underlay address, nil when none has.
-    private func underlayLink(_ spec: NetworkSpec, _ facts: HostFacts) -> LinkFacts? {
+    func underlayLink(_ spec: NetworkSpec, _ facts: HostFacts) -> LinkFacts? {
         facts.addresses.first { $0.address.address == spec.host }.flatMap { facts.link(index: $0.linkIndex) }
     }
 
@@ -226,6 +227,13 @@ extension OverlayManager {
             fine: "\(spec.bridgeName) \(status.slice.bridgeAddress) and \(spec.vxlanName) are as planned"
         )
         check("mtu", codes: ["mtu-too-large"], fine: "\(spec.mtuBytes) fits into the underlay")
+        check(
+            "settings",
+            codes: ["arp-ignored", "reverse-path", "forwarding-off"],
+            fine: try kernel.sysctl("net/ipv4/ip_forward") == "0"
+                ? "no sysctl stands in the way; IPv4 is not forwarded, so guests reach the overlay and nothing beyond"
+                : "no sysctl stands in the way"
+        )
         check("routes", codes: ["route-overlap"], fine: "nothing else uses \(spec.mapping.overlay)")
         check("sources", codes: ["no-source-check"], fine: "forged sources are dropped")
         checks.append(try neighbourCheck(spec))
