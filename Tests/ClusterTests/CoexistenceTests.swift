@@ -114,7 +114,7 @@ struct CoexistenceTests {
     @Test(.timeLimit(.minutes(2)), arguments: settings) func settingsThatStopGuestsAreNamedWithTheirRemedy(
         _ setting: Setting
     ) throws {
-        try FormationBench.run("set-\(setting.code.prefix(4))", nodes: 2, guests: 1) { bench in
+        try FormationBench.run("set-\(setting.code.prefix(3))", nodes: 2, guests: 1) { bench in
             let cluster = bench.cluster
             try cluster.waitUntilOnline()
             try cluster.lab.makeGuests()

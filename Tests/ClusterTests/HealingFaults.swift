@@ -183,5 +183,7 @@ struct OverlayShape: Hashable, Sendable {
         observed.vxlan?.link.index = 0
         observed.vxlan?.link.masterIndex = isPort ? 0 : nil
         observed.ports.sort { $0.index < $1.index }
+        // The host's addresses are its own.
+        observed.devices = [:]
     }
 }

@@ -32,6 +32,30 @@ struct CopiedNodeTests {
         #expect(try hosts[0].reaches(hosts[1].bridgeAddress) && hosts[1].reaches(hosts[0].bridgeAddress))
     }
 
+    /// A host without a cluster moves by a command, guests' bridge and all.
+    @Test func aHostMovesToAnotherAddress() throws {
+        let lab = try LifecycleLab("move", hosts: 2)
+        let (host, other) = (lab.hosts[0], lab.hosts[1])
+        for host in lab.hosts { try #require(try host.fanmesh("up").isSuccess) }
+        let before = try LifecycleSnapshot(host, keepingNumbers: true)
+        let index = try host.index(of: "fan0")
+        let held = try host.fanmesh("readdress")
+        #expect(held.ending == .exited(1) && held.errorOutput.contains("nothing to move"), "\(held)")
+        try host.require("ip", "address", "add", "172.31.22.9/20", "dev", "eth0")
+        let shown = try host.fanmesh("readdress", "--dry-run", "--underlay-address", "172.31.22.9")
+        #expect(shown.isSuccess && shown.output.contains("-> 240.96.144.0/20"), "\(shown)")
+        try host.require("ip", "address", "del", "172.31.22.9/20", "dev", "eth0")
+        try host.expectUnchanged(since: before, keepingNumbers: true)
+        try host.require("ip", "address", "del", "\(host.node.interfaceAddress)", "dev", "eth0")
+        try host.require("ip", "address", "add", "172.31.22.9/20", "dev", "eth0")
+        let status = try host.fanmesh("status")
+        #expect(status.output.contains("-> 240.96.144.0/20") && status.output.contains("fanmesh readdress"))
+        let moved = try host.fanmesh("readdress")
+        #expect(moved.isSuccess, "\(moved)")
+        #expect(try host.fanmesh("status").isSuccess && host.index(of: "fan0") == index)
+        #expect(try other.reaches("240.96.144.1") && host.reaches(other.bridgeAddress))
+    }
+
     /// The devices of an earlier version, and those of another slice, are this node's: kept, mended and removed.
     @Test func formerAddressesAreKnown() throws {
         let lab = try LifecycleLab("former", hosts: 2)

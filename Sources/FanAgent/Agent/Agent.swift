@@ -45,6 +45,7 @@ final class Agent {
     /// Each peer's questions; what one asks costs this host a probe.
     private var questions = RateLimiter(burst: 2, interval: .seconds(5))
     private var reports = ReportSchedule()
+    private var move = AddressMove()
 
     private var published: AgentState?
     private var journal = AgentJournal()
@@ -106,6 +107,10 @@ final class Agent {
         case .reportFailed(let error):
             reports.fail(at: now)
             if case .connected = store { journal.report(.warning, "report-failed", "\(error)") }
+        case .readdressed: move.succeed(at: now)
+        case .readdressFailed(let error):
+            move.fail(error, at: now)
+            journal.report(.error, "readdress-refused", "\(error)")
         case .reload:
             journal.note(.info, "reload", "looking at everything now")
             overlay.lookNow(at: now)
@@ -129,6 +134,10 @@ final class Agent {
         let isHidden = isLeaving && published?.status.isReady == true
         if !isHidden {
             if let due = overlay.deadline, due <= now { look(at: now) }
+            let policy = { (try? AddressPolicy.load(stateDirectory: self.memory.stateDirectory)) ?? .hold }
+            if let address = move.take(overlay.status?.renumbering, at: now, policy) {
+                actions.append(.readdress(address))
+            }
             if let spec = overlay.status?.spec, let peers = probes.take(at: now), let check = PeerCheck(spec) {
                 actions.append(.probe(check, peers))
             }
@@ -149,8 +158,9 @@ final class Agent {
     /// When ``wake(at:)`` has something to do at the latest.
     var deadline: Instant? {
         let probe = overlay.status == nil ? nil : probes.deadline
-        let poll = isLeaving ? nil : overlay.pollDeadline
-        return [overlay.deadline, poll, probe, cluster == nil ? nil : reports.deadline].compactMap(\.self).min()
+        var all = [overlay.deadline, probe, cluster == nil ? nil : reports.deadline]
+        if !isLeaving { all += [overlay.pollDeadline, move.deadline] }
+        return all.compactMap(\.self).min()
     }
 
     private var view: AgentView {
@@ -166,7 +176,8 @@ final class Agent {
             overlay: overlay,
             probes: probes,
             inquiries: inquiries,
-            probeFailure: probeFailure
+            probeFailure: probeFailure,
+            move: move
         )
     }
 
@@ -229,6 +240,7 @@ final class Agent {
                 journal.report(.error, "settings-unwritable", "\(error); after a restart they are pinned anew")
             }
         }
+        if pinned != settings { follow(settings) }
         let pinned = pinned ?? settings
         self.pinned = pinned
         let changes = pinned.changes(to: settings)
@@ -239,6 +251,21 @@ final class Agent {
             journal.report(.error, "settings-differ", "\(warning)")
         }
         return pinned.applied(to: claimed)
+    }
+
+    /// Follows a change that this host asked for itself, or that its operator accepted meanwhile.
+    private func follow(_ settings: PinnedSettings) {
+        let stateDirectory = memory.stateDirectory
+        if let accepted = (try? PinnedSettings.load(stateDirectory: stateDirectory)) ?? nil { pinned = accepted }
+        guard var moved = pinned, moved.underlayAddress != settings.underlayAddress,
+            settings.underlayAddress == move.goal
+        else { return }
+        moved.underlayAddress = settings.underlayAddress
+        do { try moved.save(stateDirectory: stateDirectory) } catch {
+            journal.report(.error, "settings-unwritable", "\(error); after a restart it is at its former address")
+        }
+        pinned = moved
+        journal.note(.warning, "readdressed", "this host is at \(moved.underlayAddress) now, and has another slice")
     }
 
     /// The operator may have accepted the cluster's settings on this host.
@@ -312,6 +339,7 @@ final class Agent {
         do {
             try memory.remove()
             try PinnedSettings.remove(stateDirectory: memory.stateDirectory)
+            try AddressPolicy.remove(stateDirectory: memory.stateDirectory)
         } catch {
             journal.report(.error, "memory-unwritable", "\(error)")
             overlay.expectRetry(at: now)
@@ -328,6 +356,7 @@ final class Agent {
         probes.update([], at: now)
         probeFailure = nil
         inquiries = PeerInquiries()
+        move = AddressMove()
         reports.clear()
         journal.clearAll()
     }

@@ -13,6 +13,8 @@ public struct NetworkStatus: Sendable {
     public var counters: ForwardingCounters?
     /// The MTU of the underlay's interface in bytes; nil where its address is gone.
     public var underlayMTUBytes: Int?
+    /// Where this host would move to, now that its underlay address is gone; nil where that does not arise.
+    public var renumbering: Renumbering?
     /// What should be looked at.
     public var warnings: [Finding]
 
@@ -65,6 +67,7 @@ extension OverlayManager {
             pending: [],
             counters: observed.vxlan == nil ? nil : try kernel.counters(network: spec.name),
             underlayMTUBytes: underlayLink(spec, facts)?.mtuBytes,
+            renumbering: try? Renumbering(spec, facts),
             warnings: []
         )
         status.warnings += hostWarnings(spec, facts)
@@ -143,11 +146,14 @@ extension OverlayManager {
                 )
             }
         } else {
+            let plan = try? Renumbering(spec, facts)
+            let found = plan.map { "; it has \($0.to.host) on \($0.link), whose slice is \($0.to.prefix)" } ?? ""
             warnings.add(
                 code: "underlay-address-gone",
                 severity: .error,
-                message: "this host no longer has its underlay address \(spec.host)",
-                remedy: "give the address back, or run 'fanmesh up' to move to the slice of the new address"
+                message: "this host no longer has its underlay address \(spec.host), and keeps the overlay of it"
+                    + found,
+                remedy: "give the address back" + (plan == nil ? "" : ", or move to the new one: fanmesh readdress")
             )
         }
         warnings += overlapWarnings(spec, facts)
