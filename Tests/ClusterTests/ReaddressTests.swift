@@ -83,14 +83,18 @@ struct ReaddressTests {
         try FormationBench.run("lead\(nodes)", nodes: nodes) { bench in
             let cluster = bench.cluster
             try cluster.waitUntilOnline()
-            if nodes > 1 { _ = try cluster.wait(for: "three voters", from: 1) { $0.voters == nodes } }
+            if nodes > 1 {
+                _ = try cluster.wait(for: "three voters", from: 1) { list in
+                    list.members.allSatisfy { $0.role == .voter }
+                }
+            }
             let number = try bench.leader()
             let node = cluster.node(number)
             let slice = try node.plan.mapping.slice(of: IPv4Address(parsing: Self.new))
             try Self.replaceAddress(of: node)
             let moved = try cluster.fanmesh(on: number, ["readdress", "--yes"])
             #expect(moved.isSuccess, "\(moved)\n\(cluster.logs(of: number))")
-            let isMoved = try eventually(within: .seconds(40)) {
+            let isMoved = eventually(within: .seconds(40)) {
                 let list = try? cluster.list(from: number)
                 let row = list?.members.first { $0.name == node.name }
                 return row?.underlayAddress == slice.host && list?.members.allSatisfy { $0.state == .online } == true
@@ -101,7 +105,7 @@ struct ReaddressTests {
             try cluster.require(on: number, ["cluster", "edit", "mtu=1300"])
             try cluster.process(.server, on: number)?.kill()
             try cluster.start(.server, on: number)
-            let isBack = try eventually(within: .seconds(30)) {
+            let isBack = eventually(within: .seconds(30)) {
                 (try? cluster.list(from: number))?.members.allSatisfy { $0.state == .online } == true
             }
             #expect(isBack, "\(cluster.logs(of: number))")

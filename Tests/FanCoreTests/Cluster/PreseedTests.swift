@@ -87,7 +87,7 @@ import Testing
         let preseed = try Preseed(joiner)
         #expect(preseed.document == joiner)
         #expect(preseed.withoutSecrets.document == joiner.replacing("cluster_token", with: nil))
-        let own: Set = ["name", "address", "failure_domain"]
+        let own: Set = ["name", "address", "failure_domain", "on_address_change"]
         for field in Self.full.fields where !own.contains(field.key) {
             do throws(DocumentError) {
                 _ = try Preseed(.object([Document.Field(key: "cluster_token", value: token), field]))
