@@ -56,12 +56,22 @@ public final class LinuxKernel: OverlayKernel {
                 observed.staticAddresses = try socket.staticAddresses(linkIndex: vxlan.index, link: vxlan.name)
             }
         }
+        if observed.bridge != nil { observed.settings = try settings(of: network) }
+        observed.forwards = try sysctl(BridgeSetting.forwards.path(of: "all")) == "1"
         observed.fence = try FenceKernel.find(network).observation
         observed.foreignChains = try foreignChains(network)
         observed.devices = facts.devices
         observed.note(guestsIn: facts)
         observed.otherVXLANs = facts.links.filter { $0.vxlan != nil && $0.name != observed.vxlan?.link.name }
         return observed
+    }
+
+    private func settings(of device: String) throws -> [BridgeSetting: Int] {
+        var settings: [BridgeSetting: Int] = [:]
+        for setting in BridgeSetting.allCases {
+            settings[setting] = try sysctl(setting.path(of: device)).flatMap { Int($0) }
+        }
+        return settings
     }
 
     /// Without the host's handing them over, the rules of IPv4 do not see bridged frames.
@@ -95,6 +105,12 @@ public final class LinuxKernel: OverlayKernel {
         case .disableIPv6(let link):
             let path = Self.ipv6Path(link)
             if try File.read(path) != nil { try File.write("1", to: path) }
+        case .setSettings(let link, _, let values):
+            // In a fixed order, since the first that fails is named.
+            for (setting, value) in values.sorted(by: { $0.key.name < $1.key.name }) {
+                let path = "/proc/sys/\(setting.path(of: link))"
+                if try File.read(path) != nil { try File.write("\(value)", to: path) }
+            }
         case .setMTU(let link, _, let mtuBytes):
             try socket.linkSetMTU(link, mtuBytes: mtuBytes)
         case .setMAC(let link, _, let mac):

@@ -42,12 +42,27 @@ public protocol ClusterStore: Sendable {
     ///   `rate_limited` while it has too many messages, with `too_large`, and with `not_configured`.
     func send(_ text: String, to name: String) throws(StoreError)
 
+    /// Has the cluster take this node's new underlay address, and its server go along.
+    ///
+    /// - Parameter address: the address; one that another member has is refused with `conflict`.
+    /// - Throws: ``StoreError``; where it refuses, nothing is changed.
+    func readdress(to address: IPv4Address) throws(StoreError)
+
     /// Takes the messages that other members' agents have sent to this node's, and forgets them, the oldest first.
     ///
     /// - Parameter wait: how long to wait for one at most. A store may wait for a shorter time.
     /// - Returns: the messages; each with its sender's true name.
     /// - Throws: ``StoreError``; refused with `not_configured` when the node is in no cluster.
     func messages(wait: Duration) throws(StoreError) -> [AgentMessage]
+}
+
+extension ClusterStore {
+    /// Refuses: where a foreign cluster's nodes are, only that cluster's own commands change.
+    public func readdress(to address: IPv4Address) throws(StoreError) {
+        let problem = "\(profile.name) does not let nodes move to another address"
+        let refusal = APIError(status: 400, code: "bad_request", problem, remedy: profile.joining)
+        throw StoreError(.refused(refusal), of: profile)
+    }
 }
 
 /// What messages call a store, and what they tell an operator to do about it.

@@ -55,6 +55,12 @@ public final class ServerStore: ClusterStore {
         ) { document throws(DocumentError) in try ClusterSnapshot(document) }
     }
 
+    /// Moves this node, and its server along.
+    public func readdress(to address: IPv4Address) throws(StoreError) {
+        let place = MemberPlace(underlayAddress: address)
+        try asking.call(.readdress, body: place.document, timeout: .seconds(60))
+    }
+
     /// Hands a report to the node's server.
     public func report(_ report: NodeReport) throws(StoreError) -> Bool {
         try asking.call(.reportLocal, body: report.document, timeout: Self.answerTimeout) {

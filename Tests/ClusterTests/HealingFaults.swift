@@ -19,7 +19,9 @@ enum HealingFault: String, CaseIterable, Sendable {
     case bridgeAddressChanged = "bridge's MAC changed"
     case vxlanAddressChanged = "VXLAN's MAC changed"
     case rulesFlushed = "rules flushed"
-    case sysctlFlipped = "sysctl flipped"
+    case ipv6Flipped = "IPv6 turned on"
+    case reversePathFlipped = "rp_filter flipped"
+    case arpFlipped = "arp_ignore flipped"
 
     /// Does it, in the calling thread's namespace.
     func strike(_ kernel: LinuxKernel, _ desired: DesiredState) throws {
@@ -43,7 +45,10 @@ enum HealingFault: String, CaseIterable, Sendable {
             try kernel.apply(.setMAC(link: link, from: nil, to: MACAddress(rawValue: 0x0200_0000_1234)))
         // As 'nft flush ruleset' does, of what is ours.
         case .rulesFlushed: try kernel.apply(.removeFence(network: bridge))
-        case .sysctlFlipped: try File.write("0", to: "/proc/sys/net/ipv6/conf/\(bridge)/disable_ipv6")
+        case .ipv6Flipped: try File.write("0", to: "/proc/sys/net/ipv6/conf/\(bridge)/disable_ipv6")
+        case .reversePathFlipped: try File.write("1", to: "/proc/sys/\(BridgeSetting.reversePath.path(of: bridge))")
+        // Nothing on this host is found by ARP then; the kernel does not announce it.
+        case .arpFlipped: try File.write("8", to: "/proc/sys/\(BridgeSetting.ignores.path(of: bridge))")
         }
     }
 }
@@ -178,5 +183,7 @@ struct OverlayShape: Hashable, Sendable {
         observed.vxlan?.link.index = 0
         observed.vxlan?.link.masterIndex = isPort ? 0 : nil
         observed.ports.sort { $0.index < $1.index }
+        // The host's addresses are its own.
+        observed.devices = [:]
     }
 }

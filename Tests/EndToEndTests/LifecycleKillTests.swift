@@ -52,7 +52,7 @@ struct LifecycleKillTests {
         }
         let total = kills.values.reduce(0, +)
         #expect(total >= plan.changes.count, "\(kills)")
-        #expect(plan.changes.count == 12)
+        #expect(plan.changes.count == 13)
         for (call, least) in ["sendto": 4, "bpf": 2, "write": 2, "rename": 2] {
             #expect(kills[call, default: 0] >= least, "\(kills)")
         }

@@ -81,6 +81,11 @@ struct LifecycleRepeatTests {
             steps: ["set fan0 mtu 1450 (was 1300)"],
             isHarmless: true
         ),
+        Damage(
+            name: "arpignore",
+            command: ["sysctl", "-qw", "net.ipv4.conf.fan0.arp_ignore=8", "net.ipv4.conf.fan0.rp_filter=1"],
+            steps: ["set fan0 arp_ignore 1 rp_filter 2"]
+        ),
         Damage(name: "down", command: ["ip", "link", "set", "fan0", "down"], steps: ["set fan0 up"]),
         Damage(name: "vxdown", command: ["ip", "link", "set", "fan0-vx", "down"], steps: ["set fan0-vx up"]),
         Damage(
@@ -260,12 +265,12 @@ struct LifecycleRepeatTests {
         let steps = plan.list("changes").map { "\($0["action"] ?? "") \($0["object"] ?? "")" }
         #expect(
             steps == [
-                "add fan0", "set fan0", "set fan0", "add fan0", "set fanmesh-fan0", "add fan0-vx", "set fan0-vx",
-                "attach fan0-vx", "add fan0-vx", "set fan0-vx", "set fan0-vx", "set fan0",
+                "add fan0", "set fan0", "set fan0", "set fan0", "add fan0", "set fanmesh-fan0", "add fan0-vx",
+                "set fan0-vx", "attach fan0-vx", "add fan0-vx", "set fan0-vx", "set fan0-vx", "set fan0",
             ]
         )
         let text = try host.fanmesh("up", "--dry-run").output
-        #expect(text.contains("would take 12 steps"))
+        #expect(text.contains("would take 13 steps"))
         #expect(!FileManager.default.fileExists(atPath: host.stateDirectory))
         try host.expectUnchanged(since: before, keepingNumbers: true)
 

@@ -27,6 +27,8 @@ final class AgentBench {
     private var version: String?
     /// Whether the store takes reports.
     var takesReports = true
+    /// Why the cluster does not take a new address; nil when it does.
+    var refusal: StoreError?
     /// The names of peers that do not answer.
     var silent: Set<String> = []
     /// Does something each time before the agent acts, such as damage.
@@ -133,6 +135,13 @@ final class AgentBench {
                     _ = try store?.report(report)
                     answers.append(.reported)
                 } catch { answers.append(.reportFailed(error)) }
+            case .readdress(let address):
+                note("readdress: \(address)")
+                if let refusal {
+                    answers.append(.readdressFailed(refusal))
+                } else {
+                    answers.append(.readdressed)
+                }
             case .send(let message, let peers):
                 let word =
                     switch message {

@@ -35,23 +35,25 @@ import Testing
         #expect(bench.status?.isReady == true)
         bench.tell(.cluster(try AgentBench.cluster(3)))
         bench.pass(.seconds(70))
-        let bridge = MACAddress.derived(node: AgentBench.nodeID, device: "fan0")
-        let vxlan = MACAddress.derived(node: AgentBench.nodeID, device: "fan0-vx")
         let spec = ClassifierSpec(
             mapping: try #require(AgentBench.cluster(1).settings).mapping,
             host: IPv4Address(172, 31, 21, 5),
             vni: 15_728_640
         )
+        let slice = try spec.mapping.slice(of: spec.host)
+        let bridge = MACAddress.derived(node: AgentBench.nodeID, device: "fan0", slice: slice)
+        let vxlan = MACAddress.derived(node: AgentBench.nodeID, device: "fan0-vx", slice: slice)
         let network = NetworkSpec(
             OverlaySettings(spec.mapping, vni: spec.vni),
             host: spec.host,
             forwarder: .ebpf,
             mtuBytes: 1450
         )
-        let fence = Fence(network, slice: try spec.mapping.slice(of: spec.host), underlayDevice: "eth0")
+        let fence = Fence(network, slice: slice, underlayDevice: "eth0")
         let steps = [
             "add bridge fan0 address \(bridge) mtu 1449",
             "set fan0 ipv6 off",
+            "set fan0 arp_notify 1 arp_ignore 1 arp_announce 2 rp_filter 2",
             "set fan0 mtu 1450 (was 1449)",
             "add address 240.80.80.1/8 dev fan0",
             "set fence \(fence.digest) of fan0: guests in 240.80.80.0/20, vxlan 8472 from eth0",

@@ -14,6 +14,10 @@ final class FakeKernel: OverlayKernel {
     /// Ports from which the bridge learns nothing.
     var deaf: Set<String> = []
     var fixed: [String: Set<MACAddress>] = [:]
+    /// The sysctls of bridges.
+    var settings: [String: [BridgeSetting: Int]] = [:]
+    /// Others, by their path below `/proc/sys`.
+    var sysctls: [String: String] = [:]
     var fences: [String: Fence] = [:]
     var applied: [String] = []
     var failAt: Int?
@@ -73,6 +77,8 @@ final class FakeKernel: OverlayKernel {
             observed.learns = !deaf.contains(vxlan.name)
             observed.staticAddresses = fixed[vxlan.name] ?? []
         }
+        observed.settings = settings[network] ?? [:]
+        observed.forwards = sysctls[BridgeSetting.forwards.path(of: "all")] == "1"
         observed.fence = fences[network]?.observation
         observed.devices = facts.devices
         observed.note(guestsIn: facts)
@@ -90,7 +96,13 @@ final class FakeKernel: OverlayKernel {
     }
 
     func counters(network: String) throws -> ForwardingCounters? { counted }
-    func sysctl(_ name: String) throws -> String? { nil }
+
+    func sysctl(_ name: String) throws -> String? {
+        for (device, values) in settings {
+            for (setting, value) in values where setting.path(of: device) == name { return "\(value)" }
+        }
+        return sysctls[name]
+    }
 
     /// Looks at the world before each step.
     var beforeApply: (() -> Void)?
@@ -111,6 +123,7 @@ final class FakeKernel: OverlayKernel {
         switch change {
         case .addBridge(let name, let mac, let mtu):
             try add(LinkFacts(index: nextIndex, name: name, kind: "bridge", mac: mac, mtuBytes: mtu, isUp: false))
+            settings[name] = Dictionary(uniqueKeysWithValues: BridgeSetting.allCases.map { ($0, 0) })
         case .addVXLAN(let name, let mac, let mtu, let vxlan, let bridge):
             let master = try position(bridge)
             try add(
@@ -132,11 +145,13 @@ final class FakeKernel: OverlayKernel {
                 facts.links[index].masterIndex = nil
             }
             ipv6Disabled.remove(name)
+            settings[name] = nil
             deaf.remove(name)
             fixed[name] = nil
             attached[name] = nil
             flood[name] = nil
         case .disableIPv6(let link): ipv6Disabled.insert(link)
+        case .setSettings(let link, _, let values): settings[link]?.merge(values) { $1 }
         case .setMTU(let link, _, let mtu): facts.links[try position(link)].mtuBytes = mtu
         case .setMaster(let link, let bridge):
             deaf.remove(link)
@@ -192,6 +207,7 @@ final class FakeKernel: OverlayKernel {
                 + " addresses \(addresses) ipv6 \(ipv6Disabled.contains(link.name) ? "off" : "on")"
                 + " programs \(programs) flood \(peers)" + (deaf.contains(link.name) ? " deaf" : "")
                 + (fixed[link.name] ?? []).map { " fixed \($0)" }.joined()
+                + BridgeSetting.allCases.compactMap { settings[link.name]?[$0].map { " \($0)" } }.joined()
         }.sorted().joined(separator: "\n")
             + fences.values.map { "\nfence \($0.network) \($0.digest)" }.sorted().joined()
     }

@@ -32,15 +32,16 @@ import Testing
     @Test func coldPlanAsText() throws {
         let bench = try Bench(FakeKernel())
         let outcome = try bench.manager.up(Self.request(), dryRun: true)
-        let bridge = MACAddress.derived(node: String(repeating: "a", count: 32), device: "fan0")
-        let vxlan = MACAddress.derived(node: String(repeating: "a", count: 32), device: "fan0-vx")
-        let classifier = ClassifierSpec(mapping: outcome.spec.mapping, host: outcome.spec.host, vni: 15_728_640)
         let slice = try outcome.spec.mapping.slice(of: outcome.spec.host)
+        let bridge = MACAddress.derived(node: String(repeating: "a", count: 32), device: "fan0", slice: slice)
+        let vxlan = MACAddress.derived(node: String(repeating: "a", count: 32), device: "fan0-vx", slice: slice)
+        let classifier = ClassifierSpec(mapping: outcome.spec.mapping, host: outcome.spec.host, vni: 15_728_640)
         let fence = Fence(outcome.spec, slice: slice, underlayDevice: "eth0")
         #expect(
             outcome.changes.map(\.description) == [
                 "add bridge fan0 address \(bridge) mtu 1449",
                 "set fan0 ipv6 off",
+                "set fan0 arp_notify 1 arp_ignore 1 arp_announce 2 rp_filter 2",
                 "set fan0 mtu 1450 (was 1449)",
                 "add address 240.80.80.1/8 dev fan0",
                 "set fence \(fence.digest) of fan0: guests in 240.80.80.0/20, vxlan 8472 from eth0",
@@ -88,6 +89,48 @@ import Testing
         let spec = try bench.manager.up(Self.request()).spec
         let codes = try bench.manager.status(of: spec).warnings.map(\.code)
         #expect(codes == (isTaken ? ["route-overlap"] : []))
+    }
+
+    @Test func theBridgesSysctlsAreSetAndNoOthers() throws {
+        let kernel = try FakeKernel()
+        let bench = try Bench(kernel)
+        _ = try bench.manager.up(Self.request())
+        kernel.settings["fan0"]?[.ignores] = 8
+        kernel.settings["fan0"]?[.reversePath] = 1
+        let mended = try bench.manager.up(Self.request()).changes
+        #expect(mended.map(\.description) == ["set fan0 arp_ignore 1 rp_filter 2"])
+        #expect(try bench.manager.up(Self.request()).changes.isEmpty)
+        // Only a host that forwards does it for its guests.
+        kernel.sysctls["net/ipv4/conf/all/forwarding"] = "1"
+        #expect(try bench.manager.up(Self.request()).changes.map(\.description) == ["set fan0 forwarding 1"])
+        #expect(try bench.manager.up(Self.request()).changes.isEmpty)
+    }
+
+    /// Settings that stand in the way, and others that do not.
+    @Test(arguments: [
+        (["all/arp_ignore": "8"], "sysctl -w net.ipv4.conf.all.arp_ignore=1"),
+        (["eth0/arp_ignore": "8"], "sysctl -w net.ipv4.conf.eth0.arp_ignore=1"),
+        (["all/arp_ignore": "2", "eth0/arp_ignore": "1"], nil),
+        (["all/rp_filter": "1"], "sysctl -w net.ipv4.conf.eth0.rp_filter=2"),
+        (["eth0/rp_filter": "1"], "sysctl -w net.ipv4.conf.eth0.rp_filter=2"),
+        (["all/rp_filter": "1", "eth0/rp_filter": "2"], nil),
+        (["all/rp_filter": "2", "eth0/rp_filter": "1"], nil),
+        (["all/forwarding": "1", "eth0/forwarding": "0"], "sysctl -w net.ipv4.conf.eth0.forwarding=1"),
+        (["all/forwarding": "1", "eth0/forwarding": "1"], nil),
+        (["all/forwarding": "0", "eth0/forwarding": "0"], nil),
+    ]) func settingsInTheWayAreNamed(_ settings: [String: String], _ remedy: String?) throws {
+        let kernel = try FakeKernel()
+        let bench = try Bench(kernel)
+        for (name, value) in settings { kernel.sysctls["net/ipv4/conf/\(name)"] = value }
+        kernel.facts.links.append(LinkFacts(index: 3, name: "eth1"))
+        let peer = IPv4Address(172, 31, 17, 6)
+        // The way to the peer leaves by another device than the one with this host's address.
+        kernel.facts.routes.append(RouteFacts(destination: IPv4Prefix(containing: peer, prefixBits: 32), linkIndex: 3))
+        let spec = try bench.manager.up(Self.request { $0.peers = [peer] }).spec
+        #expect(try bench.manager.status(of: spec).warnings.map(\.remedy) == (remedy.map { ["run: \($0)"] } ?? []))
+        kernel.facts.routes.removeLast()
+        let codes = try bench.manager.status(of: spec).warnings.map(\.code)
+        #expect(!codes.contains("reverse-path"), "the way back leaves where packets come in")
     }
 
     @Test func pinsOutliveARequestThatDoesNotNameThem() throws {
@@ -228,10 +271,37 @@ import Testing
         #expect(status.verdict == .error)
         #expect(status.warnings.map(\.code) == ["underlay-address-gone"])
         let moved = try bench.manager.up(Self.request()).changes.map(\.description)
-        #expect(moved.count == 4)
+        #expect(moved.count == 6)
+        #expect(
+            moved.count { $0.contains(" address fa:") } == 2,
+            "the devices are kept, with addresses of the new slice"
+        )
         #expect(moved.contains { $0.hasPrefix("set fence ") && $0.contains("guests in 240.96.144.0/20") })
         #expect(moved.contains("delete address 240.80.80.1/8 dev fan0"))
         #expect(moved.contains("add address 240.96.144.1/8 dev fan0"))
+    }
+
+    /// What an earlier version made, whose addresses did not depend on the slice, is kept and given the new ones.
+    @Test func devicesOfAnEarlierVersionAreKept() throws {
+        let bench = try Bench(FakeKernel())
+        _ = try bench.manager.up(Self.request())
+        let whole = bench.kernel.text
+        let indexes = bench.kernel.facts.links.map(\.index)
+        for link in bench.kernel.facts.links.indices {
+            let name = bench.kernel.facts.links[link].name
+            guard name.hasPrefix("fan0") else { continue }
+            bench.kernel.facts.links[link].mac = .derived(node: String(repeating: "a", count: 32), device: name)
+        }
+        let changes = try bench.manager.up(Self.request()).changes
+        #expect(changes.map { "\($0.action) \($0.object)" } == ["set fan0", "set fan0-vx"])
+        #expect(bench.kernel.text == whole && bench.kernel.facts.links.map(\.index) == indexes)
+    }
+
+    /// A copy of a disk that shows the same marks of a machine everywhere has the same id, and another address.
+    @Test func aCopyWithTheSameIDHasOtherAddresses() throws {
+        let kernels = try ["172.31.21.5/20", "172.31.21.6/20"].map { try FakeKernel(underlay: $0) }
+        for kernel in kernels { _ = try Bench(kernel).manager.up(Self.request()) }
+        for name in ["fan0", "fan0-vx"] { #expect(Set(kernels.map { $0.facts.link(named: name)?.mac }).count == 2) }
     }
 
     @Test func foreignDevicesAreRefusedAndLeft() throws {

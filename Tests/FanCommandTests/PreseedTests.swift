@@ -23,6 +23,7 @@ import Testing
             offline_after_s: 5
             voters: 5
             standbys: 1
+            on_address_change: renumber
 
             """
         let preseed = try read(text)

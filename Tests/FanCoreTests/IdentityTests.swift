@@ -23,6 +23,28 @@ import Testing
         #expect(seen.count == 10_000)
     }
 
+    /// One id on several hosts, as after a disk was copied, gives each another address, all with the node's mark.
+    @Test(arguments: [
+        ("10.0.0.0/8", "240.0.0.0/4", ["10.0.0.1", "10.0.0.2", "10.0.1.1", "10.1.0.1", "10.255.255.254"]),
+        ("172.31.16.0/20", "240.0.0.0/8", ["172.31.16.1", "172.31.21.5", "172.31.31.254"]),
+        ("10.88.240.0/20", "240.0.0.0/5", ["10.88.244.215", "10.88.244.216"]),
+        ("192.168.7.4/30", "240.0.0.0/8", ["192.168.7.5", "192.168.7.6"]),
+        ("192.168.7.4/31", "240.0.0.0/8", ["192.168.7.4", "192.168.7.5"]),
+        ("32.0.0.0/6", "240.0.0.0/4", ["32.0.0.1", "33.0.0.1", "34.0.0.1", "35.0.0.1", "35.255.255.254"]),
+    ])
+    func copiesOfANodeHaveAddressesOfTheirOwn(underlay: String, overlay: String, hosts: [String]) throws {
+        let mapping = try FanMapping(overlay: IPv4Prefix(parsing: overlay), underlay: IPv4Prefix(parsing: underlay))
+        let macs = try hosts.map { host in
+            let slice = try mapping.slice(of: IPv4Address(parsing: host))
+            return MACAddress.derived(node: "node-1", device: "fan0", slice: slice)
+        }
+        #expect(Set(macs).count == hosts.count)
+        let former = MACAddress.derived(node: "node-1", device: "fan0")
+        #expect(macs.allSatisfy { $0.octets[0] & 3 == 2 && $0.hasMark(of: former) && former.hasMark(of: $0) })
+        let others = [("node-2", "fan0"), ("node-1", "fan0-vx")].map { MACAddress.derived(node: $0, device: $1) }
+        #expect(!others.contains { other in macs.contains { $0.hasMark(of: other) } })
+    }
+
     @Test func keepsNodeAndDeviceApart() {
         #expect(MACAddress.derived(node: "ab", device: "c") != MACAddress.derived(node: "a", device: "bc"))
     }

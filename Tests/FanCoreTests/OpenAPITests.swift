@@ -40,6 +40,7 @@ import Testing
             "POST /1.0/internal/heartbeat", "GET /1.0/internal/state", "GET /1.0/internal/database",
             "POST /1.0/internal/certificate", "POST /1.0/internal/removed", "GET /1.0/internal/ticket",
             "POST /1.0/local/messages", "DELETE /1.0/local/messages", "POST /1.0/internal/message",
+            "POST /1.0/local/address", "PUT /1.0/members/{name}/address",
         ]
         #expect(Set(validator.operations) == Set(expected))
     }

@@ -176,6 +176,7 @@ import Testing
         try walkTheCluster(walk)
         try walkMembers(walk)
         try walkCandidates(walk)
+        try walkMoves(walk)
         try walkTheEnd(walk)
         for endpoint in Endpoint.allCases {
             #expect(walk.answered.contains(endpoint), "\(endpoint) was never answered")
@@ -327,6 +328,27 @@ import Testing
         let left = try walk.call(.removeMember, "ghost102", as: second.identity, query: [(.leaving, "1")])
         walk.expectEffect(.removeMember, "leaving", left, 200)
         #expect(soon { try walk.call(.listMembers).document.list("members").count == 3 })
+    }
+
+    private func walkMoves(_ walk: Walk) throws {
+        let own = try walk.identity(walk.member)
+        let place: Document = ["underlay_address": "127.9.0.55", "address": .text(walk.member.address)]
+        #expect(try walk.call(.moveMember, "node2", as: own, place).status == 200)
+        #expect(try walk.call(.moveMember, "node1", as: own, place).status == 403, "a member moves itself alone")
+        let taken: Document = ["underlay_address": .text(walk.leader.address.address)]
+        let refused = try walk.call(.readdress, at: walk.member, taken)
+        #expect(refused.status == 409 && refused.document.compactJSONText.contains("'node1''s"))
+        #expect(try walk.call(.readdress, at: walk.member, ["underlay_address": "8.8.8.8"]).status == 409)
+        let target = SocketAddress(IPv4Address(127, 9, 0, 66), port: TestServers.port)
+        let move: Document = ["underlay_address": "127.9.0.66", "address": .text(target)]
+        let before = try walk.call(.showMember, "node2").document["member"]
+        #expect(try walk.call(.readdress, at: walk.member, move).status == 200)
+        let after = try walk.call(.showMember, "node2").document["member"]
+        #expect(after["address"] == .text(target) && after["underlay_address"] == "127.9.0.66")
+        #expect(after["fingerprint"] == before["fingerprint"] && after["id"] != before["id"])
+        // It works there: the leader answers through it.
+        #expect(soon { try walk.call(.listMembers, at: walk.member).document.flag("quorum") })
+        #expect(soon { try walk.call(.dumpDatabase, at: walk.member).status == 200 })
     }
 
     private func walkTheEnd(_ walk: Walk) throws {

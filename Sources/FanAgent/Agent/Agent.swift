@@ -45,6 +45,7 @@ final class Agent {
     /// Each peer's questions; what one asks costs this host a probe.
     private var questions = RateLimiter(burst: 2, interval: .seconds(5))
     private var reports = ReportSchedule()
+    private var move = AddressMove()
 
     private var published: AgentState?
     private var journal = AgentJournal()
@@ -78,7 +79,7 @@ final class Agent {
                 if overlay.want(target, at: now) { probes.update(target.peers, at: now) }
             }
         } catch { journal.report(.warning, "memory-unreadable", "\(error)") }
-        return wake(at: now)
+        return act(at: now)
     }
 
     /// Takes in an event, and does what is due.
@@ -106,22 +107,37 @@ final class Agent {
         case .reportFailed(let error):
             reports.fail(at: now)
             if case .connected = store { journal.report(.warning, "report-failed", "\(error)") }
+        case .readdressed: move.succeed(at: now)
+        case .readdressFailed(let error):
+            move.fail(error, at: now)
+            journal.report(.error, "readdress-refused", "\(error)")
         case .reload:
             journal.note(.info, "reload", "looking at everything now")
             overlay.lookNow(at: now)
             readPin(at: now)
         case .asked(let question): actions.append(.answer(answer(question)))
         }
-        return wake(at: now)
+        return act(at: now)
     }
 
     /// Does what is due; with a ``deadline`` that has come there is more to do.
     func wake(at now: Instant) -> [AgentAction] {
+        if !isLeaving { overlay.poll(at: now) }
+        // Most often nothing has changed, and this is all.
+        guard let deadline, deadline <= now else { return [] }
+        return act(at: now)
+    }
+
+    private func act(at now: Instant) -> [AgentAction] {
         defer { actions = [] }
         // Nobody may find an overlay ready that is being taken down.
         let isHidden = isLeaving && published?.status.isReady == true
         if !isHidden {
             if let due = overlay.deadline, due <= now { look(at: now) }
+            let policy = { (try? AddressPolicy.load(stateDirectory: self.memory.stateDirectory)) ?? .hold }
+            if let address = move.take(overlay.status?.renumbering, at: now, policy) {
+                actions.append(.readdress(address))
+            }
             if let spec = overlay.status?.spec, let peers = probes.take(at: now), let check = PeerCheck(spec) {
                 actions.append(.probe(check, peers))
             }
@@ -142,7 +158,9 @@ final class Agent {
     /// When ``wake(at:)`` has something to do at the latest.
     var deadline: Instant? {
         let probe = overlay.status == nil ? nil : probes.deadline
-        return [overlay.deadline, probe, cluster == nil ? nil : reports.deadline].compactMap(\.self).min()
+        var all = [overlay.deadline, probe, cluster == nil ? nil : reports.deadline]
+        if !isLeaving { all += [overlay.pollDeadline, move.deadline] }
+        return all.compactMap(\.self).min()
     }
 
     private var view: AgentView {
@@ -158,7 +176,8 @@ final class Agent {
             overlay: overlay,
             probes: probes,
             inquiries: inquiries,
-            probeFailure: probeFailure
+            probeFailure: probeFailure,
+            move: move
         )
     }
 
@@ -221,6 +240,7 @@ final class Agent {
                 journal.report(.error, "settings-unwritable", "\(error); after a restart they are pinned anew")
             }
         }
+        if pinned != settings { follow(settings) }
         let pinned = pinned ?? settings
         self.pinned = pinned
         let changes = pinned.changes(to: settings)
@@ -231,6 +251,21 @@ final class Agent {
             journal.report(.error, "settings-differ", "\(warning)")
         }
         return pinned.applied(to: claimed)
+    }
+
+    /// Follows a change that this host asked for itself, or that its operator accepted meanwhile.
+    private func follow(_ settings: PinnedSettings) {
+        let stateDirectory = memory.stateDirectory
+        if let accepted = (try? PinnedSettings.load(stateDirectory: stateDirectory)) ?? nil { pinned = accepted }
+        guard var moved = pinned, moved.underlayAddress != settings.underlayAddress,
+            settings.underlayAddress == move.goal
+        else { return }
+        moved.underlayAddress = settings.underlayAddress
+        do { try moved.save(stateDirectory: stateDirectory) } catch {
+            journal.report(.error, "settings-unwritable", "\(error); after a restart it is at its former address")
+        }
+        pinned = moved
+        journal.note(.warning, "readdressed", "this host is at \(moved.underlayAddress) now, and has another slice")
     }
 
     /// The operator may have accepted the cluster's settings on this host.
@@ -304,6 +339,7 @@ final class Agent {
         do {
             try memory.remove()
             try PinnedSettings.remove(stateDirectory: memory.stateDirectory)
+            try AddressPolicy.remove(stateDirectory: memory.stateDirectory)
         } catch {
             journal.report(.error, "memory-unwritable", "\(error)")
             overlay.expectRetry(at: now)
@@ -320,6 +356,7 @@ final class Agent {
         probes.update([], at: now)
         probeFailure = nil
         inquiries = PeerInquiries()
+        move = AddressMove()
         reports.clear()
         journal.clearAll()
     }

@@ -18,6 +18,10 @@ enum AgentEvent: Sendable {
     case reported
     /// The report on its way did not arrive.
     case reportFailed(StoreError)
+    /// The cluster has taken this host's new address.
+    case readdressed
+    /// The cluster has not taken it.
+    case readdressFailed(StoreError)
     /// Another member's agent says something.
     case message(AgentMessage)
     /// The operator asks to look at everything now.
@@ -52,6 +56,9 @@ enum AgentAction: Sendable {
     case probe(PeerCheck, [PeerTarget])
     /// Say something to the agents of other members, if that is possible.
     case send(PeerMessage, [String])
+    /// Have the cluster take this host's new address; ``AgentEvent/readdressed`` or
+    /// ``AgentEvent/readdressFailed(_:)`` follows.
+    case readdress(IPv4Address)
     /// Write a line to the log.
     case log(LogLine)
     /// Let others on this host see how the agent stands.

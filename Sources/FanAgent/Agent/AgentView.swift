@@ -28,6 +28,8 @@ struct AgentView {
     /// What silent peers see of this node.
     var inquiries: PeerInquiries
     var probeFailure: String?
+    /// How this host's move to another address stands.
+    var move = AddressMove()
 
     /// What an operator should know, the worst thing first that explains others.
     var warnings: [Finding] {
@@ -37,6 +39,7 @@ struct AgentView {
         if let failure = overlay.failure, !warnings.contains(where: { $0.code == "underlay-address-gone" }) {
             warnings.append(failure)
         }
+        if let refused = move.finding { warnings.append(refused) }
         if !overlay.contested.isEmpty {
             let name = overlay.target?.request.network ?? "the overlay"
             warnings.add(

@@ -13,6 +13,8 @@ struct OverlayKeeper {
     static let settling = Duration.milliseconds(5)
     /// Announcements make it look at most this often in the long run.
     static let spacing = Duration.milliseconds(500)
+    /// What the kernel does not announce is looked for so often.
+    static let polling = Duration.milliseconds(500)
     /// So many looks may come at once after a quiet time.
     static let burst = 4
 
@@ -28,6 +30,10 @@ struct OverlayKeeper {
     private var verified: OverlayTarget?
     /// When to look again, nil for never.
     private(set) var deadline: Instant?
+    /// When to look for what is not announced, nil for never.
+    private(set) var pollDeadline: Instant?
+    /// What was found there before the last look.
+    private var unannounced: [String?] = []
     /// When all looks would have been made, had they kept their distance.
     private var pacedUntil: Instant?
     /// Before this, announcements are taken for echoes of its own failed steps.
@@ -71,6 +77,15 @@ struct OverlayKeeper {
         deadline = min(deadline ?? due, due)
     }
 
+    /// Looks soon when something has changed that the kernel does not announce.
+    mutating func poll(at now: Instant) {
+        guard let due = pollDeadline, due <= now, let network = target?.request.network else { return }
+        pollDeadline = now + Self.polling
+        guard let found = try? manager.unannounced(network), found != unannounced else { return }
+        unannounced = found
+        expectLook(at: now)
+    }
+
     /// Is woken at once, to take the overlay down.
     mutating func expectEnd(at now: Instant) { deadline = now }
 
@@ -87,6 +102,9 @@ struct OverlayKeeper {
             return
         }
         devices.open(target.request.network, &journal)
+        // Before the look, so that what is changed after that is found by the next poll.
+        unannounced = (try? manager.unannounced(target.request.network)) ?? []
+        pollDeadline = now + Self.polling
         deadline = now + Self.interval
         repairs.expire(at: now)
         let isKnown = verified == target

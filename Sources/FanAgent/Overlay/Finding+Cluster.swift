@@ -7,8 +7,6 @@ extension Finding {
         switch code {
         case "overlay-out-of-shape":
             warning.remedy = "the agent mends it; where it cannot, its log says why: journalctl -u fanmesh-agent"
-        case "underlay-address-gone":
-            warning.remedy = "give the address back; or run 'fanmesh leave', then join again with the new address"
         case "mtu-too-large":
             warning.remedy = "raise the MTU of the underlay's link, or lower the overlay's with: fanmesh cluster edit"
         case "no-source-check":

@@ -13,6 +13,8 @@ public struct NetworkStatus: Sendable {
     public var counters: ForwardingCounters?
     /// The MTU of the underlay's interface in bytes; nil where its address is gone.
     public var underlayMTUBytes: Int?
+    /// Where this host would move to, now that its underlay address is gone; nil where that does not arise.
+    public var renumbering: Renumbering?
     /// What should be looked at.
     public var warnings: [Finding]
 
@@ -65,9 +67,11 @@ extension OverlayManager {
             pending: [],
             counters: observed.vxlan == nil ? nil : try kernel.counters(network: spec.name),
             underlayMTUBytes: underlayLink(spec, facts)?.mtuBytes,
+            renumbering: try? Renumbering(spec, facts),
             warnings: []
         )
         status.warnings += hostWarnings(spec, facts)
+        status.warnings += try settingWarnings(spec, facts)
         status.warnings += filterWarnings(spec, observed)
         if try state.isCopy() {
             status.warnings.add(
@@ -117,7 +121,7 @@ extension OverlayManager {
     }
 
     /// The interface that has this host's underlay address, nil when none has.
-    private func underlayLink(_ spec: NetworkSpec, _ facts: HostFacts) -> LinkFacts? {
+    func underlayLink(_ spec: NetworkSpec, _ facts: HostFacts) -> LinkFacts? {
         facts.addresses.first { $0.address.address == spec.host }.flatMap { facts.link(index: $0.linkIndex) }
     }
 
@@ -142,11 +146,14 @@ extension OverlayManager {
                 )
             }
         } else {
+            let plan = try? Renumbering(spec, facts)
+            let found = plan.map { "; it has \($0.to.host) on \($0.link), whose slice is \($0.to.prefix)" } ?? ""
             warnings.add(
                 code: "underlay-address-gone",
                 severity: .error,
-                message: "this host no longer has its underlay address \(spec.host)",
-                remedy: "give the address back, or run 'fanmesh up' to move to the slice of the new address"
+                message: "this host no longer has its underlay address \(spec.host), and keeps the overlay of it"
+                    + found,
+                remedy: "give the address back" + (plan == nil ? "" : ", or move to the new one: fanmesh readdress")
             )
         }
         warnings += overlapWarnings(spec, facts)
@@ -226,6 +233,13 @@ extension OverlayManager {
             fine: "\(spec.bridgeName) \(status.slice.bridgeAddress) and \(spec.vxlanName) are as planned"
         )
         check("mtu", codes: ["mtu-too-large"], fine: "\(spec.mtuBytes) fits into the underlay")
+        check(
+            "settings",
+            codes: ["arp-ignored", "reverse-path", "forwarding-off"],
+            fine: try kernel.sysctl("net/ipv4/ip_forward") == "0"
+                ? "no sysctl stands in the way; IPv4 is not forwarded, so guests reach the overlay and nothing beyond"
+                : "no sysctl stands in the way"
+        )
         check("routes", codes: ["route-overlap"], fine: "nothing else uses \(spec.mapping.overlay)")
         check("sources", codes: ["no-source-check"], fine: "forged sources are dropped")
         checks.append(try neighbourCheck(spec))

@@ -210,6 +210,7 @@ public struct AgentService {
             case .report(let report): send(report)
             case .probe(let check, let peers): probe(check, peers)
             case .send(let message, let peers): send(message, to: peers)
+            case .readdress(let address): readdress(to: address)
             case .answer(let answer): api.answer(answer)
             }
         }
@@ -237,6 +238,18 @@ public struct AgentService {
         _ = sending.submit { [store] in
             for peer in peers { try? store.send(message.text, to: peer) }
         }
+    }
+
+    private func readdress(to address: IPv4Address) {
+        let isTaken = sending.submit { [store, inbox] in
+            do throws(StoreError) {
+                try store.readdress(to: address)
+                Self.post(.event(.readdressed), to: inbox)
+            } catch { Self.post(.event(.readdressFailed(error)), to: inbox) }
+        }
+        guard !isTaken else { return }
+        let reason = StoreError.Reason.disconnected(request: "new address", cause: "others are on their way")
+        Self.post(.event(.readdressFailed(StoreError(reason, of: store.profile))), to: inbox)
     }
 
     private func probe(_ check: PeerCheck, _ peers: [PeerTarget]) {

@@ -34,6 +34,9 @@ struct InitPlan {
         if let address = try invocation.value(InitVerb.address, as: { try SocketAddress(parsing: $0) }) {
             known.address = address
         }
+        if let policy = invocation.value(ReaddressVerb.policy).flatMap({ AddressPolicy(rawValue: $0) }) {
+            known.onAddressChange = policy
+        }
         try NetworkOptions.read(
             into: &known.overlay,
             invocation,
@@ -65,7 +68,7 @@ struct InitPlan {
 
     /// Whether anything but the node's own name and address is known, so that it cannot be a join any more.
     private var isBootstrap: Bool {
-        let ofAJoin = ["name", "address", "failure_domain"]
+        let ofAJoin = ["name", "address", "failure_domain", "on_address_change"]
         return preseed.document.fields.contains { !ofAJoin.contains($0.key) } || rounding != .none
     }
 

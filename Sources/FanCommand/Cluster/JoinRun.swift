@@ -14,6 +14,8 @@ struct JoinRun {
         var address: SocketAddress?
         /// What may fail together with this node.
         var failureDomain: String?
+        /// What this node does when its underlay address is replaced; nil leaves it as it is.
+        var onAddressChange: AddressPolicy?
         /// How long the overlay may take to come up.
         var timeout: Duration
     }

@@ -25,6 +25,7 @@ extension Command {
             JoinVerb.command,
             LeaveVerb.command,
             AcceptVerb.command,
+            ReaddressVerb.command,
             ClusterVerb.command,
             TokenVerb.command,
             ServerVerb.command,

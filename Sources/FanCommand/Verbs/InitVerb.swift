@@ -46,8 +46,9 @@ enum InitVerb {
         ],
         options: [
             yes, name, address, underlay, overlay, MapVerb.rounding, NetworkOptions.network, NetworkOptions.forwarder,
-            NetworkOptions.port, NetworkOptions.mtu, NetworkOptions.vni, JoinVerb.failureDomain, preseed, dump,
-            HostAnswers.option, JoinVerb.timeout,
+            NetworkOptions.port, NetworkOptions.mtu, NetworkOptions.vni, JoinVerb.failureDomain, ReaddressVerb.policy,
+            preseed,
+            dump, HostAnswers.option, JoinVerb.timeout,
         ],
         examples: [
             Example("fanmesh init", "ask"),
@@ -83,6 +84,7 @@ enum InitVerb {
                 name: plan.preseed.name,
                 address: plan.preseed.address,
                 failureDomain: plan.preseed.failureDomain,
+                onAddressChange: plan.preseed.onAddressChange,
                 timeout: timeout
             )
             return try JoinVerb.run(invocation, choices)
@@ -98,7 +100,10 @@ enum InitVerb {
             let own = snapshot.ownMember
         {
             invocation.note("what runs here:")
-            preseed = Preseed(config: config, member: own)
+            var known = Preseed(config: config, member: own)
+            let policy = try AddressPolicy.load(stateDirectory: invocation.stateDirectory)
+            known.onAddressChange = policy == .hold ? nil : policy
+            preseed = known
         } else {
             invocation.note("what 'fanmesh init' would make here:")
             preseed = try plan.settle(invocation).preseed
@@ -116,7 +121,9 @@ enum InitVerb {
         let cluster = try invocation.administration()
         try invocation.checkOverlay(node.config, host: node.underlayAddress)
         invocation.progress("making the cluster of \(node.name)")
-        do { try cluster.bootstrap(node.preseed, underlayAddress: node.underlayAddress) } catch {
+        var preseed = node.preseed
+        preseed.onAddressChange = nil
+        do { try cluster.bootstrap(preseed, underlayAddress: node.underlayAddress) } catch {
             let failure = CommandFailure(error)
             // The server takes back what it refuses; without an answer nobody knows.
             guard failure.exitCode == .undetermined else { throw failure }
@@ -127,6 +134,7 @@ enum InitVerb {
         do throws(CommandFailure) { outcome = try OverlayWait(cluster: cluster, timeout: timeout).run() } catch {
             throw takenBack(error, cluster, invocation)
         }
+        try node.preseed.onAddressChange?.save(stateDirectory: invocation.stateDirectory)
         invocation.show(
             .member(
                 outcome,

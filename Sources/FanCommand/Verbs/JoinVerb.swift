@@ -1,3 +1,4 @@
+internal import FanAgent
 internal import FanCore
 
 /// `fanmesh join`: takes this node into a cluster.
@@ -38,7 +39,7 @@ enum JoinVerb {
             "A join that fails leaves nothing behind on either side, and the same command may be run again. Once a "
                 + "token is redeemed a new one is needed; the message says so.",
         ],
-        options: [name, address, failureDomain, timeout, HostAnswers.option],
+        options: [name, address, failureDomain, ReaddressVerb.policy, timeout, HostAnswers.option],
         arguments: [token],
         examples: [
             Example("fanmesh join - < token", "the token from a file"),
@@ -62,6 +63,8 @@ enum JoinVerb {
             name: invocation.value(name),
             address: try invocation.value(address, as: { try SocketAddress(parsing: $0) }) ?? answers.address,
             failureDomain: invocation.value(failureDomain) ?? answers.failureDomain,
+            onAddressChange: invocation.value(ReaddressVerb.policy).flatMap { AddressPolicy(rawValue: $0) }
+                ?? answers.onAddressChange,
             timeout: try invocation.duration(timeout) ?? .seconds(30)
         )
         return try run(invocation, choices)
@@ -70,6 +73,7 @@ enum JoinVerb {
     /// Joins and says how it went; `init` does the same with the token it was given.
     static func run(_ invocation: Invocation, _ choices: JoinRun.Choices) throws -> ExitCode {
         let outcome = try JoinRun(invocation, choices).run()
+        try choices.onAddressChange?.save(stateDirectory: invocation.stateDirectory)
         invocation.show(
             .member(
                 outcome,

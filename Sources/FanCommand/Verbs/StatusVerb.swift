@@ -102,6 +102,10 @@ enum StatusVerb {
                 + counted.map { Table.Column($0, title: $0.dropFirst(9).uppercased(), isNumber: true) },
             networks
         )
+        for plan in statuses.compactMap(\.renumbering) {
+            lines.append(Report.Line("'fanmesh readdress' would move \(plan.network):"))
+            lines += plan.lines.map { Report.Line("  \($0)") }
+        }
         var sections: [Report.Section] = [.lines(lines)]
         if !networks.isEmpty { sections.append(.table(table)) }
         if !peers.isEmpty {

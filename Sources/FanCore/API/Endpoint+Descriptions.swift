@@ -57,6 +57,15 @@ extension Endpoint {
             Description("POST", "/1.0/leave", .local, takes: "Leave", gives: "Left")
                 .refusing(Self.writeErrors)
                 .doing("Hands the roles over, leaves the cluster and forgets it.")
+        case .readdress:
+            Description("POST", "/1.0/local/address", .local, takes: "MemberPlace", gives: "Snapshot")
+                .refusing(Self.writeErrors)
+                .doing(
+                    """
+                    Moves this node to another underlay address, if the cluster has it free; its server's address moves \
+                    along when it was the same, or where it is told to.
+                    """
+                )
         case .showCluster:
             Description("GET", "/1.0/cluster", .members, .leader, gives: "Cluster")
                 .refusing(Self.leaderErrors)
@@ -114,6 +123,17 @@ extension Endpoint {
                 .refusing(Self.writeErrors + [.notFound])
                 .saying(headers: [.report])
                 .doing("Takes a member's report, from any member.")
+        case .moveMember:
+            Description(
+                "PUT",
+                "/1.0/members/{name}/address",
+                .members,
+                .leader,
+                takes: "MemberPlace",
+                gives: "LeaderAdmission"
+            )
+            .refusing(Self.writeErrors + [.notFound])
+            .doing("Takes a member's new address, from that member; a server that moves gets a new number.")
         case .addToken:
             Description("POST", "/1.0/tokens", .members, .change(.token), takes: "TokenRequest", gives: "IssuedToken")
                 .refusing(Self.writeErrors)

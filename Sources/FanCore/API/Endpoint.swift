@@ -6,9 +6,9 @@ public enum Endpoint: String, CaseIterable, Sendable {
     // This node.
     case greet, describe, watchLocal, reportLocal, sendMessage, takeMessages
     case bootstrap = "init"
-    case rehearse, join, leave
+    case rehearse, join, leave, readdress
     // The cluster.
-    case showCluster, editCluster, rotate, listMembers, showMember, editMember, removeMember, reportMember
+    case showCluster, editCluster, rotate, listMembers, showMember, editMember, removeMember, reportMember, moveMember
     case addToken, listTokens, revokeToken, listAudit, dumpDatabase
     // Candidates: whoever has the secret of a token.
     case askAdmission = "knock"

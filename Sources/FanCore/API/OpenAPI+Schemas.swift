@@ -155,13 +155,13 @@ extension OpenAPI {
         request(
             "Init",
             .object(
-                Preseed.properties.filter { !["mtu", "cluster_token"].contains($0.key) }
+                Preseed.properties.filter { !["mtu", "cluster_token", "on_address_change"].contains($0.key) }
                     + some(["mtu", "token_expiry_s"], of: ClusterConfig.self)
                     + some(["underlay_address"], of: Member.self)
             ),
             required: ["name", "address", "underlay", "overlay"]
         ),
-        shape(JoinRequest.self),
+        shape(JoinRequest.self), shape(MemberPlace.self),
         request("Leave", ["force": flag]),
         request("OutgoingMessage", ["to": text, "text": text], required: ["to", "text"]),
         request("ConfigChange", .object(some(ClusterConfig.editable, of: ClusterConfig.self))),

@@ -16,6 +16,8 @@ public struct Preseed: Hashable, Sendable {
     public var voterTarget: Int?
     /// How many standbys the database should have.
     public var standbyTarget: Int?
+    /// What this node does when its underlay address is replaced; the cluster does not know of it.
+    public var onAddressChange: AddressPolicy?
     /// The token with which to join; nil to make a new cluster.
     public var clusterToken: String?
 
@@ -26,7 +28,7 @@ public struct Preseed: Hashable, Sendable {
     public static let keys = properties.map(\.key)
 
     /// What a joiner does choose; the cluster has everything else already.
-    private static let joinerKeys: Set = ["name", "address", "failure_domain", "cluster_token"]
+    private static let joinerKeys: Set = ["name", "address", "failure_domain", "on_address_change", "cluster_token"]
 
     /// Reads the answers.
     ///
@@ -93,6 +95,7 @@ extension Preseed: DocumentShape {
         offlineAfter = try table.optionalNumber(.offlineAfter, { $0.offlineAfter?.wholeSeconds }).map { .seconds($0) }
         voterTarget = try table.optionalNumber(.voters, \.voterTarget, check: ClusterConfig.check(voterTarget:))
         standbyTarget = try table.optionalNumber(.standbys, \.standbyTarget)
+        onAddressChange = try table.optional("on_address_change", \.onAddressChange)
         clusterToken = try table.optional("cluster_token", \.clusterToken) { _ = try JoinToken(parsing: $0) }
     }
 }

@@ -115,6 +115,7 @@ extension WordValue {
 extension ClusterSnapshot.State: WordValue {}
 extension DatabaseRole: WordValue {}
 extension ForwarderChoice: WordValue {}
+extension AddressPolicy: WordValue {}
 extension ForwarderKind: WordValue {}
 extension HostCheck.Result: WordValue {}
 extension MemberState: WordValue {}

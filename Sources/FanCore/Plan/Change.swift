@@ -13,6 +13,8 @@ public enum Change: Hashable, Sendable {
     case deleteBridge(name: String)
     /// Turn IPv6 off on a device of ours.
     case disableIPv6(link: String)
+    /// Set sysctls of IPv4 on the bridge.
+    case setSettings(link: String, from: [BridgeSetting: Int], to: [BridgeSetting: Int])
     /// Set the MTU.
     case setMTU(link: String, from: Int, to: Int)
     /// Give the device back the address that it was made with.
@@ -58,7 +60,8 @@ public enum Change: Hashable, Sendable {
             .deleteBridge(let name):
             name
         case .returnPort(let port, _): port.name
-        case .disableIPv6(let link), .setMTU(let link, _, _), .setMAC(let link, _, _), .setMaster(let link, _),
+        case .disableIPv6(let link), .setSettings(let link, _, _), .setMTU(let link, _, _), .setMAC(let link, _, _),
+            .setMaster(let link, _),
             .addAddress(_, let link),
             .removeAddress(_, let link), .attachClassifiers(_, let link, _), .addFloodPeer(_, let link),
             .removeFloodPeer(_, let link), .setUp(let link), .setDown(let link), .detachClassifiers(let link),
@@ -78,6 +81,8 @@ public enum Change: Hashable, Sendable {
         // Leaving IPv6 off on a device of ours harms nothing, and a created device goes altogether.
         case .deleteBridge, .disableIPv6, .setMaster, .returnPort: []
         case .setMAC(let link, let from, let to): from.map { [.setMAC(link: link, from: to, to: $0)] } ?? []
+        case .setSettings(let link, let from, let to):
+            [.setSettings(link: link, from: to, to: from.filter { to.keys.contains($0.key) })]
         case .setMTU(let link, let from, let to): [.setMTU(link: link, from: to, to: from)]
         case .addAddress(let address, let link): [.removeAddress(address, link: link)]
         case .removeAddress(let address, let link): [.addAddress(address, link: link)]
@@ -107,6 +112,8 @@ extension Change: CustomStringConvertible {
         case .deleteVXLAN(let name, _): "delete vxlan \(name)"
         case .deleteBridge(let name): "delete bridge \(name)"
         case .disableIPv6(let link): "set \(link) ipv6 off"
+        case .setSettings(let link, _, let to):
+            "set \(link)" + BridgeSetting.allCases.compactMap { key in to[key].map { " \(key.name) \($0)" } }.joined()
         case .setMTU(let link, let from, let to): "set \(link) mtu \(to) (was \(from))"
         case .setMAC(let link, let from, let to):
             "set \(link) address \(to)" + (from.map { " (was \($0))" } ?? "")

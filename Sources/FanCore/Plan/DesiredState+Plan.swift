@@ -21,8 +21,9 @@ public enum PlanError: Error, Equatable, Sendable, CustomStringConvertible {
 extension DesiredState {
     /// Plans the way from what exists to this state; empty when all is right.
     ///
-    /// Devices are ours when their address is the one derived from this node's id, which is part of the message
-    /// that creates them, or when they are remembered as such. Others are refused, never taken over.
+    /// Devices are ours when their address is derived from this node's id, for this slice or an earlier one; it is
+    /// part of the message that creates them. They also are when they are remembered as such. Others are refused, never
+    /// taken over.
     ///
     /// - Parameters:
     ///   - observed: what exists.
@@ -83,10 +84,12 @@ extension DesiredState {
         let provisionalMTU =
             spec.mtuBytes == 68 || spec.mtuBytes == Self.leastIPv6MTUBytes ? spec.mtuBytes + 1 : spec.mtuBytes - 1
         if observed.bridge == nil { changes.append(.addBridge(name: name, mac: bridgeMAC, mtuBytes: provisionalMTU)) }
+        if observed.bridge?.ipv6Disabled != true { changes.append(.disableIPv6(link: name)) }
+        let settings = settings(changing: observed)
+        if !settings.isEmpty { changes.append(.setSettings(link: name, from: observed.settings, to: settings)) }
         if let mac = observed.bridge?.link.mac, mac != bridgeMAC {
             changes.append(.setMAC(link: name, from: mac, to: bridgeMAC))
         }
-        if observed.bridge?.ipv6Disabled != true { changes.append(.disableIPv6(link: name)) }
         let mtu = observed.bridge?.link.mtuBytes ?? provisionalMTU
         planMTU(of: name, from: mtu, into: &changes)
         for address in observed.bridgeAddresses where address != bridgeAddress {
@@ -189,11 +192,11 @@ extension DesiredState {
     }
 
     private func owns(bridge: LinkFacts, _ memory: DeviceMemory) -> Bool {
-        bridge.kind == "bridge" && (bridge.mac == bridgeMAC || bridge.index == memory.bridgeIndex)
+        bridge.kind == "bridge" && (bridge.mac?.hasMark(of: bridgeMAC) == true || bridge.index == memory.bridgeIndex)
     }
 
     private func owns(vxlan device: LinkFacts, _ memory: DeviceMemory) -> Bool {
-        device.kind == "vxlan" && (device.mac == vxlanMAC || device.index == memory.vxlanIndex)
+        device.kind == "vxlan" && (device.mac?.hasMark(of: vxlanMAC) == true || device.index == memory.vxlanIndex)
     }
 
     private func isKnownVNI(_ device: LinkFacts, _ earlier: [DesiredState]) -> Bool {
@@ -230,8 +233,8 @@ public struct Removal: Hashable, Sendable {
         var foreign: [LinkFacts] = []
         func consider(_ device: ObservedState.Device?, kind: String, _ change: Change) {
             guard let link = device?.link else { return }
-            let ours = nodeID.map { MACAddress.derived(node: $0, device: link.name) }
-            if link.kind == kind, link.mac == ours { changes.append(change) } else { foreign.append(link) }
+            let isOurs = nodeID.map { link.mac?.hasMark(of: .derived(node: $0, device: link.name)) == true } ?? false
+            if link.kind == kind, isOurs { changes.append(change) } else { foreign.append(link) }
         }
         let vxlanName = NetworkSpec.vxlanName(of: network)
         consider(observed.vxlan, kind: "vxlan", .deleteVXLAN(name: vxlanName, restore: nil))

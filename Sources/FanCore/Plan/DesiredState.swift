@@ -2,9 +2,9 @@
 public struct DesiredState: Hashable, Sendable {
     /// The network these objects belong to.
     public var spec: NetworkSpec
-    /// The bridge's Ethernet address, derived from the node's id.
+    /// The bridge's Ethernet address, derived from the node's id and the slice.
     public var bridgeMAC: MACAddress
-    /// The VXLAN device's Ethernet address, derived from the node's id.
+    /// The VXLAN device's Ethernet address, derived from the node's id and the slice.
     public var vxlanMAC: MACAddress
     /// This host's part of the overlay.
     public var slice: FanSlice
@@ -19,9 +19,10 @@ public struct DesiredState: Hashable, Sendable {
     /// - Throws: ``FanMappingError`` when the host is not in the underlay.
     public init(_ spec: NetworkSpec, nodeID: String) throws(FanMappingError) {
         self.spec = spec
-        self.bridgeMAC = .derived(node: nodeID, device: spec.bridgeName)
-        self.vxlanMAC = .derived(node: nodeID, device: spec.vxlanName)
-        self.slice = try spec.mapping.slice(of: spec.host)
+        let slice = try spec.mapping.slice(of: spec.host)
+        self.slice = slice
+        self.bridgeMAC = .derived(node: nodeID, device: spec.bridgeName, slice: slice)
+        self.vxlanMAC = .derived(node: nodeID, device: spec.vxlanName, slice: slice)
     }
 
     /// What the VXLAN device shall be.
@@ -40,6 +41,19 @@ public struct DesiredState: Hashable, Sendable {
     /// The packet filter rules that shall be there; nil while no device carries this host's underlay address.
     func fence(_ observed: ObservedState) -> Fence? {
         observed.devices[spec.host].map { Fence(spec, slice: slice, underlayDevice: $0) }
+    }
+
+    /// The sysctls of the bridge that have to be changed; all of them, where there is no bridge yet.
+    func settings(changing observed: ObservedState) -> [BridgeSetting: Int] {
+        var changes: [BridgeSetting: Int] = [:]
+        for setting in BridgeSetting.allCases where setting != .forwards || observed.forwards {
+            if observed.bridge != nil {
+                // What this kernel does not have needs no change.
+                guard let value = observed.settings[setting], value != setting.wanted else { continue }
+            }
+            changes[setting] = setting.wanted
+        }
+        return changes
     }
 
     /// The peers that the VXLAN device shall flood to.
@@ -82,6 +96,10 @@ public struct ObservedState: Hashable, Sendable {
     public var fence: FenceObservation?
     /// Chains of others' packet filter rules that drop what the bridge forwards.
     public var foreignChains: [ForeignChain] = []
+    /// Sysctls of the bridge.
+    public var settings: [BridgeSetting: Int] = [:]
+    /// Whether this host forwards IPv4.
+    public var forwards = false
     /// Which device carries each of the host's addresses.
     public var devices: [IPv4Address: String] = [:]
     /// The guests' ports of the bridge.

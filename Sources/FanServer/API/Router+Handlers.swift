@@ -26,6 +26,12 @@ extension Router {
                 return call.local.snapshot().document
             }
         case .leave: .here(leave)
+        case .readdress:
+            .here { call throws(ClusterError) in
+                let place = try call.body { body throws(DocumentError) in try MemberPlace(body) }
+                try Readdressing(local: call.local).run(place)
+                return call.local.snapshot().document
+            }
         case .showCluster:
             .leader({ leader, call throws(ClusterError) in
                 leader.listing.overview(
@@ -48,6 +54,12 @@ extension Router {
             })
         case .removeMember: .leader(remove)
         case .reportMember: .leader(receive)
+        case .moveMember:
+            .leader({ leader, call throws(ClusterError) in
+                let place = try call.body { body throws(DocumentError) in try MemberPlace(body) }
+                guard call.member?.name == call.name else { throw .notAuthorized }
+                return try leader.edits.move(call.name, to: place)
+            })
         case .addToken: .leader(issueToken)
         case .listTokens: .leader({ leader, _ throws(ClusterError) in try leader.tokens.list() })
         case .revokeToken:

@@ -53,6 +53,44 @@ struct Edits {
         }
     }
 
+    /// Takes a member's new address, where no other has it; the same once more changes nothing.
+    ///
+    /// The database knows its nodes by number and address. So a member whose server moves gets another number, and comes
+    /// back as one that has just joined.
+    ///
+    /// - Parameters:
+    ///   - name: the member.
+    ///   - place: where it is now.
+    ///   - keepsNumber: whether the database's own part is done already, as by a member that is the only one.
+    /// - Returns: the answer.
+    /// - Throws: ``ClusterError``.
+    func move(_ name: String, to place: MemberPlace, keepsNumber: Bool = false) throws(ClusterError) -> Document {
+        let underlay = place.underlayAddress
+        let reports = leader.model.withLock { $0.reports }
+        let users = Set(reports.filter { $0.value.underlayAddress == underlay }.keys)
+        let id = try leader.change { transaction -> UInt64 in
+            var member = try transaction.presentMember(name)
+            let known = ClusterState(
+                generation: 0,
+                config: try transaction.clusterConfig(),
+                members: try transaction.members()
+            )
+            try known.requireFree(place, for: name, users: users)
+            let address = place.address ?? member.address
+            guard (member.underlayAddress, member.address) != (underlay, address) else { return member.id }
+            try transaction.remove(name)
+            if member.address != address, !keepsNumber {
+                member.id = try transaction.nextID()
+                member.incarnation = 0
+            }
+            (member.underlayAddress, member.address) = (underlay, address)
+            try transaction.insert(member)
+            return member.id
+        }
+        leader.model.withLock { $0.presence.heard(name, at: .now) }
+        return ["schema": "fanmesh.admission/v1", "id": .number(id), "state": leader.state.document]
+    }
+
     /// Takes a member out of the cluster; its certificate is refused from now on.
     ///
     /// - Parameters:
@@ -77,6 +115,34 @@ struct Edits {
                 try transaction.saveConfig(config)
             }
             return answer
+        }
+    }
+}
+
+extension ClusterState {
+    /// Refuses a place that is no host's of the underlay, or another member's.
+    ///
+    /// - Parameters:
+    ///   - place: the place.
+    ///   - name: who wants it.
+    ///   - users: who uses its underlay address by their own report.
+    /// - Throws: ``ClusterError/Code/conflict``, which names the other member.
+    func requireFree(_ place: MemberPlace, for name: String, users: Set<String> = []) throws(ClusterError) {
+        let slice: FanSlice
+        do throws(FanMappingError) { slice = try config.mapping.slice(of: place.underlayAddress) } catch {
+            throw ClusterError(.conflict, "\(error)", remedy: "give the node an address in the cluster's underlay")
+        }
+        for other in members where other.name != name {
+            // An address has one slice, and a slice one address.
+            let isTaken = other.underlayAddress == place.underlayAddress || users.contains(other.name)
+            guard isTaken || other.address == place.address else { continue }
+            throw ClusterError(
+                .conflict,
+                isTaken
+                    ? "the underlay address \(slice.host) and its slice \(slice.prefix) are '\(other.name)''s"
+                    : "the address \(other.address) is '\(other.name)''s",
+                remedy: "give this host an address that no other host has"
+            )
         }
     }
 }
