@@ -23,6 +23,8 @@ import Testing
             offline_after_s: 5
             voters: 5
             standbys: 1
+            metrics: "127.0.0.1:9473"
+            metrics_file: /var/lib/fan.prom
 
             """
         let preseed = try read(text)

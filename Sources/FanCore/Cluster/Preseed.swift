@@ -16,6 +16,10 @@ public struct Preseed: Hashable, Sendable {
     public var voterTarget: Int?
     /// How many standbys the database should have.
     public var standbyTarget: Int?
+    /// The loopback address on which the agent serves metrics; nil for none.
+    public var metrics: String?
+    /// The file that the agent writes metrics to; nil for none.
+    public var metricsFile: String?
     /// The token with which to join; nil to make a new cluster.
     public var clusterToken: String?
 
@@ -26,7 +30,9 @@ public struct Preseed: Hashable, Sendable {
     public static let keys = properties.map(\.key)
 
     /// What a joiner does choose; the cluster has everything else already.
-    private static let joinerKeys: Set = ["name", "address", "failure_domain", "cluster_token"]
+    private static let joinerKeys: Set = [
+        "name", "address", "failure_domain", "metrics", "metrics_file", "cluster_token",
+    ]
 
     /// Reads the answers.
     ///
@@ -93,6 +99,8 @@ extension Preseed: DocumentShape {
         offlineAfter = try table.optionalNumber(.offlineAfter, { $0.offlineAfter?.wholeSeconds }).map { .seconds($0) }
         voterTarget = try table.optionalNumber(.voters, \.voterTarget, check: ClusterConfig.check(voterTarget:))
         standbyTarget = try table.optionalNumber(.standbys, \.standbyTarget)
+        metrics = try table.optional("metrics", \.metrics)
+        metricsFile = try table.optional("metrics_file", \.metricsFile)
         clusterToken = try table.optional("cluster_token", \.clusterToken) { _ = try JoinToken(parsing: $0) }
     }
 }
