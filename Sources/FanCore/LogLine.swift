@@ -1,7 +1,7 @@
 /// One event of a daemon, which is one line of its log.
 public struct LogLine: Hashable, Sendable, CustomStringConvertible {
     /// How bad it is, with the numbers of syslog.
-    public enum Level: Int, Sendable {
+    public enum Level: Int, CaseIterable, Sendable {
         /// Something is broken.
         case error = 3
         /// Something should be looked at.
@@ -18,12 +18,18 @@ public struct LogLine: Hashable, Sendable, CustomStringConvertible {
     public var code: String
     /// What happened.
     public var message: String
+    /// What it is about, such as a member or an overlay; empty when the message says it; not a part of the line.
+    public var subject: String
+    /// How long it took, nil for what takes no time; not a part of the line.
+    public var duration: Duration?
 
     /// Describes one event.
-    public init(level: Level, code: String, message: String) {
+    public init(level: Level, code: String, message: String, subject: String = "", duration: Duration? = nil) {
         self.level = level
         self.code = code
         self.message = message
+        self.subject = subject
+        self.duration = duration
     }
 
     /// The line for people: `warning peer-lost: …`.

@@ -82,9 +82,15 @@ package enum HTTPAnswer: Sendable {
 /// What answers a request, once, from any thread.
 public final class HTTPResponder: Sendable {
     private let answer: @Sendable (HTTPAnswer) -> Void
+    /// Whether who asked still waits, as far as this host can see at once: false when it has hung up.
+    public let isAwaited: @Sendable () -> Bool
 
     /// Wraps what a server does with an answer; of several it takes the first.
-    package init(_ answer: @escaping @Sendable (HTTPAnswer) -> Void) {
+    package init(
+        isAwaited: @escaping @Sendable () -> Bool = { true },
+        _ answer: @escaping @Sendable (HTTPAnswer) -> Void
+    ) {
+        self.isAwaited = isAwaited
         self.answer = answer
     }
 

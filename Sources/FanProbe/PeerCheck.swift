@@ -15,6 +15,8 @@ public struct PeerCheck: Sendable {
     public var port: UInt16
     /// The time that a peer has to answer.
     public var timeout: Duration
+    /// Whether the overlay is a cluster's, so that it is the agent that makes it.
+    public var isClusters = false
 
     /// Sets what to check from, and what to expect.
     public init(

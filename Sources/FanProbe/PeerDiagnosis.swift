@@ -58,7 +58,9 @@ struct PeerDiagnosis {
                 .error,
                 "path MTU \(bytes) is below the overlay's \(check.overlayMTUBytes): larger packets are lost",
                 "set the MTU of every underlay link to at least \(check.overlayMTUBytes + 50), "
-                    + "or on every host run: fanmesh up --mtu \(bytes)"
+                    + (check.isClusters
+                        ? "or run: fanmesh cluster edit mtu=\(bytes)"
+                        : "or on every host run: fanmesh up --mtu \(bytes)")
             )
         case .unknown:
             return (
@@ -98,10 +100,14 @@ struct PeerDiagnosis {
                 error.isMissingAddress
                 ? "this host does not have its overlay address \(check.overlayAddress)"
                 : "this host has no route to \(target.overlayAddress)"
-            return (.error, "\(what): the overlay is not up here", "run: fanmesh up")
+            return (.error, "\(what): the overlay is not up here", upRemedy)
         }
         let remedy = localRemedy(error, destination: target.overlayAddress)
         return (.error, "this host could not send to \(target.overlayAddress): \(error)", remedy)
+    }
+
+    private var upRemedy: String {
+        check.isClusters ? "the agent makes it; if it does not, see: journalctl -u fanmesh-agent" : "run: fanmesh up"
     }
 
     private func underlayNotSent(_ error: SystemError) -> Judgement {
@@ -114,7 +120,9 @@ struct PeerDiagnosis {
 
     private func localRemedy(_ error: SystemError, destination: IPv4Address) -> String {
         if error.isMissingAddress {
-            "look for the host's present address with: ip -4 address; then run fanmesh up for it"
+            check.isClusters
+                ? "give the address back; or run 'fanmesh leave', then join again with the new address"
+                : "look for the host's present address with: ip -4 address; then run fanmesh up for it"
         } else if error.isPermission {
             "allow outgoing ICMP in this host's firewall; see: nft list ruleset"
         } else {

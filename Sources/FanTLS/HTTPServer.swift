@@ -243,6 +243,12 @@ final class ServedConnection: Sendable {
         state.withLock { $0 = (phase, fan_monotonic_nanoseconds()) }
     }
 
+    /// Whether the other side has hung up while its request is with the handler.
+    var hasHungUp: Bool {
+        // In this phase the library keeps the socket open, and looks at it no more.
+        state.withLock { $0.phase == .handling && fan_has_hung_up(descriptor) != 0 }
+    }
+
     /// Ends the connection if its time is over.
     ///
     /// - Returns: nil when it is not, else what is to be logged, if anything.

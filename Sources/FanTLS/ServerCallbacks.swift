@@ -127,7 +127,8 @@ func serverHandle(
         peer: exchange.connection.peer
     )
     guard exchange.park(in: core) else { return .NO }
-    core.handler(request, HTTPResponder { exchange.answer($0) })
+    let served = exchange.connection
+    core.handler(request, HTTPResponder(isAwaited: { !served.hasHungUp }) { exchange.answer($0) })
     return .YES
 }
 

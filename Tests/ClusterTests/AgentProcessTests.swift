@@ -44,6 +44,7 @@ import Testing
                 mapping: first.node.plan.mapping
             )
             snapshot.name = "node1"
+            snapshot.hasQuorum = true
             snapshot.members = zip(1...members, addresses).map { number, address in
                 Member(
                     id: UInt64(number),

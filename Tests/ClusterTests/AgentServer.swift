@@ -49,6 +49,21 @@ final class AgentServer: Sendable {
     /// Waits until an agent asked.
     func agent(within time: Duration) -> String? { state.wait(timeout: time) { $0.agents.first } }
 
+    /// All members, well and voting.
+    private static func listing(_ snapshot: ClusterSnapshot) -> Document {
+        let rows = snapshot.members.map { member in
+            let status = MemberStatus(
+                member: member,
+                role: .voter,
+                isLeader: member.id == 1,
+                state: .online,
+                message: "fully operational"
+            )
+            return MemberRow(status, mapping: snapshot.config?.mapping, members: snapshot.members.count)
+        }
+        return MemberList(members: rows, leader: rows.first?.name, tolerance: "", warnings: []).document
+    }
+
     private static func answer(_ request: HTTPRequest, _ state: Monitor<State>) -> HTTPResponse {
         switch (request.method, request.path) {
         case ("GET", "/1.0/local"):
@@ -68,6 +83,8 @@ final class AgentServer: Sendable {
                 let generation = state.snapshot.generation
                 return HTTPResponse(status: 200, document: ["generation": .number(generation), "stored": true])
             }
+        case ("GET", "/1.0/members"):
+            return HTTPResponse(status: 200, document: listing(state.withLock { $0.snapshot }))
         default: return HTTPResponse(APIError(status: 404, code: "not_found", "no such thing"))
         }
     }

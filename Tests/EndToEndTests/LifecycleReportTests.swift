@@ -26,7 +26,7 @@ struct LifecycleReportTests {
         let result = try host.fanmesh("status", "--format", "json")
         #expect(result.isSuccess)
         let status = try LifecycleDocument(result)
-        #expect(status.keys == ["schema", "verdict", "networks", "peers", "warnings"])
+        #expect(status.keys == ["schema", "verdict", "node", "networks", "peers", "warnings"])
         #expect(status.text("verdict") == "healthy")
         #expect(status.list("warnings").isEmpty)
         let network = try #require(status.list("networks").first)

@@ -25,6 +25,11 @@ final class AgentBench {
     /// Where the agent learns about its cluster, nil when the test tells it.
     private let store: (any ClusterStore)?
     private var version: String?
+    /// What is kept of what happened.
+    private(set) var events: [LogLine] = []
+    /// How often the members were asked for, and who they are then; nil for what the store says.
+    private(set) var listings = 0
+    var list: MemberList?
     /// Whether the store takes reports.
     var takesReports = true
     /// Why the cluster does not take a new address; nil when it does.
@@ -120,7 +125,13 @@ final class AgentBench {
         var answers: [AgentEvent] = []
         for action in actions {
             switch action {
-            case .log(let line): note("log: \(line)")
+            case .log(let line):
+                note("log: \(line)")
+                events.append(line)
+            case .record(let line): events.append(line)
+            case .list:
+                listings += 1
+                answers.append(.listed(list ?? (try? store?.listing())))
             case .publish(let state):
                 status = state.status
                 states.append(state)

@@ -83,8 +83,8 @@ import Testing
 
     @Test(arguments: [
         (MemberState.offline, "healthy", ExitCode.problem), (.blocked, "healthy", .problem),
-        (.online, "error", .problem), (.online, "warning", .success), (.joining, "none", .success),
-        (.joining, "error", .success), (.online, "none", .success),
+        (.online, "error", .problem), (.online, "warning", .success), (.joining, "none", .problem),
+        (.joining, "error", .problem), (.online, "none", .success), (.unknown, "healthy", .problem),
     ])
     func exitsWithOneWhenSomethingIsWrong(state: MemberState, overlay: String, code: ExitCode) throws {
         let verdict = Verdict(rawValue: overlay)
@@ -121,7 +121,7 @@ import Testing
         let outcome = try run(Cluster.members([status], isStale: true, warnings: [warning]))
         let expected = """
             NAME   ADDRESS           UNDERLAY ADDRESS  SLICE          ROLE   STATE    OVERLAY  VERSION  LAST SEEN  MESSAGE
-            node1  172.31.16.5:8473  172.31.16.5       240.0.80.0/20  voter  UNKNOWN  -        0.1.0    -          last known; the database has no quorum
+            node1  172.31.16.5:8473  172.31.16.5       240.0.80.0/20  voter  UNKNOWN  unknown  0.1.0    -          last known; the database has no quorum
 
             the cluster cannot be asked: these are the last known members
             no change is possible now

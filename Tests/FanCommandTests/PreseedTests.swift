@@ -24,6 +24,8 @@ import Testing
             voters: 5
             standbys: 1
             on_address_change: renumber
+            metrics: "127.0.0.1:9473"
+            metrics_file: /var/lib/fan.prom
 
             """
         let preseed = try read(text)

@@ -25,14 +25,14 @@ import Testing
         let expected = """
             NAME   ADDRESS           UNDERLAY ADDRESS  SLICE           ROLE   STATE    OVERLAY  VERSION  LAST SEEN  MESSAGE
             node1  172.31.16.5:8473  172.31.16.5       240.0.80.0/20   spare  ONLINE   healthy  0.1.0    -          fully operational
-            node2  172.31.17.6:8473  172.31.17.6       240.16.96.0/20  spare  JOINING  -        -        -          its overlay is not verified yet
+            node2  172.31.17.6:8473  172.31.17.6       240.16.96.0/20  spare  JOINING  unknown  -        -          its overlay is not verified yet
 
             """
-        #expect(try Node(store: store).run("cluster list") == Outcome(code: .success, output: expected, error: ""))
+        #expect(try Node(store: store).run("cluster list") == Outcome(code: .problem, output: expected, error: ""))
         #expect(try Node(store: store).run("cluster list -q").output == "node1\nnode2\n")
         let json = try Document(json: try Node(store: store).run("cluster list --format json").output.utf8)
         #expect(json["schema"] == "fanmesh.cluster/v1" && json["quorum"] == true)
-        #expect(try json.list("members").map { $0["overlay"] } == ["healthy", .null])
+        #expect(try json.list("members").map { $0["overlay"] } == ["healthy", "unknown"])
     }
 
     @Test(arguments: TestClusterKind.allCases) func errorsNameTheStore(_ kind: TestClusterKind) throws {

@@ -38,17 +38,22 @@ final class Agent {
     /// Whether the disk holds something older than ``cluster``.
     private var isUnsaved = false
 
-    private var overlay: OverlayKeeper
-    private var probes = ProbeSchedule()
+    var overlay: OverlayKeeper
+    var probes = ProbeSchedule()
     private var probeFailure: String?
     private var inquiries = PeerInquiries()
     /// Each peer's questions; what one asks costs this host a probe.
     private var questions = RateLimiter(burst: 2, interval: .seconds(5))
     private var reports = ReportSchedule()
     private var move = AddressMove()
+    private var listings = ListingSchedule()
+    private var clusterEvents = ClusterEvents()
+    private var diskFinding: Finding?
+    /// How many frames with forged sources were told of, and when.
+    var forged: (count: UInt64, at: Instant)?
 
     private var published: AgentState?
-    private var journal = AgentJournal()
+    var journal = AgentJournal()
     private var actions: [AgentAction] = []
 
     init(
@@ -87,15 +92,20 @@ final class Agent {
         switch event {
         case .cluster(let cluster): take(cluster, at: now)
         case .storeLost(let error): lose(error)
-        case .networkChanged: overlay.expectLook(at: now + OverlayKeeper.settling)
+        case .networkChanged: overlay.expectLook(announcedAt: now)
         case .probed(let results):
             probeFailure = nil
+            journal.clear("probes-failed")
             if probes.note(results, at: now) {
+                recordPeers()
                 logPeers()
                 // When peers fell silent, the fault may be here and not have been announced.
                 overlay.expectLook(at: now)
             }
             talk(about: results, at: now)
+        case .listed(let list):
+            listings.end()
+            if let list, cluster != nil { clusterEvents.take(list, own: cluster?.name, &journal) }
         case .message(let message): hear(message, at: now)
         case .probeFailed(let message):
             probes.fail()
@@ -115,7 +125,7 @@ final class Agent {
             journal.note(.info, "reload", "looking at everything now")
             overlay.lookNow(at: now)
             readPin(at: now)
-        case .asked(let question): actions.append(.answer(answer(question)))
+        case .asked(let question): actions.append(.answer(answer(question, at: now)))
         }
         return act(at: now)
     }
@@ -146,21 +156,28 @@ final class Agent {
         let view = view
         let state = view.state
         if state != published {
+            recordFindings(published?.warnings ?? [], state.warnings)
             published = state
             actions.append(.publish(state))
         }
         if !isHidden, let report = view.report.flatMap({ reports.take($0, at: now) }) {
             actions.append(.report(report))
         }
-        return journal.take().map(AgentAction.log) + actions
+        if !isHidden, cluster != nil, case .connected = store {
+            let isUneasy = clusterEvents.summary?.isUneasy ?? false || view.unreachable != nil
+            if listings.take(members: probes.count + 1, isUneasy: isUneasy, at: now) { actions.append(.list) }
+        }
+        return journal.take() + actions
     }
 
     /// When ``wake(at:)`` has something to do at the latest.
     var deadline: Instant? {
         let probe = overlay.status == nil ? nil : probes.deadline
-        var all = [overlay.deadline, probe, cluster == nil ? nil : reports.deadline]
-        if !isLeaving { all += [overlay.pollDeadline, move.deadline] }
-        return all.compactMap(\.self).min()
+        var waiting = [overlay.deadline, probe]
+        if cluster != nil { waiting.append(reports.deadline) }
+        if cluster != nil, case .connected = store { waiting.append(listings.deadline) }
+        if !isLeaving { waiting += [overlay.pollDeadline, move.deadline] }
+        return waiting.compactMap(\.self).min()
     }
 
     private var view: AgentView {
@@ -177,20 +194,26 @@ final class Agent {
             probes: probes,
             inquiries: inquiries,
             probeFailure: probeFailure,
-            move: move
+            move: move,
+            summary: clusterEvents.summary,
+            diskFinding: diskFinding
         )
     }
 
     private func look(at now: Instant) {
         guard !isLeaving else { return finishLeaving(at: now) }
         save()
+        diskFinding = DiskRoom.finding(at: memory.stateDirectory)
         overlay.look(at: now, &journal)
+        recordForged(at: now)
     }
 
     /// Answers somebody on this host; nothing is changed by it.
-    private func answer(_ question: AgentQuestion) -> AgentAnswer {
+    private func answer(_ question: AgentQuestion, at now: Instant) -> AgentAnswer {
         do {
             switch question {
+            case .peers: return .peers(probes.standings(at: now))
+            case .metrics: return .metrics(AgentMetrics(view: view, counters: overlay.counters).text)
             case .plan: return .plan(isLeaving ? [] : try overlay.plan())
             case .check(let names):
                 guard !isLeaving, let checks = try overlay.hostChecks(), let spec = overlay.status?.spec,
@@ -303,8 +326,10 @@ final class Agent {
             journal.note(
                 .info,
                 former == nil ? "cluster-joined" : "cluster-changed",
-                "\(new.standing.rawValue) '\(new.name ?? "")' of \(new.members.count) members, generation \(new.generation)"
+                "\(new.standing.rawValue) '\(new.name ?? "")' of \(new.members.count) members, generation \(new.generation)",
+                subject: new.name ?? ""
             )
+            if let former { ClusterEvents.compare(former, new, &journal) }
             isUnsaved = true
         }
         save()
@@ -358,6 +383,9 @@ final class Agent {
         inquiries = PeerInquiries()
         move = AddressMove()
         reports.clear()
+        listings = ListingSchedule()
+        clusterEvents = ClusterEvents()
+        forged = nil
         journal.clearAll()
     }
 

@@ -22,6 +22,8 @@ enum AgentEvent: Sendable {
     case readdressed
     /// The cluster has not taken it.
     case readdressFailed(StoreError)
+    /// The list of members that was asked for; nil when it could not be had.
+    case listed(MemberList?)
     /// Another member's agent says something.
     case message(AgentMessage)
     /// The operator asks to look at everything now.
@@ -32,6 +34,10 @@ enum AgentEvent: Sendable {
 
 /// What is not known before the kernel is asked.
 enum AgentQuestion: Hashable, Sendable {
+    /// What is to be told in numbers.
+    case metrics
+    /// How the peers stand.
+    case peers
     /// What would be changed now.
     case plan
     /// How this host and these peers stand; no names for all peers.
@@ -40,6 +46,10 @@ enum AgentQuestion: Hashable, Sendable {
 
 /// What is answered to an ``AgentQuestion``.
 enum AgentAnswer: Sendable {
+    /// The numbers, in the text format of Prometheus.
+    case metrics(String)
+    /// How the peers stand.
+    case peers([PeerStanding])
     /// What would be changed.
     case plan([Change])
     /// This host's side; the peers are still to be probed.
@@ -60,7 +70,12 @@ enum AgentAction: Sendable {
     /// ``AgentEvent/readdressFailed(_:)`` follows.
     case readdress(IPv4Address)
     /// Write a line to the log.
+    /// Ask for the list of members; ``AgentEvent/listed(_:)`` follows.
+    case list
+    /// Write a line to the log, and keep it as an event.
     case log(LogLine)
+    /// Keep an event, without a line in the log.
+    case record(LogLine)
     /// Let others on this host see how the agent stands.
     case publish(AgentState)
     /// Answer a question.

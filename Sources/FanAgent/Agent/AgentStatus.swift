@@ -1,6 +1,6 @@
 public import FanCore
+public import FanHTTP
 internal import FanStore
-internal import FanHTTP
 internal import Glibc
 
 /// How the agent stands, as others on this host may see it; JSON: `fanmesh.agent/v1`.
@@ -78,17 +78,33 @@ public struct AgentStatus: Hashable, Sendable {
         after version: String? = nil,
         wait: Duration = .zero
     ) throws -> (status: AgentStatus, version: String) {
-        let connection = try HTTPConnection.unix(path: socket(in: runtimeDirectory), timeout: .seconds(2))
-        defer { connection.close() }
         // What is not compared with anything is answered at once.
         let seconds = version == nil ? 0 : min(max(wait, .zero), longestWait).components.seconds
         let query = version.map { "?after=\(HTTPTarget.escape($0))&wait=\(seconds)" } ?? ""
-        let response = try connection.request("GET", "/1.0/status\(query)", timeout: .seconds(seconds + 5))
-        guard response.status == 200 else {
-            throw HTTPError(.status(response), peer: socket(in: runtimeDirectory))
-        }
-        let document = try response.document()
+        let target = "/1.0/status\(query)"
+        let document = try get(target, runtimeDirectory: runtimeDirectory, timeout: .seconds(seconds + 5)).document()
         return (try AgentStatus(document), try document.text("version"))
+    }
+
+    /// Asks the agent of a runtime directory for something; blocks the calling thread.
+    ///
+    /// - Parameters:
+    ///   - target: the path with its query, escaped.
+    ///   - runtimeDirectory: the runtime directory.
+    ///   - timeout: the longest wait for the answer.
+    /// - Returns: an answer with status 200.
+    /// - Throws: ``HTTPError`` when the agent does not answer, or refuses.
+    public static func get(
+        _ target: String,
+        runtimeDirectory: String,
+        timeout: Duration
+    ) throws(HTTPError) -> HTTPResponse {
+        let path = socket(in: runtimeDirectory)
+        let connection = try HTTPConnection.unix(path: path, timeout: .seconds(2))
+        defer { connection.close() }
+        let response = try connection.request("GET", target, timeout: timeout)
+        guard response.status == 200 else { throw HTTPError(.status(response), peer: path) }
+        return response
     }
 }
 

@@ -30,6 +30,10 @@ struct AgentView {
     var probeFailure: String?
     /// How this host's move to another address stands.
     var move = AddressMove()
+    /// What the list of members says in numbers; nil before the first.
+    var summary: ClusterEvents.Summary?
+    /// That the disk is full, nil when it is not.
+    var diskFinding: Finding?
 
     /// What an operator should know, the worst thing first that explains others.
     var warnings: [Finding] {
@@ -50,12 +54,14 @@ struct AgentView {
                 remedy: "find it with 'ip monitor all' and 'nft monitor', and keep it off \(name) and \(name)-vx"
             )
         }
+        if let diskFinding { warnings.append(diskFinding) }
         if let probeFailure {
             warnings.add(
                 code: "probes-failed",
                 severity: .warning,
                 message: "this host cannot probe its peers: \(probeFailure)",
-                remedy: "see the agent's log: journalctl -u fanmesh-agent"
+                remedy: "let the agent have CAP_NET_RAW, as its unit says: systemctl cat fanmesh-agent; then run: "
+                    + "systemctl restart fanmesh-agent"
             )
         }
         if let unreachable {
@@ -66,6 +72,20 @@ struct AgentView {
                 remedy: "run: fanmesh check"
             )
         }
+        return warnings
+    }
+
+    /// What an operator of this host should know: also what a report to the store cannot say.
+    var localWarnings: [Finding] {
+        guard case .lost(let error) = store else { return warnings }
+        var warnings = warnings
+        warnings.add(
+            code: "server-not-running",
+            severity: .warning,
+            message: "\(error); the overlay goes on from the last known members, and nothing of the cluster can be "
+                + "changed here",
+            remedy: profile.starting
+        )
         return warnings
     }
 
@@ -101,7 +121,7 @@ struct AgentView {
 
     /// What others on this host may see.
     var state: AgentState {
-        AgentState(status: status, warnings: cluster == nil || isLeaving ? [] : warnings, cluster: cluster)
+        AgentState(status: status, warnings: cluster == nil || isLeaving ? [] : localWarnings, cluster: cluster)
     }
 
     private var status: AgentStatus {

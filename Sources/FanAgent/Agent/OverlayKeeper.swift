@@ -40,6 +40,10 @@ struct OverlayKeeper {
     private var holdOffUntil: Instant?
     private var retry = Backoff(.seconds(1)...Duration.seconds(60))
     private var repairs = RepairGuard()
+    /// When what is looked at next was announced.
+    private var announcedAt: Instant?
+    /// How long it took, and how often something was mended.
+    private(set) var figures = ReconcileFigures()
 
     init(manager: OverlayManager, devices: RememberedDevices) {
         (self.manager, self.devices) = (manager, devices)
@@ -66,6 +70,12 @@ struct OverlayKeeper {
         retry.reset()
         holdOffUntil = nil
         deadline = target == nil ? nil : now
+    }
+
+    /// Looks soon, but not too often, since the kernel announced a change.
+    mutating func expectLook(announcedAt now: Instant) {
+        announcedAt = announcedAt ?? now
+        expectLook(at: now + Self.settling)
     }
 
     /// Looks soon, but not too often.
@@ -116,16 +126,27 @@ struct OverlayKeeper {
                 return
             }
         }
+        let waited = announcedAt.map { max(.zero, $0.duration(to: now)) } ?? .zero
+        announcedAt = nil
+        let began = ContinuousClock.now
+        let network = target.request.network
         do {
             let outcome = try manager.up(target.request, memory: devices.known)
-            for port in outcome.lostPorts { journal.note(.warning, "port-not-returned", port) }
+            let took = began.duration(to: .now)
+            figures.note(took)
+            for port in outcome.lostPorts { journal.note(.warning, "port-not-returned", port, subject: network) }
             if !outcome.changes.isEmpty {
                 journal.note(
                     isKnown ? .warning : .info,
                     isKnown ? "overlay-mended" : "overlay-changed",
-                    outcome.spec.name + Self.steps(outcome.changes)
+                    outcome.spec.name + Self.steps(outcome.changes),
+                    subject: network,
+                    duration: isKnown ? waited + took : took
                 )
-                if isKnown { repairs.note(outcome.changes.causes, at: now) }
+                if isKnown {
+                    figures.healings += 1
+                    repairs.note(outcome.changes.causes, at: now)
+                }
             }
             devices.note(outcome.sight.observed, isRight: true, &journal)
             status = try manager.status(of: outcome.spec, outcome.sight, devices.known)
@@ -136,7 +157,8 @@ struct OverlayKeeper {
                     .info,
                     "overlay-verified",
                     "\(outcome.spec.name) \(status?.slice.prefix.description ?? "") by "
-                        + "\(outcome.spec.forwarder.rawValue): \(outcome.forwarderReason)"
+                        + "\(outcome.spec.forwarder.rawValue): \(outcome.forwarderReason)",
+                    subject: network
                 )
             }
             verified = target
@@ -152,7 +174,8 @@ struct OverlayKeeper {
         case OverlayError.failed, OverlayError.unverified: holdOffUntil = now + wait
         default: break
         }
-        journal.report(.error, "overlay-failed", "\(error)")
+        figures.failures += 1
+        journal.report(.error, "overlay-failed", "\(error)", subject: target?.request.network ?? "")
         observe(&journal)
         failure = Finding(
             code: "overlay-failed",
@@ -180,9 +203,14 @@ struct OverlayKeeper {
     @discardableResult mutating func remove(_ network: String, _ journal: inout AgentJournal) -> Bool {
         do {
             let changes = try manager.down(network: network)
-            journal.note(.info, "overlay-removed", network + Self.steps(changes))
+            journal.note(.info, "overlay-removed", network + Self.steps(changes), subject: network)
         } catch OverlayError.refused(let cause) {
-            journal.note(.warning, "overlay-removed", "\(network), but for what is not this node's: \(cause)")
+            journal.note(
+                .warning,
+                "overlay-removed",
+                "\(network), but for what is not this node's: \(cause)",
+                subject: network
+            )
         } catch {
             journal.report(.error, "overlay-not-removed", "\(error)")
             return false
@@ -192,7 +220,17 @@ struct OverlayKeeper {
     }
 
     /// Forgets everything: the overlay is gone.
-    mutating func clear() { self = OverlayKeeper(manager: manager, devices: devices) }
+    mutating func clear() {
+        let figures = figures
+        self = OverlayKeeper(manager: manager, devices: devices)
+        self.figures = figures
+    }
+
+    /// What was counted by now; nil where there is nothing that counts.
+    var counters: ForwardingCounters? {
+        guard let network = status?.spec.name else { return nil }
+        return (try? manager.kernel.counters(network: network)) ?? status?.counters
+    }
 
     // MARK: What is asked of it
 
@@ -206,7 +244,9 @@ struct OverlayKeeper {
     /// This host's side of the overlay, a line per check; nil where it is not up.
     ///
     /// - Throws: ``StateError``, ``FileError`` and the kernel's errors.
-    func hostChecks() throws -> [HostCheck]? { try status.map { try manager.hostChecks(of: $0.spec) } }
+    func hostChecks() throws -> [HostCheck]? {
+        try status.map { try manager.hostChecks(of: $0.spec, isClusters: true) }
+    }
 
     private static func steps(_ changes: [Change]) -> String {
         let shown = changes.prefix(20).map(\.description).joined(separator: "; ")
@@ -226,5 +266,6 @@ extension PeerCheck {
             overlayMTUBytes: spec.mtuBytes,
             port: spec.port
         )
+        isClusters = true
     }
 }

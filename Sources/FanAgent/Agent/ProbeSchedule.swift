@@ -19,6 +19,9 @@ struct ProbeSchedule {
         var target: PeerTarget
         var silences = 0
         var known: NodeReport.Reachability.Peer?
+        /// Since when it is in its state, and what it was before, in words; empty for nothing.
+        var since: Instant?
+        var before = ""
         /// Whether the peer wants to know what its next probe finds, and whether that is under way.
         var isAsking = false
         var isAsked = false
@@ -35,6 +38,8 @@ struct ProbeSchedule {
     private var roundAt: Instant?
     private var eagerAt: Instant?
     private var answers: [(name: String, isReachable: Bool)] = []
+    /// Who was found in another state than before.
+    private var turned: [NodeReport.Reachability.Peer] = []
 
     /// How many peers there are.
     var count: Int { entries.count }
@@ -63,6 +68,24 @@ struct ProbeSchedule {
     mutating func takeAnswers() -> [(name: String, isReachable: Bool)] {
         defer { answers = [] }
         return answers
+    }
+
+    /// All peers, each with how it stands and since when.
+    func standings(at now: Instant) -> [PeerStanding] {
+        entries.map { entry in
+            PeerStanding(
+                target: entry.target,
+                known: entry.known,
+                age: entry.since.map { max(.zero, $0.duration(to: now)) },
+                before: entry.before
+            )
+        }
+    }
+
+    /// The peers that began to answer, or to be silent, each once.
+    mutating func takeTurned() -> [NodeReport.Reachability.Peer] {
+        defer { turned = [] }
+        return turned
     }
 
     /// The peers to probe now, nil when it is not time.
@@ -113,6 +136,16 @@ struct ProbeSchedule {
             else { continue }
             let before = entries[index].known
             entries[index].known = peer
+            if before?.isReachable != peer.isReachable {
+                turned.append(peer)
+                if let before, let since = entries[index].since {
+                    let reason = before.diagnosis.isEmpty ? "" : ": \(before.diagnosis)"
+                    entries[index].before =
+                        "was \(before.isReachable ? "reachable" : "unreachable") for "
+                        + "\(max(.zero, since.duration(to: now)).wholeSeconds) s\(reason)"
+                }
+                entries[index].since = now
+            }
             if before?.isReachable != peer.isReachable || before?.diagnosis != peer.diagnosis { hasChanged = true }
         }
         if entries.contains(where: \.isFresh) { eagerAt = now + Self.eagerInterval }

@@ -12,7 +12,16 @@ extension Finding {
         case "no-source-check":
             warning.remedy = "use a kernel that can load eBPF programs, then run: systemctl reload fanmesh-agent"
         case "route-overlap": warning.remedy = "remove the route"
-        case "device-not-ours": warning.remedy = "remove the device that is in the way; the agent does the rest"
+        case "device-not-ours":
+            warning.remedy = "rename the device, or stop the program that made it; the agent does the rest"
+        case "identity-gone":
+            warning.remedy =
+                "restore 'node-id' from a backup and run: systemctl restart fanmesh-agent; without one run "
+                + "'fanmesh leave --force', then join with a new token"
+        case "machine-changed":
+            warning.remedy =
+                "run 'fanmesh leave --force' here, which makes this copy a node of its own, then join with a new token; "
+                + "the original stays as it is"
         default: break
         }
         return warning

@@ -20,6 +20,12 @@ public struct NetworkStatus: Sendable {
 
     /// The worst of the warnings.
     public var verdict: Verdict { warnings.verdict }
+
+    /// The codes that the warnings may have: who has just looked at the kernel knows them best.
+    public static let codes: Set<String> = [
+        "underlay-address-gone", "underlay-down", "mtu-too-large", "route-overlap", "no-source-check",
+        "forward-dropped", "machine-changed", "identity-gone", "device-not-ours", "overlay-out-of-shape",
+    ]
 }
 
 extension OverlayManager {
@@ -88,7 +94,8 @@ extension OverlayManager {
                 severity: .error,
                 message:
                     "this node's id is missing from the state directory, so no device can be told to be its own",
-                remedy: "restore '\(state.path)/node-id' from a backup, or remove the devices and run: fanmesh up"
+                remedy: "restore '\(state.path)/node-id' from a backup; without one the devices can only be made anew, "
+                    + "after a restart of this host with: fanmesh up"
             )
             return status
         }
@@ -105,7 +112,7 @@ extension OverlayManager {
                 code: "device-not-ours",
                 severity: .error,
                 message: "\(error)",
-                remedy: "remove the device that is in the way, then run: fanmesh up"
+                remedy: "rename the device, or stop the program that made it, then run: fanmesh up"
             )
         }
         if !status.pending.isEmpty {
@@ -201,11 +208,14 @@ extension OverlayManager {
 
     /// Checks this host's side of a network, a line per check.
     ///
-    /// - Parameter spec: the network's record.
+    /// - Parameters:
+    ///   - spec: the network's record.
+    ///   - isClusters: whether it is a cluster's, whose members have other remedies.
     /// - Returns: one line per check, in a fixed order.
     /// - Throws: as ``status(of:)``.
-    public func hostChecks(of spec: NetworkSpec) throws -> [HostCheck] {
-        let status = try status(of: spec)
+    public func hostChecks(of spec: NetworkSpec, isClusters: Bool = false) throws -> [HostCheck] {
+        var status = try status(of: spec)
+        if isClusters { status.warnings = status.warnings.map(\.inCluster) }
         var checks: [HostCheck] = []
         func check(_ name: String, codes: [String], fine: String) {
             let found = status.warnings.filter { codes.contains($0.code) }
@@ -229,7 +239,7 @@ extension OverlayManager {
         )
         check(
             "devices",
-            codes: ["identity-gone", "device-not-ours", "overlay-out-of-shape"],
+            codes: ["machine-changed", "identity-gone", "device-not-ours", "overlay-out-of-shape"],
             fine: "\(spec.bridgeName) \(status.slice.bridgeAddress) and \(spec.vxlanName) are as planned"
         )
         check("mtu", codes: ["mtu-too-large"], fine: "\(spec.mtuBytes) fits into the underlay")

@@ -187,7 +187,7 @@ public enum StateError: Error, Equatable, Sendable, CustomStringConvertible {
         switch self {
         case .badNodeID(let path, let found):
             "'\(path)' holds '\(found.prefix(40))', not an id of 32 hexadecimal digits; "
-                + "restore it from a backup, or remove it and the devices it named ('ip link delete …')"
+                + "restore it from a backup; without one remove it, and restart this host"
         case .badRecord(let path, let cause):
             "'\(path)' cannot be read: \(cause); remove the file and run 'fanmesh up' again"
         }

@@ -28,13 +28,24 @@ internal import FanSystem
 /// - `GET /1.0/events` → 200, a body without end of one object per line (`application/x-ndjson`),
 ///   `fanmesh.agent-event/v1`: `{type: "status", status, warnings}` first and after each change, and
 ///   `{type: "log", severity, code, message}` for each line of the log. A client that lets 256 KiB wait is cut off.
+/// - `GET /1.0/history` → 200 `fanmesh.events/v1`: `{last, events: [{number, at, severity, code, subject, message,
+///   duration_ms}]}`, what was kept of what happened, the oldest first; `limit` is how many at most (1 to 1000, 100 when
+///   absent). With `after=NUMBER` those that follow this event, and with `wait=SECONDS` (0 to 60) as soon as there is one.
+/// - `GET /1.0/peers` → 200 `fanmesh.agent-peers/v1`: `{peers: [{name, underlay_address, overlay_address, state, since,
+///   rtt_ms, diagnosis, last_change}]}`; `state` is `reachable`, `unreachable` or `unknown`, as it was not probed yet.
+/// - `GET /1.0/metrics` → 200, text in Prometheus's format; 503 `busy`: too many ask.
 ///
 /// Requests are answered on the server's thread from what the agent last published; a plan and a check ask the agent's own
 /// thread, one of each at a time, and peers are probed on a third one.
 final class AgentAPI: Sendable {
-    private enum Kind {
+    enum Kind {
         case plan
         case check
+        case metrics
+        case peers
+
+        /// How many may wait for one answer.
+        var room: Int { [.metrics, .peers].contains(self) ? 16 : 1 }
     }
 
     private struct Waiting {
@@ -47,23 +58,28 @@ final class AgentAPI: Sendable {
         var number = 0
         var waiting: [Waiting] = []
         var streams: [HTTPStream] = []
-        /// Who waits for the agent to answer; one of each kind.
-        var asked: [Kind: HTTPResponder] = [:]
+        var followers: [Follower] = []
+        /// Who waits for the agent to answer.
+        var asked: [Kind: [HTTPResponder]] = [:]
         var isStopped = false
     }
 
     private let state: Lock<State>
     private let signal = WakeSignal()
     private let ask: @Sendable (AgentQuestion) -> Void
+    /// What happened; nil where nothing is kept.
+    let history: EventHistory?
     private let checking = WorkerPool(name: "check", threads: 1, queueLimit: 1)
 
     /// Answers from nothing yet.
     ///
     /// - Parameters:
     ///   - status: how the agent stands before it has done anything.
+    ///   - history: what happened; nil where nothing is kept.
     ///   - ask: brings a question to the agent, which answers by ``answer(_:)``; it must not block.
-    init(_ status: AgentStatus, ask: @escaping @Sendable (AgentQuestion) -> Void) {
+    init(_ status: AgentStatus, history: EventHistory? = nil, ask: @escaping @Sendable (AgentQuestion) -> Void) {
         state = Lock(State(published: AgentState(status: status, warnings: [])))
+        self.history = history
         self.ask = ask
     }
 
@@ -112,9 +128,24 @@ final class AgentAPI: Sendable {
         ])
     }
 
+    /// Lets those who wait for an event have it.
+    func announceEvent() {
+        let followers = state.withLock { state in
+            defer { state.followers = [] }
+            return state.followers
+        }
+        for follower in followers {
+            follower.responder.respond(history(after: follower.after, limit: follower.limit))
+        }
+    }
+
     /// Passes on what the agent answers.
     func answer(_ answer: AgentAnswer) {
         switch answer {
+        case .metrics(let text): finish(.metrics, Self.metrics(text))
+        case .refused(.metrics, let status, let message): finish(.metrics, Self.failure(status, message))
+        case .peers(let peers): finish(.peers, Self.peers(peers))
+        case .refused(.peers, let status, let message): finish(.peers, Self.failure(status, message))
         case .plan(let changes):
             let document: Document = ["schema": "fanmesh.agent-plan/v1", "changes": .array(changes.map(\.document))]
             finish(.plan, HTTPResponse(status: 200, document: document))
@@ -152,6 +183,13 @@ final class AgentAPI: Sendable {
                 try expect(request)
                 put(.plan, .plan, responder)
             case ("POST", "/1.0/check"): put(try check(request), .check, responder)
+            case ("GET", "/1.0/history"): try answerHistory(request, responder)
+            case ("GET", "/1.0/metrics"):
+                try expect(request)
+                put(.metrics, .metrics, responder)
+            case ("GET", "/1.0/peers"):
+                try expect(request)
+                put(.peers, .peers, responder)
             case ("GET", "/1.0/events"):
                 try expect(request)
                 let stream = responder.stream(
@@ -161,7 +199,8 @@ final class AgentAPI: Sendable {
                     if stream.send(Self.line(Self.event(state.published))) { state.streams.append(stream) }
                 }
             case (_, "/1.0/status"), (_, "/1.0/warnings"), (_, "/1.0/cluster"), (_, "/1.0/plan"), (_, "/1.0/check"),
-                (_, "/1.0/events"):
+                (_, "/1.0/events"), (_, "/1.0/history"), (_, "/1.0/metrics"),
+                (_, "/1.0/peers"):
                 throw APIError(status: 405, code: "method_not_allowed", "\(request.path) is not asked for so")
             default: throw APIError(status: 404, code: "not_found", "the agent has no such thing")
             }
@@ -171,7 +210,7 @@ final class AgentAPI: Sendable {
     }
 
     /// Refuses what a request has beyond some parameters.
-    private func expect(_ request: HTTPRequest, _ parameters: Set<String> = []) throws(APIError) {
+    func expect(_ request: HTTPRequest, _ parameters: Set<String> = []) throws(APIError) {
         if let other = request.query.keys.first(where: { !parameters.contains($0) }) {
             throw .badRequest("there is no parameter '\(other.prefix(64))'")
         }
@@ -212,22 +251,41 @@ final class AgentAPI: Sendable {
         )
     }
 
-    /// Brings a question to the agent, unless one of its kind is there already.
-    private func put(
+    /// Keeps somebody who waits for an event until there is one; false when there is one already.
+    func park(_ follower: Follower) -> Bool {
+        let isKept = state.withLock { state in
+            // What is announced later than this is announced to this one, too.
+            guard !state.isStopped, history?.last == follower.after, state.followers.count < 64 else { return false }
+            state.followers.append(follower)
+            return true
+        }
+        if isKept { signal.raise() }
+        return isKept
+    }
+
+    /// Brings a question to the agent, unless enough of its kind are there already.
+    func put(
         _ question: AgentQuestion,
         _ kind: Kind,
         _ responder: HTTPResponder
     ) {
-        let isFree = state.withLock { state in
-            guard state.asked[kind] == nil, !state.isStopped else { return false }
-            state.asked[kind] = responder
-            return true
+        let place = state.withLock { state -> Int? in
+            let place = state.asked[kind, default: []].count
+            guard place < kind.room, !state.isStopped else { return nil }
+            state.asked[kind, default: []].append(responder)
+            return place
         }
-        if isFree { ask(question) } else { responder.respond(Self.busy) }
+        switch place {
+        case nil: responder.respond(Self.busy)
+        case 0: ask(question)
+        // One answer is for all who wait.
+        default: break
+        }
     }
 
     private func finish(_ kind: Kind, _ response: HTTPResponse) {
-        state.withLock { $0.asked.removeValue(forKey: kind) }?.respond(response)
+        let waiting = state.withLock { $0.asked.removeValue(forKey: kind) } ?? []
+        for responder in waiting { responder.respond(response) }
     }
 
     // MARK: Words
@@ -277,18 +335,23 @@ final class AgentAPI: Sendable {
 
     private func keepTime() {
         while true {
-            let next = state.withLock { state in
-                state.isStopped ? nil : state.waiting.map(\.deadline).min() ?? .now + .seconds(3600)
+            let next = state.withLock { state -> ContinuousClock.Instant? in
+                let deadlines = state.waiting.map(\.deadline) + state.followers.map(\.deadline)
+                return state.isStopped ? nil : deadlines.min() ?? .now + .seconds(3600)
             }
             guard let next else { return }
             signal.wait(atMost: max(.zero, ContinuousClock.now.duration(to: next)))
             let now = ContinuousClock.now
-            let due = state.withLock { state in
-                let due = state.waiting.filter { $0.deadline <= now }
+            let (due, followers) = state.withLock { state in
+                let due = (state.waiting.filter { $0.deadline <= now }, state.followers.filter { $0.deadline <= now })
                 state.waiting.removeAll { $0.deadline <= now }
+                state.followers.removeAll { $0.deadline <= now }
                 return due
             }
             for waiting in due { waiting.responder.respond(status) }
+            for follower in followers {
+                follower.responder.respond(history(after: follower.after, limit: follower.limit))
+            }
         }
     }
 }

@@ -21,6 +21,10 @@ public struct AgentService {
         public var version: String
         /// Looks up an environment variable, from any thread.
         public var variable: @Sendable (String) -> String?
+        /// Where its metrics go.
+        public var metrics = MetricsOutlets()
+        /// What went wrong before, to be logged.
+        public var lines: [LogLine] = []
 
         /// Describes an agent.
         public init(
@@ -52,6 +56,8 @@ public struct AgentService {
     private let manager: ServiceManager
     private let inbox = Monitor<[Message]>([])
     private let api: AgentAPI
+    private let history: EventHistory
+    private let isHistoryLost = Lock(false)
     private let reporting: WorkerPool
     private let probing: WorkerPool
     private let sending: WorkerPool
@@ -69,7 +75,9 @@ public struct AgentService {
         reporting = WorkerPool(name: "report", threads: 1, queueLimit: 2)
         probing = WorkerPool(name: "probe", threads: 1, queueLimit: 2)
         sending = WorkerPool(name: "send", threads: 1, queueLimit: 4)
-        api = AgentAPI(status) { [inbox] in Self.post(.event(.asked($0)), to: inbox) }
+        let history = EventHistory(stateDirectory: settings.stateDirectory)
+        self.history = history
+        api = AgentAPI(status, history: history) { [inbox] in Self.post(.event(.asked($0)), to: inbox) }
     }
 
     /// Runs an agent until SIGTERM or SIGINT; the overlay stays up then.
@@ -97,6 +105,7 @@ public struct AgentService {
         // Before the power to give it to a group is given up.
         let socket = AgentStatus.socket(in: settings.runtimeDirectory)
         let listener = try listenUnix(path: socket, mode: 0o660, group: settings.group)
+        let metrics = try settings.metrics.listen()
         let scope = RememberedDevices.currentScope()
         // Before the first other thread: each would keep what this one gives up.
         let limits = try Confinement.apply(kernel: kernel, state: state, manager: manager, inherited: inherited)
@@ -104,7 +113,7 @@ public struct AgentService {
         let instance = Agent.Instance(
             nodeID: nodeID,
             version: settings.version,
-            kernel: kernelRelease(),
+            kernel: Agent.Instance.kernelRelease(),
             processID: getpid(),
             startedAt: Int64(time(nil))
         )
@@ -119,11 +128,18 @@ public struct AgentService {
         let status = AgentStatus(processID: instance.processID, startedAt: instance.startedAt)
         let service = AgentService(settings, store: store, status: status, manager: manager)
         let api = service.api
-        for line in limits + [identityLine].compactMap(\.self) { service.write(line) }
+        for line in settings.lines + limits + [identityLine].compactMap(\.self) { service.write(line) }
         try service.startThreads()
         let server = try LocalServer(listener, limits: AgentAPI.limits, log: { _ in }) { api.handle($0, $1) }
+        let metricsServer = try metrics.map {
+            try LocalServer(Descriptor(adopting: $0), limits: AgentAPI.metricsLimits, log: { _ in }) {
+                api.handleMetrics($0, $1)
+            }
+        }
         service.loop(agent)
         try File.remove(socket)
+        settings.metrics.removeFile()
+        metricsServer?.stop()
         server.stop()
         api.stop()
         _ = consume lock
@@ -198,6 +214,8 @@ public struct AgentService {
         for action in actions {
             switch action {
             case .log(let line): write(line)
+            case .record(let line): keep(line)
+            case .list: list()
             case .publish(let state):
                 api.publish(state)
                 let status = state.status
@@ -217,8 +235,38 @@ public struct AgentService {
     }
 
     private func write(_ line: LogLine) {
-        writeErrorLine(isJournal ? line.journalText : line.text(at: Timestamp(secondsSince1970: Int64(time(nil)))))
+        say(line)
+        keep(line)
+    }
+
+    private func say(_ line: LogLine) {
+        writeErrorLine(isJournal ? line.journalText : line.text(at: Self.now))
         api.publish(line)
+    }
+
+    private static var now: Timestamp { Timestamp(secondsSince1970: Int64(time(nil))) }
+
+    private func keep(_ line: LogLine) {
+        do throws(FileError) {
+            try history.append(line, at: Self.now)
+            isHistoryLost.withLock { $0 = false }
+        } catch {
+            // Said once, until it works again.
+            let isKnown = isHistoryLost.withLock { isLost in
+                defer { isLost = true }
+                return isLost
+            }
+            let rest = "events are kept in memory alone"
+            if !isKnown { say(LogLine(level: .warning, code: "events-unwritable", message: "\(error); \(rest)")) }
+        }
+        api.announceEvent()
+    }
+
+    private func list() {
+        let isTaken = reporting.submit { [store, inbox] in
+            Self.post(.event(.listed(try? store.listing())), to: inbox)
+        }
+        if !isTaken { Self.post(.event(.listed(nil)), to: inbox) }
     }
 
     private func send(_ report: NodeReport) {
@@ -272,7 +320,8 @@ public struct AgentService {
             startThread("watch", stackBytes: 1 << 20) { [inbox, store] in Self.watchCluster(store, inbox) },
             startThread("messages", stackBytes: 1 << 20) { [inbox, store] in Self.watchMessages(store, inbox) },
         ]
-        guard started.allSatisfy(\.self), api.start() else { throw AgentError.noThreads }
+        let isWritten = settings.metrics.startFile(api) { [inbox] in Self.post(.log($0), to: inbox) }
+        guard started.allSatisfy(\.self), api.start(), isWritten else { throw AgentError.noThreads }
     }
 
     private static func post(_ message: Message, to inbox: Monitor<[Message]>) {
@@ -352,14 +401,6 @@ public struct AgentService {
                 // Who sends without end, and a store that does not wait, must not keep this one busy.
                 if ContinuousClock.now - asked < .milliseconds(200) { sleepThread(for: .milliseconds(200)) }
             } catch { sleepThread(for: backoff.next()) }
-        }
-    }
-
-    private static func kernelRelease() -> String {
-        var name = utsname()
-        guard unsafe uname(&name) == 0 else { return "unknown" }
-        return unsafe withUnsafeBytes(of: name.release) { bytes in
-            unsafe String(decoding: unsafe bytes.prefix { $0 != 0 }, as: UTF8.self)
         }
     }
 }

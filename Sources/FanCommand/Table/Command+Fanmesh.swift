@@ -21,6 +21,8 @@ extension Command {
             DownVerb.command,
             StatusVerb.command,
             CheckVerb.command,
+            EventsVerb.command,
+            MetricsVerb.command,
             InitVerb.command,
             JoinVerb.command,
             LeaveVerb.command,

@@ -78,11 +78,16 @@ enum CheckVerb {
         let results: [PeerResult]
         do {
             guard let spec = try manager.record(of: network) else {
-                throw CommandFailure("overlay '\(network)' is not up on this host", remedy: "run: fanmesh up")
+                throw CommandFailure(
+                    "overlay '\(network)' is not up on this host",
+                    remedy: ClusterPeers(invocation).names == nil
+                        ? "run: fanmesh up" : "the agent makes it; if it does not, see: journalctl -u fanmesh-agent"
+                )
             }
-            let targets = try self.targets(invocation.arguments(peer), spec, ClusterPeers(invocation))
-            checks = try manager.hostChecks(of: spec)
-            results = try probe(spec, targets, timeout)
+            let cluster = ClusterPeers(invocation)
+            let targets = try self.targets(invocation.arguments(peer), spec, cluster)
+            checks = try manager.hostChecks(of: spec, isClusters: cluster.owns(spec))
+            results = try probe(spec, targets, timeout, isClusters: cluster.owns(spec))
         } catch {
             var failure = CommandFailure(error)
             if !(error is CommandFailure) { failure.exitCode = .undetermined }
@@ -138,10 +143,11 @@ enum CheckVerb {
     private static func probe(
         _ spec: NetworkSpec,
         _ targets: [PeerTarget],
-        _ timeout: Duration
+        _ timeout: Duration,
+        isClusters: Bool
     ) throws -> [PeerResult] {
         guard !targets.isEmpty else { return [] }
-        let check = PeerCheck(
+        var check = PeerCheck(
             underlayAddress: spec.host,
             overlayAddress: try spec.mapping.slice(of: spec.host).bridgeAddress.address,
             underlay: spec.mapping.underlay,
@@ -149,6 +155,7 @@ enum CheckVerb {
             port: spec.port,
             timeout: timeout
         )
+        check.isClusters = isClusters
         return try check.checkPeers(targets)
     }
 

@@ -34,6 +34,9 @@ struct ClusterPeers {
         cluster?.members.first { $0.name == name }?.underlayAddress
     }
 
+    /// This node's name in the cluster.
+    var ownName: String? { cluster?.name }
+
     /// The names of all members, shortened for a message.
     var names: String? {
         guard let members = cluster?.members else { return nil }

@@ -6,7 +6,11 @@ enum StatusVerb {
     static let command = Command(
         name: "status",
         summary: "show how this host's overlays stand",
-        discussion: ["Compares what 'fanmesh up' or the agent made with what the kernel has; sends nothing to anyone."],
+        discussion: [
+            "Compares what 'fanmesh up' or the agent made with what the kernel has. On a member of a cluster it is also what "
+                + "the agent, the server and the peers know: HEALTHY means that all of them are well, as far as this node "
+                + "can tell. It changes nothing."
+        ],
         examples: [Example("fanmesh status --format json", "for scripts and monitoring")],
         exitNotes: [
             ExitNote(.success, "healthy, or only warnings"),
@@ -30,65 +34,40 @@ enum StatusVerb {
         var warnings = statuses.flatMap { status in
             cluster.owns(status.spec) ? status.warnings.map(\.inCluster) : status.warnings
         }
-        warnings += agentWarnings(invocation, cluster)
+        let node = NodeStanding(invocation, cluster)
+        // What both see is said once, as this process has just seen it.
+        let seen = Set(warnings.map(\.code))
+        warnings += node.findings.filter { !seen.contains($0.code) }
         if statuses.isEmpty {
             warnings.add(
                 code: "no-overlay",
                 severity: .error,
                 message: "no overlay is up on this host",
-                remedy: "run: fanmesh up"
+                remedy: cluster.names == nil
+                    ? "run: fanmesh up" : "the agent makes it; if it does not, see: journalctl -u fanmesh-agent"
             )
         }
         let verdict = warnings.verdict
-        invocation.show(report(verdict, statuses, cluster, warnings))
+        invocation.show(report(verdict, statuses, cluster, node, warnings, now: invocation.environment.now()))
         return verdict == .error ? .problem : .success
-    }
-
-    /// What keeps the overlay of a cluster from being looked after.
-    private static func agentWarnings(_ invocation: Invocation, _ cluster: ClusterPeers) -> [Finding] {
-        var warnings: [Finding] = []
-        if let problem = cluster.problem {
-            warnings.add(
-                code: "memory-unreadable",
-                severity: .warning,
-                message: problem,
-                remedy: "run it as root; or remove the file and run: systemctl restart fanmesh-agent"
-            )
-        }
-        if cluster.names != nil, !AgentStatus.isRunning(runtimeDirectory: invocation.runtimeDirectory) {
-            warnings.add(
-                code: "agent-not-running",
-                severity: .warning,
-                message: "the fanmesh agent is not running: nothing mends the overlay or follows the cluster",
-                remedy: "run: systemctl start fanmesh-agent"
-            )
-        }
-        let agent =
-            cluster.names == nil
-            ? nil : try? AgentStatus.ask(runtimeDirectory: invocation.runtimeDirectory).status
-        if let settings = agent?.settings { warnings.append(.settingsPinned(settings)) }
-        if warnings.isEmpty, let agent, agent.state == .failed {
-            warnings.add(
-                code: "server-failed",
-                severity: .warning,
-                message: "this node takes no part in its cluster: \(agent.message)",
-                remedy: "see: fanmesh cluster list; the overlay goes on from the last known members"
-            )
-        }
-        return warnings
     }
 
     private static func report(
         _ verdict: Verdict,
         _ statuses: [NetworkStatus],
         _ cluster: ClusterPeers,
-        _ warnings: [Finding]
+        _ node: NodeStanding,
+        _ warnings: [Finding],
+        now: Timestamp
     ) -> Report {
         let networks = statuses.map(document)
-        let peers = statuses.flatMap { Self.peers($0, cluster) }
+        let peers = statuses.flatMap { Self.peers($0, cluster, node) }.sorted {
+            NaturalOrder.precedes($0["name"].text ?? "", $1["name"].text ?? "")
+        }
         let document: Document = [
             "schema": "fanmesh.status/v1",
             "verdict": .string(verdict.rawValue),
+            "node": node.document ?? .null,
             "networks": .array(networks),
             "peers": .array(peers),
             "warnings": .array(warnings.map(\.document)),
@@ -107,12 +86,38 @@ enum StatusVerb {
             lines += plan.lines.map { Report.Line("  \($0)") }
         }
         var sections: [Report.Section] = [.lines(lines)]
+        if let document = node.document { sections.append(.table(Self.table(document, now: now))) }
         if !networks.isEmpty { sections.append(.table(table)) }
         if !peers.isEmpty {
-            let columns = ["name", "network", "underlay_address", "overlay_address"]
-            sections.append(.table(Table(columns, peers)))
+            let columns = ["name", "underlay_address", "overlay_address", "state", "since", "rtt_ms", "last_change"]
+            let rows = peers.map { peer in
+                var row = peer
+                row.set("since", age(peer["since"], now))
+                return row
+            }
+            sections.append(.table(Table(columns.map { Table.Column($0, isNumber: $0 == "rtt_ms") }, rows)))
         }
         return Report(document, sections: sections, rows: table)
+    }
+
+    /// This node in one row, with the times as people read them.
+    private static func table(_ node: Document, now: Timestamp) -> Table {
+        var row = node
+        let role = node["role"].text
+        row.set("role", node["leader"] == true ? .string("\(role ?? "") (leader)") : .text(role))
+        for key in ["member_since", "agent_since"] { row.set(key, age(node[key], now)) }
+        return Table(
+            ["name", "cluster", "state", "role", "member_since", "agent_since"].map {
+                Table.Column($0, title: $0 == "name" ? "NODE" : nil)
+            },
+            [row]
+        )
+    }
+
+    /// How long ago a moment was.
+    private static func age(_ moment: Document, _ now: Timestamp) -> Document {
+        guard let text = moment.text, let time = try? Timestamp(parsing: text) else { return .null }
+        return .string("\(TimeText.length(.seconds(max(0, now.secondsSince1970 - time.secondsSince1970)))) ago")
     }
 
     private static func document(_ status: NetworkStatus) -> Document {
@@ -137,15 +142,26 @@ enum StatusVerb {
         ]
     }
 
-    private static func peers(_ status: NetworkStatus, _ cluster: ClusterPeers) -> [Document] {
+    private static func peers(_ status: NetworkStatus, _ cluster: ClusterPeers, _ node: NodeStanding) -> [Document] {
         status.spec.peers.map { peer in
             let slice = try? status.spec.mapping.slice(of: peer)
+            let known = cluster.owns(status.spec) ? node.peers["\(peer)"] : nil
             return [
                 "name": .text(cluster.name(of: peer)),
                 "network": .string(status.spec.name),
                 "underlay_address": .text(peer),
                 "overlay_address": .text(slice?.bridgeAddress.address),
+                "state": known?["state"] ?? "unknown",
+                "since": known?["since"] ?? .null,
+                "rtt_ms": known?["rtt_ms"] ?? .null,
+                "diagnosis": known?["diagnosis"] ?? "",
+                "last_change": known?["last_change"] ?? .null,
             ]
         }
     }
+}
+
+extension Document {
+    /// A text, nil for anything else.
+    fileprivate var text: String? { if case .string(let text) = self { text } else { nil } }
 }

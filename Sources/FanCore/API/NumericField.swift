@@ -177,6 +177,17 @@ extension NumericField {
     /// A length in bytes.
     public static let bytes = NumericField("bytes", counts)
 
+    // MARK: Events
+
+    /// Which event it is.
+    public static let eventNumber = NumericField("number", counts)
+    /// The event that is known already.
+    public static let afterEvent = NumericField("after", counts)
+    /// The last event that there is.
+    public static let lastEvent = NumericField("last", counts)
+    /// How many milliseconds something took.
+    public static let eventDuration = NumericField("duration_ms", millisecondMoments)
+
     // MARK: The agent's own file
 
     /// A process.
@@ -199,7 +210,8 @@ extension NumericField {
         spoofed,
         outside, unsupported, roundTrip,
         generation, clock, heartbeatWait, wait, beats, formerBeats, leaderBeats, leaderTerm,
-        leadsTerm, members, limit, revokedTokens, bytes,
+        leadsTerm, members, limit, revokedTokens, bytes, eventNumber, afterEvent,
+        lastEvent, eventDuration,
         processID, startedAt, verifiedGeneration, knownPeers, probedPeers, reachablePeers,
     ]
 }

@@ -126,8 +126,8 @@ public enum ConflictFinder {
                     severity: .error,
                     message: "\(wrong.name) uses \(setting.name) \(wrong.value)\(compared); "
                         + "the cluster's is \(wanted)",
-                    remedy: "restart fanmesh agent on \(wrong.name), which takes the cluster's settings; "
-                        + "until then its packets are not understood"
+                    remedy: "if the cluster's is meant, run on \(wrong.name): fanmesh accept; if not, see who changed "
+                        + "it: fanmesh cluster audit"
                 )
             }
         }

@@ -64,7 +64,7 @@ public struct MemberRow: Hashable, Sendable {
     public var state: MemberState
     /// The state in words; a long one is cut in a large cluster.
     public var message: String
-    /// Whether its overlay is up and verified, nil before its first report.
+    /// Whether its overlay is up and verified, nil before its first report and while nobody hears it.
     public var overlay: Verdict?
     /// The version of its server.
     public var version: String
@@ -106,7 +106,8 @@ public struct MemberRow: Hashable, Sendable {
         failureDomain = member.failureDomain
         state = status.state
         message = messageBytes.map { status.message.shortened(toJSONBytes: $0) } ?? status.message
-        overlay = status.report?.verdict
+        // What it said while it was heard may not be so any more.
+        overlay = [.offline, .unknown].contains(status.state) ? nil : status.report?.verdict
         version = member.version
         lastSeen = status.lastSeen
         clockOffset = status.clockOffset

@@ -8,7 +8,8 @@ public enum MemberState: String, CaseIterable, Sendable {
     case joining = "JOINING"
     /// Waits for the members to run the same schema version.
     case blocked = "BLOCKED"
-    /// Nobody here can tell: the database has no leader, or it is new and has not heard the member yet.
+    /// Nobody here can tell: the database has no leader, or the leader is new and has not heard the member yet, or it has
+    /// missed the member's last heartbeat, which may be late or never come.
     case unknown = "UNKNOWN"
 }
 

@@ -18,6 +18,10 @@ public struct Preseed: Hashable, Sendable {
     public var standbyTarget: Int?
     /// What this node does when its underlay address is replaced; the cluster does not know of it.
     public var onAddressChange: AddressPolicy?
+    /// The loopback address on which the agent serves metrics; nil for none.
+    public var metrics: String?
+    /// The file that the agent writes metrics to; nil for none.
+    public var metricsFile: String?
     /// The token with which to join; nil to make a new cluster.
     public var clusterToken: String?
 
@@ -28,7 +32,9 @@ public struct Preseed: Hashable, Sendable {
     public static let keys = properties.map(\.key)
 
     /// What a joiner does choose; the cluster has everything else already.
-    private static let joinerKeys: Set = ["name", "address", "failure_domain", "on_address_change", "cluster_token"]
+    private static let joinerKeys: Set = [
+        "name", "address", "failure_domain", "on_address_change", "metrics", "metrics_file", "cluster_token",
+    ]
 
     /// Reads the answers.
     ///
@@ -96,6 +102,8 @@ extension Preseed: DocumentShape {
         voterTarget = try table.optionalNumber(.voters, \.voterTarget, check: ClusterConfig.check(voterTarget:))
         standbyTarget = try table.optionalNumber(.standbys, \.standbyTarget)
         onAddressChange = try table.optional("on_address_change", \.onAddressChange)
+        metrics = try table.optional("metrics", \.metrics)
+        metricsFile = try table.optional("metrics_file", \.metricsFile)
         clusterToken = try table.optional("cluster_token", \.clusterToken) { _ = try JoinToken(parsing: $0) }
     }
 }

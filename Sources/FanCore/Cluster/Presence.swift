@@ -15,7 +15,18 @@ public struct Presence: Sendable {
         public var hasAgent: Bool
         /// Whether the member's overlay was never verified yet.
         public var isJoining: Bool
+        /// After how long the next one is due; nil when that is not known.
+        public var interval: Duration?
+
+        /// Whether the next one should have come long ago.
+        func isLate(at now: ContinuousClock.Instant) -> Bool {
+            guard let interval else { return false }
+            return at.duration(to: now) > interval + min(Presence.grace, interval)
+        }
     }
+
+    /// How much later than it is due a heartbeat may come.
+    public static let grace: Duration = .seconds(1)
 
     private var heartbeats: [String: Heartbeat] = [:]
     private var tookOverAt: ContinuousClock.Instant
@@ -31,13 +42,15 @@ public struct Presence: Sendable {
         at moment: ContinuousClock.Instant,
         clockOffset: Duration = .zero,
         hasAgent: Bool = true,
-        isJoining: Bool = true
+        isJoining: Bool = true,
+        interval: Duration? = nil
     ) {
         heartbeats[name] = Heartbeat(
             at: moment,
             clockOffset: clockOffset,
             hasAgent: hasAgent,
-            isJoining: isJoining
+            isJoining: isJoining,
+            interval: interval
         )
     }
 
@@ -73,6 +86,7 @@ public struct Presence: Sendable {
     ///   - schemas: the schema versions of all members.
     ///   - now: the moment.
     ///   - offlineAfter: for how long a member may be silent.
+    ///   - isConnected: whether the connection on which it waits for the next answer is whole.
     /// - Returns: what lists and `cluster show` say of it.
     public func status(
         of member: Member,
@@ -81,9 +95,11 @@ public struct Presence: Sendable {
         report: NodeReport?,
         schemas: SchemaVersions,
         now: ContinuousClock.Instant,
-        offlineAfter: Duration
+        offlineAfter: Duration,
+        isConnected: Bool = true
     ) -> MemberStatus {
         let heartbeat = heartbeats[member.name]
+        let isMissed = !isLeader && (!isConnected || heartbeat?.isLate(at: now) ?? false)
         let heard = isLeader ? .online : state(of: member.name, now: now, offlineAfter: offlineAfter)
         let lastSeen = isLeader ? .zero : heartbeat.map { max($0.at.duration(to: now), .zero) }
         // A report says so at once; that it was so once, the member knows itself.
@@ -101,6 +117,12 @@ public struct Presence: Sendable {
             message =
                 "not heard yet by the new leader, which took over \(tookOverAt.duration(to: now).wholeSeconds) s ago; "
                 + "wait, or look again"
+        } else if isMissed, let lastSeen {
+            state = .unknown
+            message =
+                (isConnected ? "no heartbeat for \(lastSeen.wholeSeconds) s" : "its server has hung up")
+                + "; it is OFFLINE after \(offlineAfter.wholeSeconds) s; look whether fanmesh server runs on "
+                + "\(member.name) and whether its address \(member.address) can be reached"
         } else if let reason = schemas.reason(against: member) {
             state = .blocked
             message = reason

@@ -34,7 +34,7 @@ public enum Rehearsal {
             result: .fail,
             detail: "the member at \(holder.address) is called \(holder.name) already, so the node at "
                 + "\(candidate.address) cannot be",
-            remedy: "use another name, or run 'fanmesh cluster remove \(holder.name)' if that member is gone"
+            remedy: "use another name, or take that member out first when it is gone for good"
         )
     }
 
@@ -69,8 +69,8 @@ public enum Rehearsal {
             result: .fail,
             detail: "slice \(slice) of \(candidate.name) (\(candidate.underlayAddress)) belongs to \(owner.name) "
                 + "(\(owner.underlayAddress))",
-            remedy: "give \(candidate.name) another underlay address, or run 'fanmesh cluster remove \(owner.name)' "
-                + "if that member is gone"
+            remedy: "give \(candidate.name) another underlay address, or take \(owner.name) out first "
+                + "when it is gone for good"
         )
     }
 
@@ -82,8 +82,7 @@ public enum Rehearsal {
             check: "address",
             result: .fail,
             detail: "\(candidate.name) wants to listen at \(candidate.address), which is the address of \(holder.name)",
-            remedy: "join with another '--address', or run 'fanmesh cluster remove \(holder.name)' if that member is "
-                + "gone"
+            remedy: "join with another '--address', or take \(holder.name) out first when it is gone for good"
         )
     }
 

@@ -10,10 +10,10 @@ public enum PlanError: Error, Equatable, Sendable, CustomStringConvertible {
         switch self {
         case .notOurs(let name, let what, let expected):
             "device '\(name)' is not fanmesh's: it is \(what), not \(expected); "
-                + "remove it with 'ip link delete \(name)' or choose another name with --network"
+                + "it is not touched; rename or remove what made it, or choose another name with --network"
         case .portTaken(let port, let owner, let what):
             "UDP port \(port) belongs to VXLAN device '\(owner)' (\(what)); "
-                + "remove it with 'ip link delete \(owner)' or use another port on every host with --port"
+                + "it is not touched; stop what made it, or use another port on every host with --port"
         }
     }
 }

@@ -288,7 +288,7 @@ extension Router {
             )
             return
         }
-        try leadership.hear(heartbeat)
+        try leadership.hear(heartbeat, isAwaited: call.responder.isAwaited)
         leadership.answer(heartbeat) { outcome in
             switch outcome {
             case .success(let document): call.responder.respond(HTTPResponse(status: 200, document: document))

@@ -5,8 +5,11 @@ internal import FanSystem
 extension Leadership {
     /// Takes a heartbeat; the database hears of it only when something lasting changed.
     ///
-    /// - Returns: the answer, which the caller may hold back while the generation stays the same.
-    func hear(_ heartbeat: Heartbeat) throws(ClusterError) {
+    /// - Parameters:
+    ///   - heartbeat: what the member says.
+    ///   - isAwaited: whether the member still waits for the answer, or has hung up.
+    /// - Throws: ``ClusterError`` for who is no member, or an old copy of one.
+    func hear(_ heartbeat: Heartbeat, isAwaited: @escaping @Sendable () -> Bool = { true }) throws(ClusterError) {
         let member = try member(heartbeat.name)
         guard heartbeat.clusterID == state.config.clusterID else {
             throw ClusterError(
@@ -29,6 +32,7 @@ extension Leadership {
                 remedy: Self.staleCopyRemedy(heartbeat.name)
             )
         }
+        let isLasting = heartbeat.wait > .zero
         let now = ContinuousClock.now
         let skew = Duration.milliseconds(heartbeat.clock - wallClockMilliseconds())
         model.withLock {
@@ -37,9 +41,12 @@ extension Leadership {
                 at: now,
                 clockOffset: skew,
                 hasAgent: heartbeat.hasAgent,
-                isJoining: heartbeat.isJoining
+                isJoining: heartbeat.isJoining,
+                // Who wants its answer at once says nothing of when it comes again: another one is on its way.
+                interval: isLasting ? heartbeat.wait : $0.presence.heartbeat(of: heartbeat.name)?.interval
             )
             if heartbeat.hasOtherVoters { $0.renewedFor[member.id] = nil }
+            if isLasting { $0.isAwaited[heartbeat.name] = isAwaited }
         }
         guard
             member.incarnation != heartbeat.incarnation || member.version != heartbeat.version

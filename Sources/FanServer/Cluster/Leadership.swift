@@ -23,6 +23,8 @@ final class Leadership: Sendable {
         var encodedState: (generation: Int, body: [UInt8])?
         /// What was heard of members' disks, by their certificates.
         var beatCounts: [String: BeatCount] = [:]
+        /// Whether each member still waits for the answer to its last heartbeat.
+        var isAwaited: [String: @Sendable () -> Bool] = [:]
         /// How far the reports of each member have come.
         var slots: [String: ReportSlot] = [:]
     }
@@ -324,7 +326,8 @@ final class Leadership: Sendable {
                 report: model.reports[member.name],
                 schemas: schemas,
                 now: now,
-                offlineAfter: model.state.config.offlineAfter
+                offlineAfter: model.state.config.offlineAfter,
+                isConnected: model.isAwaited[member.name]?() ?? true
             )
         }
     }

@@ -230,4 +230,9 @@ int fan_poll_readable(const int *descriptors, unsigned char *ready, int count, i
     return result;
 }
 
+int fan_has_hung_up(int fd) {
+    struct pollfd polled = {.fd = fd, .events = POLLRDHUP};
+    return poll(&polled, 1, 0) > 0 && (polled.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
 char *const *fan_environment(void) { return environ; }

@@ -83,19 +83,39 @@ public enum File {
     ///   - mode: its permissions.
     /// - Throws: ``FileError``.
     public static func replace(_ path: String, with text: String, mode: UInt32 = 0o600) throws(FileError) {
+        try replace(path, with: text, mode: mode, isDurable: true)
+    }
+
+    /// Replaces a file that is written anew all the time, atomically, and leaves it to the system when it reaches the disk.
+    ///
+    /// - Parameters:
+    ///   - path: the file.
+    ///   - text: the whole new content.
+    ///   - mode: its permissions.
+    /// - Throws: ``FileError``.
+    public static func replaceLoosely(_ path: String, with text: String, mode: UInt32) throws(FileError) {
+        try replace(path, with: text, mode: mode, isDurable: false)
+    }
+
+    private static func replace(
+        _ path: String,
+        with text: String,
+        mode: UInt32,
+        isDurable: Bool
+    ) throws(FileError) {
         // Others may be replacing the same file: each writes its own, and the last one to finish counts.
         let temporary = "\(path).\(String(UInt64.random(in: .min ... .max), radix: 36)).new"
         do throws(FileError) {
             let descriptor = try Descriptor(opening: temporary, flags: O_WRONLY | O_CREAT | O_EXCL, mode: mode)
             try write(Array(text.utf8), to: descriptor, path: temporary)
-            guard fsync(descriptor.number) == 0 else {
+            guard !isDurable || fsync(descriptor.number) == 0 else {
                 throw FileError(operation: "sync", path: temporary, code: errno)
             }
         } catch {
             unsafe unlink(temporary)
             throw error
         }
-        guard unsafe rename(temporary, path) == 0 else {
+        guard unsafe Glibc.rename(temporary, path) == 0 else {
             let code = errno
             unsafe unlink(temporary)
             throw FileError(operation: "replace", path: path, code: code)

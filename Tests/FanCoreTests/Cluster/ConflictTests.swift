@@ -157,7 +157,7 @@ import Testing
 
     /// What is refused, by which check, and whom it names.
     static let failures = [
-        Case(check: "name", parts: ["node2", "172.31.16.2:8473", "172.31.16.4:8473", "cluster remove node2"]) {
+        Case(check: "name", parts: ["node2", "172.31.16.2:8473", "172.31.16.4:8473", "use another name"]) {
             $0.name = "node2"
         },
         Case(check: "underlay", parts: ["node4", "node1", "10.0.0.1 is outside underlay 172.31.16.0/20"]) {
@@ -172,7 +172,7 @@ import Testing
         Case(
             check: "slice",
             parts: [
-                "slice 240.0.48.0/20 of node4 (172.31.16.3) belongs to node3 (172.31.16.3)", "cluster remove node3",
+                "slice 240.0.48.0/20 of node4 (172.31.16.3) belongs to node3 (172.31.16.3)", "another underlay address",
             ]
         ) { $0.underlayAddress = IPv4Address(172, 31, 16, 3) },
         Case(check: "address", parts: ["node4", "172.31.16.1:8473", "the address of node1"]) {

@@ -5,7 +5,8 @@ import Testing
     static let full: Document = [
         "name": "node1", "address": "172.31.16.5:9000", "underlay": "172.31.16.0/20", "overlay": "240.0.0.0/8",
         "network": "fan1", "vni": 77, "port": 8472, "mtu": 1450, "forwarder": "ebpf", "failure_domain": "rack1",
-        "offline_after_s": 30, "voters": 5, "standbys": 1, "on_address_change": "renumber",
+        "offline_after_s": 30, "voters": 5, "standbys": 1, "on_address_change": "renumber", "metrics": "127.0.0.1:9473",
+        "metrics_file": "/run/a.prom",
     ]
 
     @Test func roundTrips() throws {
@@ -87,7 +88,7 @@ import Testing
         let preseed = try Preseed(joiner)
         #expect(preseed.document == joiner)
         #expect(preseed.withoutSecrets.document == joiner.replacing("cluster_token", with: nil))
-        let own: Set = ["name", "address", "failure_domain", "on_address_change"]
+        let own: Set = ["name", "address", "failure_domain", "on_address_change", "metrics", "metrics_file"]
         for field in Self.full.fields where !own.contains(field.key) {
             do throws(DocumentError) {
                 _ = try Preseed(.object([Document.Field(key: "cluster_token", value: token), field]))

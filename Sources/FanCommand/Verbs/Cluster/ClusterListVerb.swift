@@ -9,7 +9,8 @@ enum ClusterListVerb {
         summary: "list the members and how they stand",
         discussion: [
             "Any member shows the same list, as the database's leader sees it. Without a quorum the last known members "
-                + "are shown, each as UNKNOWN. With --quiet only the names are printed."
+                + "are shown, each as UNKNOWN. UNKNOWN is also who has missed a heartbeat and is not OFFLINE yet. "
+                + "With --quiet only the names are printed."
         ],
         examples: [
             Example("fanmesh cluster list", "who is there, and what should be looked at"),
@@ -83,10 +84,8 @@ extension MemberList {
 }
 
 extension MemberRow {
-    /// Whether the member is down, blocked, or without a working overlay.
-    var hasProblem: Bool {
-        state == .offline || state == .blocked || overlay == .error && state != .joining
-    }
+    /// Whether the member is not heard, blocked, not yet one, or without a working overlay.
+    var hasProblem: Bool { state != .online || overlay == .error }
 
     private static let shownKeys: Set<String> = [
         "name", "address", "underlay_address", "slice", "role", "state", "message", "overlay", "version",
@@ -95,7 +94,9 @@ extension MemberRow {
     /// The member as JSON shows it.
     func document(now: Timestamp) -> Document {
         let seen = lastSeen.map { Timestamp(secondsSince1970: now.secondsSince1970 - $0.components.seconds) }
-        let shown = document.fields.filter { Self.shownKeys.contains($0.key) }
-        return .object(shown + [Document.Field(key: "last_seen", value: .text(seen))])
+        var shown = Document.object(document.fields.filter { Self.shownKeys.contains($0.key) })
+        if overlay == nil { shown.set("overlay", "unknown") }
+        shown.set("last_seen", .text(seen))
+        return shown
     }
 }

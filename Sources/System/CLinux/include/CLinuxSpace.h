@@ -62,3 +62,5 @@ int fan_end_by_signal(int number);
 // Polls up to `count` descriptors for reading; `ready[i]` becomes 1 where there is data or an end.
 // A timeout of -1 waits for ever. Returns how many are ready; 0 on a timeout or an interruption.
 int fan_poll_readable(const int *descriptors, unsigned char *ready, int count, int timeout_ms);
+// Whether the other end of a connection has ended it; takes no time.
+int fan_has_hung_up(int fd);
