@@ -23,6 +23,9 @@ import Testing
         "underlay-down": .mended(remedies),
         "underlay-address-gone": .mended(remedies),
         "route-overlap": .mended(remedies),
+        "forwarding-off": .mended(remedies),
+        "arp-ignored": .mended("settingsThatStopGuestsAreNamedWithTheirRemedy"),
+        "reverse-path": .mended("settingsThatStopGuestsAreNamedWithTheirRemedy"),
         "no-source-check": .mended(remedies),
         "device-not-ours": .mended(remedies),
         "identity-gone": .mended(remedies),
@@ -55,7 +58,14 @@ import Testing
         "more-warnings": .notTried(because: "it says to mend what is listed above it"),
         "address-conflict": .notTried(because: "the database refuses it; only the pure core produces it"),
         "slice-conflict": .notTried(because: "the database refuses it; only the pure core produces it"),
-        "address-changed": .notTried(because: "renumbering is another point, and changes its remedy"),
+        "address-changed": .produced(
+            "findsAnAddressThatMoved",
+            because: "the pure core; 'fanmesh readdress' is tried by itself"
+        ),
+        "readdress-refused": .produced(
+            "whatTheClusterRefusesIsAFinding",
+            because: "its remedy is what the cluster said when it refused"
+        ),
         "map-conflict": .notTried(because: "hosts are pinned: only a falsified database has it, see settings-pinned"),
         "vni-conflict": .notTried(because: "hosts are pinned: only a falsified database has it, see settings-pinned"),
         "port-conflict": .notTried(because: "hosts are pinned: only a falsified database has it, see settings-pinned"),

@@ -52,6 +52,14 @@ struct RemedyTests {
                 byHand: ("remove the route", { try $0.require("ip", "route", "del", "240.1.0.0/16") })
             ),
             Situation(
+                code: "forwarding-off",
+                verdict: "warning",
+                cause: { host in
+                    try host.require("sysctl", "-qw", "net.ipv4.ip_forward=1")
+                    try host.require("sysctl", "-qw", "net.ipv4.conf.\(device).forwarding=0")
+                }
+            ),
+            Situation(
                 code: "no-source-check",
                 verdict: "warning",
                 cause: { try #require(try $0.fanmesh("up", "--forwarder", "fdb").isSuccess) }

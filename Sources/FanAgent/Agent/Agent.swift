@@ -31,9 +31,7 @@ final class Agent {
     private var cluster: ClusterView?
     /// The same as the store said it.
     private var claimed: ClusterView?
-    private var pinned: PinnedSettings?
-    /// Whether the settings were pinned, and cannot be read.
-    private var isPinLost = false
+    private var pin: SettingsPin
     private var isLeaving = false
     /// Whether the disk holds something older than ``cluster``.
     private var isUnsaved = false
@@ -65,16 +63,16 @@ final class Agent {
     ) {
         overlay = OverlayKeeper(manager: manager, devices: devices)
         (self.memory, self.instance, self.profile) = (memory, instance, profile)
+        pin = SettingsPin(stateDirectory: memory.stateDirectory)
     }
 
     /// Takes up what was known when an earlier agent stopped.
     func begin(at now: Instant) -> [AgentAction] {
-        do { pinned = try PinnedSettings.load(stateDirectory: memory.stateDirectory) } catch {
-            isPinLost = true
-            journal.report(.error, "settings-unreadable", "\(error); nothing is done before 'fanmesh accept'")
-        }
+        pin.load(&journal)
         do {
-            if let remembered = try memory.load(), let known = pin(remembered), let target = OverlayTarget(known) {
+            if let remembered = try memory.load(), let known = pin.apply(to: remembered, goal: nil, &journal),
+                let target = OverlayTarget(known)
+            {
                 journal.note(
                     .info,
                     "cluster-remembered",
@@ -188,7 +186,7 @@ final class Agent {
             storeMessage: storeMessage,
             hasFailed: hasFailed,
             cluster: cluster,
-            settingsChanges: settingsChanges,
+            settingsChanges: claimed.flatMap { pin.changes(to: $0) },
             isLeaving: isLeaving,
             overlay: overlay,
             probes: probes,
@@ -244,7 +242,7 @@ final class Agent {
             return
         }
         claimed = new
-        guard let new = pin(new), let target = OverlayTarget(new) else {
+        guard let new = pin.apply(to: new, goal: move.goal, &journal), let target = OverlayTarget(new) else {
             journal.report(
                 .warning,
                 "snapshot-incomplete",
@@ -255,61 +253,12 @@ final class Agent {
         adopt(new, target, at: now)
     }
 
-    /// What the store says, with the settings that this host joined with; those that come first are pinned.
-    private func pin(_ claimed: ClusterView) -> ClusterView? {
-        guard !isPinLost, let settings = PinnedSettings(claimed) else { return nil }
-        if pinned == nil {
-            do { try settings.save(stateDirectory: memory.stateDirectory) } catch {
-                journal.report(.error, "settings-unwritable", "\(error); after a restart they are pinned anew")
-            }
-        }
-        if pinned != settings { follow(settings) }
-        let pinned = pinned ?? settings
-        self.pinned = pinned
-        let changes = pinned.changes(to: settings)
-        if changes.isEmpty {
-            journal.clear("settings-differ")
-        } else {
-            let warning = Finding.settingsPinned(changes.joined(separator: ", "))
-            journal.report(.error, "settings-differ", "\(warning)")
-        }
-        return pinned.applied(to: claimed)
-    }
-
-    /// Follows a change that this host asked for itself, or that its operator accepted meanwhile.
-    private func follow(_ settings: PinnedSettings) {
-        let stateDirectory = memory.stateDirectory
-        if let accepted = (try? PinnedSettings.load(stateDirectory: stateDirectory)) ?? nil { pinned = accepted }
-        guard var moved = pinned, moved.underlayAddress != settings.underlayAddress,
-            settings.underlayAddress == move.goal
-        else { return }
-        moved.underlayAddress = settings.underlayAddress
-        do { try moved.save(stateDirectory: stateDirectory) } catch {
-            journal.report(.error, "settings-unwritable", "\(error); after a restart it is at its former address")
-        }
-        pinned = moved
-        journal.note(.warning, "readdressed", "this host is at \(moved.underlayAddress) now, and has another slice")
-    }
-
     /// The operator may have accepted the cluster's settings on this host.
     private func readPin(at now: Instant) {
-        do {
-            guard let read = try PinnedSettings.load(stateDirectory: memory.stateDirectory), read != pinned else {
-                return
-            }
-            pinned = read
-            isPinLost = false
-        } catch { journal.report(.error, "settings-unreadable", "\(error)") }
-        journal.note(.info, "settings-accepted", "the settings that this host is pinned to were changed on it")
-        guard let claimed, let new = pin(claimed), let target = OverlayTarget(new) else { return }
+        guard pin.read(&journal), let claimed, let new = pin.apply(to: claimed, goal: move.goal, &journal),
+            let target = OverlayTarget(new)
+        else { return }
         adopt(new, target, at: now)
-    }
-
-    /// What is otherwise in the cluster than this host is pinned to, nil when nothing is.
-    private var settingsChanges: String? {
-        guard let pinned, let claimed = claimed.flatMap({ PinnedSettings($0) }) else { return nil }
-        let changes = pinned.changes(to: claimed)
-        return changes.isEmpty ? nil : changes.joined(separator: ", ")
     }
 
     private func lose(_ error: StoreError) {
@@ -363,7 +312,7 @@ final class Agent {
         }
         do {
             try memory.remove()
-            try PinnedSettings.remove(stateDirectory: memory.stateDirectory)
+            try pin.remove()
             try AddressPolicy.remove(stateDirectory: memory.stateDirectory)
         } catch {
             journal.report(.error, "memory-unwritable", "\(error)")
@@ -373,8 +322,6 @@ final class Agent {
         journal.note(.info, "cluster-left", "this node is in no cluster")
         cluster = nil
         claimed = nil
-        pinned = nil
-        isPinLost = false
         isLeaving = false
         isUnsaved = false
         overlay.clear()

@@ -91,7 +91,9 @@ struct OverlayKeeper {
     mutating func poll(at now: Instant) {
         guard let due = pollDeadline, due <= now, let network = target?.request.network else { return }
         pollDeadline = now + Self.polling
-        guard let found = try? manager.unannounced(network), found != unannounced else { return }
+        guard let found = try? HostSettings(kernel: manager.kernel).unannounced(network), found != unannounced else {
+            return
+        }
         unannounced = found
         expectLook(at: now)
     }
@@ -113,7 +115,7 @@ struct OverlayKeeper {
         }
         devices.open(target.request.network, &journal)
         // Before the look, so that what is changed after that is found by the next poll.
-        unannounced = (try? manager.unannounced(target.request.network)) ?? []
+        unannounced = (try? HostSettings(kernel: manager.kernel).unannounced(target.request.network)) ?? []
         pollDeadline = now + Self.polling
         deadline = now + Self.interval
         repairs.expire(at: now)

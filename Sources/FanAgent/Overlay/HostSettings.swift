@@ -1,7 +1,9 @@
 internal import FanCore
 
 /// Settings of this host that are not the overlay's to change, and what they do to it.
-extension OverlayManager {
+struct HostSettings {
+    let kernel: any OverlayKernel
+
     /// The settings that the kernel does not announce when they are changed: to be compared with those of later.
     func unannounced(_ network: String) throws -> [String?] {
         let own = BridgeSetting.allCases.filter(\.isUnannounced).map { $0.path(of: network) }
@@ -9,8 +11,14 @@ extension OverlayManager {
     }
 
     /// What is wrong with settings of others' devices, or of the whole host.
-    func settingWarnings(_ spec: NetworkSpec, _ facts: HostFacts) throws -> [Finding] {
-        guard let underlay = underlayLink(spec, facts) else { return [] }
+    ///
+    /// - Parameters:
+    ///   - spec: the overlay.
+    ///   - underlay: the device with the host's address.
+    ///   - facts: what else the host has.
+    /// - Returns: the findings.
+    /// - Throws: the kernel's error when a setting cannot be read.
+    func warnings(_ spec: NetworkSpec, _ underlay: LinkFacts, _ facts: HostFacts) throws -> [Finding] {
         var warnings: [Finding] = []
         for device in ["all", underlay.name] {
             guard try value(.ignores, device) == BridgeSetting.ignoresAll else { continue }

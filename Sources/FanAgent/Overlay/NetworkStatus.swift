@@ -77,7 +77,9 @@ extension OverlayManager {
             warnings: []
         )
         status.warnings += hostWarnings(spec, facts)
-        status.warnings += try settingWarnings(spec, facts)
+        if let underlay = underlayLink(spec, facts) {
+            status.warnings += try HostSettings(kernel: kernel).warnings(spec, underlay, facts)
+        }
         status.warnings += filterWarnings(spec, observed)
         if try state.isCopy() {
             status.warnings.add(

@@ -109,9 +109,9 @@ public struct AgentService {
         let scope = RememberedDevices.currentScope()
         // Before the first other thread: each would keep what this one gives up.
         let limits = try Confinement.apply(kernel: kernel, state: state, manager: manager, inherited: inherited)
-        let (nodeID, identityLine) = try nodeID(state)
+        let identity = try OwnIdentity(state)
         let instance = Agent.Instance(
-            nodeID: nodeID,
+            nodeID: identity.nodeID,
             version: settings.version,
             kernel: Agent.Instance.kernelRelease(),
             processID: getpid(),
@@ -128,7 +128,7 @@ public struct AgentService {
         let status = AgentStatus(processID: instance.processID, startedAt: instance.startedAt)
         let service = AgentService(settings, store: store, status: status, manager: manager)
         let api = service.api
-        for line in settings.lines + limits + [identityLine].compactMap(\.self) { service.write(line) }
+        for line in settings.lines + limits + identity.lines { service.write(line) }
         try service.startThreads()
         let server = try LocalServer(listener, limits: AgentAPI.limits, log: { _ in }) { api.handle($0, $1) }
         let metricsServer = try metrics.map {
@@ -143,28 +143,6 @@ public struct AgentService {
         server.stop()
         api.stop()
         _ = consume lock
-    }
-
-    /// This node's id; on a copy of another machine's disk a new one, and what the other knew of its cluster is dropped.
-    ///
-    /// - Returns: the id, and what to say about it.
-    private static func nodeID(_ state: StateDirectory) throws -> (id: String, LogLine?) {
-        let lock = try state.lock()
-        let isCopy = try state.isCopy()
-        let known = try state.nodeID()
-        let nodeID = known ?? StateDirectory.newNodeID()
-        if isCopy {
-            try ClusterMemory(stateDirectory: state.path).remove()
-            try PinnedSettings.remove(stateDirectory: state.path)
-        }
-        if known == nil { try state.save(nodeID: nodeID) } else { try state.bind() }
-        _ = consume lock
-        let line = LogLine(
-            level: .warning,
-            code: "machine-changed",
-            message: "'\(state.path)' was made on another machine: this node has a new id, \(nodeID)"
-        )
-        return (nodeID, isCopy ? line : nil)
     }
 
     // MARK: - The loop

@@ -62,7 +62,7 @@ enum StatusVerb {
     ) -> Report {
         let networks = statuses.map(document)
         let peers = statuses.flatMap { Self.peers($0, cluster, node) }.sorted {
-            NaturalOrder.precedes($0["name"].text ?? "", $1["name"].text ?? "")
+            NaturalOrder.precedes(text($0["name"]) ?? "", text($1["name"]) ?? "")
         }
         let document: Document = [
             "schema": "fanmesh.status/v1",
@@ -103,7 +103,7 @@ enum StatusVerb {
     /// This node in one row, with the times as people read them.
     private static func table(_ node: Document, now: Timestamp) -> Table {
         var row = node
-        let role = node["role"].text
+        let role = text(node["role"])
         row.set("role", node["leader"] == true ? .string("\(role ?? "") (leader)") : .text(role))
         for key in ["member_since", "agent_since"] { row.set(key, age(node[key], now)) }
         return Table(
@@ -116,7 +116,7 @@ enum StatusVerb {
 
     /// How long ago a moment was.
     private static func age(_ moment: Document, _ now: Timestamp) -> Document {
-        guard let text = moment.text, let time = try? Timestamp(parsing: text) else { return .null }
+        guard let written = text(moment), let time = try? Timestamp(parsing: written) else { return .null }
         return .string("\(TimeText.length(.seconds(max(0, now.secondsSince1970 - time.secondsSince1970)))) ago")
     }
 
@@ -161,7 +161,5 @@ enum StatusVerb {
     }
 }
 
-extension Document {
-    /// A text, nil for anything else.
-    fileprivate var text: String? { if case .string(let text) = self { text } else { nil } }
-}
+/// A text, nil for anything else.
+private func text(_ value: Document) -> String? { if case .string(let text) = value { text } else { nil } }

@@ -89,7 +89,7 @@ public enum ConflictFinder {
             severity: .error,
             message: "\(member.name) uses underlay address \(address), but it joined with \(member.underlayAddress), "
                 + "to which the other members send",
-            remedy: "give \(member.name) its address back, or let it leave and join again"
+            remedy: "give \(member.name) its address back, or run there: fanmesh readdress"
         )
     }
 
