@@ -97,12 +97,12 @@ struct AgentAddressTests {
 
     @Test func whatTheClusterRefusesIsAFinding() throws {
         let bench = try member(.renumber)
-        let refusal = APIError(status: 409, code: "conflict", "172.31.22.9 is 'node2''s", remedy: "take another")
+        let refusal = APIError(status: 409, code: "conflict", "172.31.22.9 belongs to 'node2'", remedy: "take another")
         bench.refusal = .server(.refused(refusal))
         try setAddress("172.31.22.9/20", of: bench)
         bench.pass(.seconds(6))
         let finding = try #require(warning(bench, "readdress-refused"))
-        #expect(finding.message.contains("172.31.22.9 is 'node2''s") && finding.remedy == "take another")
+        #expect(finding.message.contains("172.31.22.9 belongs to 'node2'") && finding.remedy == "take another")
         #expect(bench.status?.verdict == .error)
         _ = bench.take()
         bench.refusal = nil

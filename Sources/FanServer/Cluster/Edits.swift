@@ -139,8 +139,8 @@ extension ClusterState {
             throw ClusterError(
                 .conflict,
                 isTaken
-                    ? "the underlay address \(slice.host) and its slice \(slice.prefix) are '\(other.name)''s"
-                    : "the address \(other.address) is '\(other.name)''s",
+                    ? "the underlay address \(slice.host) and its slice \(slice.prefix) belong to '\(other.name)'"
+                    : "the address \(other.address) belongs to '\(other.name)'",
                 remedy: "give this host an address that no other host has"
             )
         }

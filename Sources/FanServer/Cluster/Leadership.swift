@@ -209,6 +209,7 @@ final class Leadership: Sendable {
             let names = Set(state.members.map(\.name))
             model.reports = model.reports.filter { names.contains($0.key) }
             model.slots = model.slots.filter { names.contains($0.key) }
+            model.isAwaited = model.isAwaited.filter { names.contains($0.key) }
             return true
         }
         guard isNewer else { return }
