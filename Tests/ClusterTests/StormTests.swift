@@ -86,7 +86,8 @@ struct StormTests {
             print("\(text); \(calm); \(before); \(after)")
             #expect(isWhole, "seed \(seed): \(cluster.logs(of: 1))")
             #expect(done > 300)
-            #expect(after.descriptors <= calm.descriptors)
+            // But for those of a probe or a question that is under way.
+            #expect(after.descriptors <= calm.descriptors + 6)
             #expect(after.kibibytes <= before.kibibytes + 256)
             #expect(try cluster.fanmesh(on: 1, ["wait", "--timeout", "10s"]).isSuccess)
             #expect(try cluster.lab.check().isSuccess)
