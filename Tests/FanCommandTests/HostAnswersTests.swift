@@ -33,7 +33,7 @@ import Testing
         #expect(outcome == (try Node().run(["init", "--dump"])) && outcome.code == .success)
         // And what it suggests can be said.
         let suggested = text.split(separator: "\n").filter { $0.hasPrefix("#") && $0.contains(#/^\#[a-z_]+: /#) }
-        #expect(suggested.count == 7)
+        #expect(suggested.count == 8)
         let uncommented = suggested.map { $0.dropFirst() + "\n" }.joined()
         let all = try file(uncommented.replacing("172.31.21.5", with: "172.31.16.5"))
         let said = try Node().run(["init", "--dump", "--config", all])
