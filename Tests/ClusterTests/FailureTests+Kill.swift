@@ -17,6 +17,7 @@ extension FailureTests {
             usleep(500_000)
             let began = ContinuousClock.now
             var kills: [(leader: Int, at: ContinuousClock.Instant)] = []
+            var steps: [String] = []
             for round in 1...50 {
                 let leader = try lab.leader(from: round % 3 + 1)
                 let process = try #require(cluster.process(.server, on: leader))
@@ -27,8 +28,14 @@ extension FailureTests {
                 try cluster.wait(for: "another leader", from: leader % 3 + 1, atMost: .seconds(10)) { list in
                     list.leaderNumber.map { $0 != leader } ?? false
                 }
+                let replaced = ContinuousClock.now
                 try cluster.start(.server, on: leader)
+                let started = ContinuousClock.now
                 try lab.waitUntilWhole(atMost: .seconds(20))
+                steps.append(
+                    "round \(round), node\(leader) killed at \(Timestamp(secondsSince1970: Int64(time(nil)))): another leader after \(at.duration(to: replaced)), "
+                        + "started in \(replaced.duration(to: started)), whole \(started.duration(to: .now)) later"
+                )
             }
             let elapsed = began.duration(to: .now)
             usleep(500_000)
@@ -40,12 +47,14 @@ extension FailureTests {
             }
 
             // What writers on the nodes that stayed noticed of each kill.
-            let stalls = kills.enumerated().map { position, kill in
+            var stalls = kills.enumerated().map { position, kill in
                 let end = position + 1 < kills.count ? kills[position + 1].at : ContinuousClock.now
                 return writers.filter { $0.number != kill.leader }.flatMap { writer in
                     writer.record.stalls.filter { $0.end > kill.at && $0.end < end }.map(\.length)
                 }.max() ?? .zero
-            }.sorted()
+            }
+            for (step, stall) in zip(steps, stalls) where stall > .seconds(4) { print("stall \(stall): \(step)") }
+            stalls.sort()
             let records = writers.map(\.record)
             print(
                 "50 kills of the leader in \(elapsed): stall of writes median \(stalls[25]), worst \(stalls[49]); "
