@@ -41,8 +41,9 @@ struct Candidacy {
 
     /// Tells a candidate whether it could join, and into what; nothing is kept.
     func rehearse(_ candidate: Candidate) throws(ClusterError) -> Document {
-        try leader.read { transaction in try requireToken(candidate, &transaction) }
+        // Before the token: who used it up is a member a moment later, and would be what is said.
         let state = leader.state
+        try leader.read { transaction in try requireToken(candidate, &transaction) }
         let checks = checks(of: candidate, in: state)
         return RehearsalAnswer(name: candidate.name, config: state.config, members: state.members, checks: checks)
             .document
