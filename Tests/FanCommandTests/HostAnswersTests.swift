@@ -52,6 +52,20 @@ import Testing
         #expect(body?["failure_domain"] == "rack7" && body?["name"] == "node2")
     }
 
+    /// What the host keeps for itself neither makes a cluster nor is the server's.
+    @Test func whatIsTheHostsOwnIsNotTheClusters() throws {
+        let answers = try file("on_address_change: renumber\nmetrics: 127.0.0.1:9473\nmetrics_file: /run/x.prom\n")
+        let asking = try Node(server: try joining()).run(["init", "--config", answers])
+        #expect(asking.error.hasPrefix("Would you like to join an existing cluster?"), "\(asking)")
+        let server = try FakeServer([
+            "GET /1.0/local": [Cluster.unconfigured(), Cluster.local(1, of: 1)],
+            "POST /1.0/init": [Cluster.local(1, of: 1)],
+        ])
+        _ = try Node(server: server).run(["init", "--yes", "--config", answers])
+        let body = try #require(server.requests.first { $0.target == "/1.0/init" }?.body)
+        #expect(Set(body.fields.map(\.key)).isDisjoint(with: ["on_address_change", "metrics", "metrics_file"]))
+    }
+
     @Test(arguments: [
         ("nmae: node1\n", "nmae"), ("name: [\n", "the file"),
         ("cluster_token: %\n", "cluster_token does not belong there"),

@@ -34,9 +34,7 @@ struct InitPlan {
         if let address = try invocation.value(InitVerb.address, as: { try SocketAddress(parsing: $0) }) {
             known.address = address
         }
-        if let policy = invocation.value(ReaddressVerb.policy).flatMap({ AddressPolicy(rawValue: $0) }) {
-            known.onAddressChange = policy
-        }
+        if let policy = ReaddressVerb.chosenPolicy(invocation) { known.onAddressChange = policy }
         try NetworkOptions.read(
             into: &known.overlay,
             invocation,
@@ -66,10 +64,9 @@ struct InitPlan {
 
     // MARK: - Questions
 
-    /// Whether anything but the node's own name and address is known, so that it cannot be a join any more.
+    /// Whether anything that a joiner does not choose is known, so that it cannot be a join any more.
     private var isBootstrap: Bool {
-        let ofAJoin = ["name", "address", "failure_domain", "on_address_change"]
-        return preseed.document.fields.contains { !ofAJoin.contains($0.key) } || rounding != .none
+        preseed.document.fields.contains { !Preseed.joinerKeys.contains($0.key) } || rounding != .none
     }
 
     /// Asks whether to join instead.

@@ -31,10 +31,11 @@ public struct Preseed: Hashable, Sendable {
     /// The keys, in the order in which they are written.
     public static let keys = properties.map(\.key)
 
+    /// What the host keeps for itself; the cluster does not know of it.
+    static let hostKeys: Set = ["on_address_change", "metrics", "metrics_file"]
+
     /// What a joiner does choose; the cluster has everything else already.
-    private static let joinerKeys: Set = [
-        "name", "address", "failure_domain", "on_address_change", "metrics", "metrics_file", "cluster_token",
-    ]
+    public static let joinerKeys = hostKeys.union(["name", "address", "failure_domain", "cluster_token"])
 
     /// Reads the answers.
     ///
@@ -75,6 +76,15 @@ public struct Preseed: Hashable, Sendable {
     public var withoutSecrets: Preseed {
         var preseed = self
         preseed.clusterToken = nil
+        return preseed
+    }
+
+    /// What the server is told: neither the token nor what the host keeps for itself.
+    public var forServer: Preseed {
+        var preseed = withoutSecrets
+        preseed.onAddressChange = nil
+        preseed.metrics = nil
+        preseed.metricsFile = nil
         return preseed
     }
 
