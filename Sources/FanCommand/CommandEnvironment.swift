@@ -24,7 +24,7 @@ struct CommandEnvironment: Sendable {
     /// This machine's name.
     var hostName: @Sendable () -> String = processHostName
     /// The time of day.
-    var now: @Sendable () -> Timestamp = { Timestamp(secondsSince1970: Int64(time(nil))) }
+    var now: @Sendable () -> Timestamp = { Timestamp.now }
     /// Replaces this process by a program with arguments; returns an errno when it cannot.
     var execute: @Sendable ([String]) -> Int32 = { executeProgram($0) }
     /// Runs a shell command on this terminal until it ends, and gives its exit code; -1 when it did not run.
@@ -51,11 +51,7 @@ struct CommandEnvironment: Sendable {
 }
 
 @Sendable private func processHostName() -> String {
-    var names = utsname()
-    guard unsafe uname(&names) == 0 else { return "" }
-    return unsafe withUnsafeBytes(of: names.nodename) { bytes in
-        unsafe String(decoding: unsafe bytes.prefix { $0 != 0 }, as: UTF8.self)
-    }
+    systemName(\.nodename) ?? ""
 }
 
 @Sendable private func processShell(_ command: String) -> Int32 {

@@ -35,6 +35,14 @@ public struct PeerCheck: Sendable {
         self.timeout = timeout
     }
 
+    /// What to do when the overlay is not there.
+    ///
+    /// - Parameter isClusters: see ``isClusters``.
+    /// - Returns: a remedy.
+    public static func upRemedy(isClusters: Bool) -> String {
+        isClusters ? "the agent makes it; if it does not, see: journalctl -u fanmesh-agent" : "run: fanmesh up"
+    }
+
     /// Checks all peers at once: underlay and overlay echo, and the overlay's path MTU.
     ///
     /// Blocks the calling thread, and probes from its network namespace. An own address that this host lacks is a

@@ -107,7 +107,7 @@ struct PeerDiagnosis {
     }
 
     private var upRemedy: String {
-        check.isClusters ? "the agent makes it; if it does not, see: journalctl -u fanmesh-agent" : "run: fanmesh up"
+        PeerCheck.upRemedy(isClusters: check.isClusters)
     }
 
     private func underlayNotSent(_ error: SystemError) -> Judgement {
@@ -121,7 +121,7 @@ struct PeerDiagnosis {
     private func localRemedy(_ error: SystemError, destination: IPv4Address) -> String {
         if error.isMissingAddress {
             check.isClusters
-                ? "give the address back; or run 'fanmesh leave', then join again with the new address"
+                ? "give the address back; or run: fanmesh readdress"
                 : "look for the host's present address with: ip -4 address; then run fanmesh up for it"
         } else if error.isPermission {
             "allow outgoing ICMP in this host's firewall; see: nft list ruleset"

@@ -115,7 +115,9 @@ final class Agent {
         case .reportFailed(let error):
             reports.fail(at: now)
             if case .connected = store { journal.report(.warning, "report-failed", "\(error)") }
-        case .readdressed: move.succeed(at: now)
+        case .readdressed:
+            move.succeed(at: now)
+            journal.clear("readdress-refused")
         case .readdressFailed(let error):
             move.fail(error, at: now)
             journal.report(.error, "readdress-refused", "\(error)")

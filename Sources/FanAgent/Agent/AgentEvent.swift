@@ -69,7 +69,6 @@ enum AgentAction: Sendable {
     /// Have the cluster take this host's new address; ``AgentEvent/readdressed`` or
     /// ``AgentEvent/readdressFailed(_:)`` follows.
     case readdress(IPv4Address)
-    /// Write a line to the log.
     /// Ask for the list of members; ``AgentEvent/listed(_:)`` follows.
     case list
     /// Write a line to the log, and keep it as an event.

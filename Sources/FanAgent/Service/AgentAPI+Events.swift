@@ -1,6 +1,6 @@
 internal import FanCore
 internal import FanHTTP
-internal import Glibc
+internal import FanSystem
 
 extension AgentAPI {
     /// Somebody who waits for the next event.
@@ -67,7 +67,7 @@ extension AgentAPI {
     }
 
     static func peers(_ peers: [PeerStanding]) -> HTTPResponse {
-        let now = Timestamp(secondsSince1970: Int64(time(nil)))
+        let now = Timestamp.now
         let document: Document = [
             "schema": "fanmesh.agent-peers/v1", "peers": .array(peers.map { $0.document(now: now) }),
         ]

@@ -113,9 +113,9 @@ public struct AgentService {
         let instance = Agent.Instance(
             nodeID: identity.nodeID,
             version: settings.version,
-            kernel: Agent.Instance.kernelRelease(),
+            kernel: systemName(\.release) ?? "unknown",
             processID: getpid(),
-            startedAt: Int64(time(nil))
+            startedAt: Timestamp.now.secondsSince1970
         )
         let store = makeStore(instance.nodeID)
         let agent = Agent(
@@ -218,15 +218,13 @@ public struct AgentService {
     }
 
     private func say(_ line: LogLine) {
-        writeErrorLine(isJournal ? line.journalText : line.text(at: Self.now))
+        writeErrorLine(isJournal ? line.journalText : line.text(at: .now))
         api.publish(line)
     }
 
-    private static var now: Timestamp { Timestamp(secondsSince1970: Int64(time(nil))) }
-
     private func keep(_ line: LogLine) {
         do throws(FileError) {
-            try history.append(line, at: Self.now)
+            try history.append(line, at: .now)
             isHistoryLost.withLock { $0 = false }
         } catch {
             // Said once, until it works again.

@@ -2,6 +2,7 @@ internal import FanAgent
 internal import FanCore
 internal import FanStore
 internal import FanSystem
+internal import Glibc
 
 extension Invocation {
     /// The store of this node's cluster.
@@ -50,15 +51,20 @@ extension Invocation {
         return snapshot
     }
 
+    /// Has a running agent look at everything now.
+    func reloadAgent() {
+        guard AgentStatus.isRunning(runtimeDirectory: runtimeDirectory),
+            let agent = try? AgentStatus.ask(runtimeDirectory: runtimeDirectory).status
+        else { return }
+        kill(agent.processID, SIGHUP)
+    }
+
     private static func agentMissing(isRunning: Bool) -> CommandFailure {
-        let seconds = agentTimeout.wholeSeconds
+        guard isRunning else { return .noAgent(": none is connected to this node's server") }
         return CommandFailure(
-            isRunning
-                ? "the fanmesh agent runs, but did not connect to this node's server within \(seconds) s"
-                : "the fanmesh agent is not running: none is connected to this node's server",
-            remedy: isRunning
-                ? "see: journalctl -u fanmesh-agent; then run: systemctl restart fanmesh-agent"
-                : "run: systemctl start fanmesh-agent",
+            "the fanmesh agent runs, but did not connect to this node's server within "
+                + "\(agentTimeout.wholeSeconds) s",
+            remedy: "see: journalctl -u fanmesh-agent; then run: systemctl restart fanmesh-agent",
             exitCode: .agentNotRunning
         )
     }

@@ -28,6 +28,18 @@ struct CommandFailure: Error, Equatable, Sendable {
         CommandFailure(message, remedy: remedy, exitCode: .usage)
     }
 
+    /// No agent answers; ends with ``ExitCode/agentNotRunning``.
+    ///
+    /// - Parameter more: what else is to be said of it.
+    /// - Returns: the failure.
+    static func noAgent(_ more: String = "") -> CommandFailure {
+        CommandFailure(
+            "the fanmesh agent is not running\(more)",
+            remedy: "run: systemctl start fanmesh-agent",
+            exitCode: .agentNotRunning
+        )
+    }
+
     /// Runs what reads an input: what is wrong with it ends with ``ExitCode/usage``, named by `what` unless that is empty.
     static func reading<Value>(_ what: String = "", _ body: () throws -> Value) throws(CommandFailure) -> Value {
         do { return try body() } catch let failure as CommandFailure {

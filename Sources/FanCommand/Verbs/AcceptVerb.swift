@@ -1,7 +1,6 @@
 internal import FanAgent
 internal import FanCore
 internal import FanStore
-internal import Glibc
 
 /// `fanmesh accept`: the operator's word that this host follows the cluster's changed settings.
 enum AcceptVerb {
@@ -42,12 +41,7 @@ enum AcceptVerb {
         for change in changes { invocation.note(change) }
         try invocation.confirmOnTerminal("Make this the overlay of this host?")
         try wanted.save(stateDirectory: invocation.stateDirectory)
-        let runtime = invocation.runtimeDirectory
-        if AgentStatus.isRunning(runtimeDirectory: runtime),
-            let agent = try? AgentStatus.ask(runtimeDirectory: runtime).status
-        {
-            kill(agent.processID, SIGHUP)
-        }
+        invocation.reloadAgent()
         invocation.show(.changes(changes.map { "accepted: \($0)" }, advice: ["see: fanmesh wait ready"]))
         return .success
     }

@@ -80,8 +80,7 @@ enum CheckVerb {
             guard let spec = try manager.record(of: network) else {
                 throw CommandFailure(
                     "overlay '\(network)' is not up on this host",
-                    remedy: ClusterPeers(invocation).names == nil
-                        ? "run: fanmesh up" : "the agent makes it; if it does not, see: journalctl -u fanmesh-agent"
+                    remedy: PeerCheck.upRemedy(isClusters: ClusterPeers(invocation).names != nil)
                 )
             }
             let cluster = ClusterPeers(invocation)

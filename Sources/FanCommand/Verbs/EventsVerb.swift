@@ -42,14 +42,11 @@ enum EventsVerb {
     @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
         let limit = try invocation.integer(limit, in: 1...1000) ?? 100
         let first = try ask(invocation, after: nil, limit: limit, wait: .zero)
+        let events = try first?.events ?? left(invocation, limit)
         guard invocation.flag(follow) else {
-            let events: [NodeEvent]
-            if let first { events = first.events } else { events = try left(invocation, limit) }
             invocation.show(report(events))
             return .success
         }
-        let events: [NodeEvent]
-        if let first { events = first.events } else { events = try left(invocation, limit) }
         show(events, invocation, isFirst: true)
         var last = first?.last ?? events.last?.number ?? 0
         while !invocation.output.isClosed {
@@ -94,11 +91,7 @@ enum EventsVerb {
     private static func left(_ invocation: Invocation, _ limit: Int) throws -> [NodeEvent] {
         let events = try EventHistory.read(stateDirectory: invocation.stateDirectory, limit: limit)
         guard !events.isEmpty || invocation.flag(follow) else {
-            throw CommandFailure(
-                "the fanmesh agent is not running, and has left no events",
-                remedy: "run: systemctl start fanmesh-agent",
-                exitCode: .agentNotRunning
-            )
+            throw CommandFailure.noAgent(", and has left no events")
         }
         let rest = "this is what it has left; see: systemctl status fanmesh-agent"
         invocation.note("the fanmesh agent does not answer: \(rest)")

@@ -121,9 +121,7 @@ enum InitVerb {
         let cluster = try invocation.administration()
         try invocation.checkOverlay(node.config, host: node.underlayAddress)
         invocation.progress("making the cluster of \(node.name)")
-        var preseed = node.preseed
-        preseed.onAddressChange = nil
-        do { try cluster.bootstrap(preseed, underlayAddress: node.underlayAddress) } catch {
+        do { try cluster.bootstrap(node.preseed, underlayAddress: node.underlayAddress) } catch {
             let failure = CommandFailure(error)
             // The server takes back what it refuses; without an answer nobody knows.
             guard failure.exitCode == .undetermined else { throw failure }

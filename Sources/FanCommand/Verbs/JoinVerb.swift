@@ -63,8 +63,7 @@ enum JoinVerb {
             name: invocation.value(name),
             address: try invocation.value(address, as: { try SocketAddress(parsing: $0) }) ?? answers.address,
             failureDomain: invocation.value(failureDomain) ?? answers.failureDomain,
-            onAddressChange: invocation.value(ReaddressVerb.policy).flatMap { AddressPolicy(rawValue: $0) }
-                ?? answers.onAddressChange,
+            onAddressChange: ReaddressVerb.chosenPolicy(invocation) ?? answers.onAddressChange,
             timeout: try invocation.duration(timeout) ?? .seconds(30)
         )
         return try run(invocation, choices)

@@ -21,11 +21,7 @@ enum MetricsVerb {
     @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
         let runtime = invocation.runtimeDirectory
         guard AgentStatus.isRunning(runtimeDirectory: runtime) else {
-            throw CommandFailure(
-                "the fanmesh agent is not running",
-                remedy: "run: systemctl start fanmesh-agent",
-                exitCode: .agentNotRunning
-            )
+            throw CommandFailure.noAgent()
         }
         let response = try AgentStatus.get("/1.0/metrics", runtimeDirectory: runtime, timeout: .seconds(10))
         if !invocation.isQuiet { invocation.output.write(String(decoding: response.body, as: UTF8.self)) }

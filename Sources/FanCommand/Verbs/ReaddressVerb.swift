@@ -1,7 +1,6 @@
 internal import FanAgent
 internal import FanCore
 internal import FanStore
-internal import Glibc
 
 /// `fanmesh readdress`: moves this host to the slice of another underlay address.
 enum ReaddressVerb {
@@ -17,6 +16,11 @@ enum ReaddressVerb {
         help: "when this host's underlay address is replaced: hold keeps its slice and waits, renumber moves",
         choices: AddressPolicy.allCases.map(\.rawValue)
     )
+
+    /// What was chosen with ``policy``.
+    static func chosenPolicy(_ invocation: Invocation) -> AddressPolicy? {
+        invocation.value(policy).flatMap { AddressPolicy(rawValue: $0) }
+    }
 
     static let command = Command(
         name: "readdress",
@@ -84,12 +88,7 @@ enum ReaddressVerb {
             if error.refusal != nil { try pinned?.save(stateDirectory: directory) }
             throw CommandFailure(error)
         }
-        let runtime = invocation.runtimeDirectory
-        if AgentStatus.isRunning(runtimeDirectory: runtime),
-            let agent = try? AgentStatus.ask(runtimeDirectory: runtime).status
-        {
-            kill(agent.processID, SIGHUP)
-        }
+        invocation.reloadAgent()
     }
 
     private static func show(_ plan: Renumbering, _ invocation: Invocation, isDone: Bool) {

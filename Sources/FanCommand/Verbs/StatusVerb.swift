@@ -1,5 +1,6 @@
 internal import FanAgent
 internal import FanCore
+internal import FanProbe
 
 /// `fanmesh status`: the verdict, the overlays of this host, and what should be looked at.
 enum StatusVerb {
@@ -43,8 +44,7 @@ enum StatusVerb {
                 code: "no-overlay",
                 severity: .error,
                 message: "no overlay is up on this host",
-                remedy: cluster.names == nil
-                    ? "run: fanmesh up" : "the agent makes it; if it does not, see: journalctl -u fanmesh-agent"
+                remedy: PeerCheck.upRemedy(isClusters: cluster.names != nil)
             )
         }
         let verdict = warnings.verdict

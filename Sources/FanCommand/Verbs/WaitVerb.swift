@@ -63,11 +63,7 @@ enum WaitVerb {
                     remedy: "run it as root, or as a member of the group fanmesh"
                 )
             case .noAgent where ContinuousClock.now >= end:
-                throw CommandFailure(
-                    "the fanmesh agent is not running",
-                    remedy: "run: systemctl start fanmesh-agent",
-                    exitCode: .agentNotRunning
-                )
+                throw CommandFailure.noAgent()
             case .something(let text) where ContinuousClock.now >= end:
                 throw CommandFailure("the time is up: \(text)", remedy: "see: fanmesh status")
             case .noAgent: sleepThread(for: interval)

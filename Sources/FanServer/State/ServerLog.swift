@@ -1,13 +1,12 @@
 internal import FanCore
 internal import FanSystem
-internal import Glibc
 
 /// Writes the log to standard error, one event a line, with priorities when the journal reads along.
 struct ServerLog: Sendable {
     private static let isJournal = ServiceManager.readsStandardError(variable: environmentVariable)
     /// Where a line goes.
     var put: @Sendable (LogLine) -> Void = { line in
-        writeErrorLine(isJournal ? line.journalText : line.text(at: Timestamp(secondsSince1970: Int64(time(nil)))))
+        writeErrorLine(isJournal ? line.journalText : line.text(at: .now))
     }
 
     private func write(_ level: LogLine.Level, _ code: String, _ message: String) {

@@ -16,7 +16,7 @@ struct Machine: Sendable {
     static func current() -> Machine {
         let model = lines("/proc/cpuinfo").first { $0.hasPrefix("model name") }?.split(separator: ":").last
         return Machine(
-            date: String(Timestamp(secondsSince1970: Int64(time(nil))).description.prefix(10)),
+            date: String(Timestamp.now.description.prefix(10)),
             processor: model.map { String($0.drop { $0 == " " }) } ?? "unknown processor",
             cores: Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))),
             kernel: lines("/proc/sys/kernel/osrelease").first.map(String.init) ?? "unknown",
