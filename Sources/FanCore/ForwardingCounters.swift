@@ -1,6 +1,6 @@
-/// What happened to frames at an overlay's classifiers since they were attached.
+/// What happened to frames at an overlay's classifiers since they were attached, in both directions together.
 public struct ForwardingCounters: Hashable, Sendable {
-    /// Frames passed, in both directions.
+    /// Frames passed.
     public var forwarded: UInt64
     /// Frames dropped because their source does not belong to the host they came from, or because they carry another
     /// network's VNI.
@@ -11,6 +11,33 @@ public struct ForwardingCounters: Hashable, Sendable {
     public var unsupported: UInt64
     /// Packets of guests dropped at the fence: with an address that is not theirs to use, or VXLAN.
     public var fenced: UInt64
+    /// Those of the frames that came from other hosts; the rest were on their way there.
+    public var received = Part()
+
+    /// What the classifiers counted in one direction.
+    public struct Part: Hashable, Sendable {
+        /// See ``ForwardingCounters/forwarded``.
+        public var forwarded: UInt64 = 0
+        /// See ``ForwardingCounters/spoofed``.
+        public var spoofed: UInt64 = 0
+        /// See ``ForwardingCounters/outside``.
+        public var outside: UInt64 = 0
+        /// See ``ForwardingCounters/unsupported``.
+        public var unsupported: UInt64 = 0
+
+        /// Counts nothing.
+        public init() {}
+    }
+
+    /// What was counted of frames on their way to other hosts.
+    public var sent: Part {
+        var part = Part()
+        part.forwarded = forwarded &- received.forwarded
+        part.spoofed = spoofed &- received.spoofed
+        part.outside = outside &- received.outside
+        part.unsupported = unsupported &- received.unsupported
+        return part
+    }
 
     /// Collects the counts.
     public init(

@@ -102,9 +102,13 @@ import Testing
             try host.require(["ip", "link", "set", "lo", "up"])
             let second = hosts.second.node.slice.bridgeAddress.address
             #expect(try host.node.namespace.run("ping", "-q", "-c", "3", "-i", "0.2", "\(second)").isSuccess)
-            let forwarded = try host.fanmesh("metrics").output.split(separator: "\n")
-                .first { $0.hasPrefix("fanmesh_forwarded_frames_total{") }
-            #expect(forwarded?.split(separator: " ").last.flatMap { Int($0) } ?? 0 >= 6, "\(forwarded ?? "none")")
+            let lines = try host.fanmesh("metrics").output.split(separator: "\n")
+            for direction in ["receive", "transmit"] {
+                let forwarded = lines.first {
+                    $0.hasPrefix("fanmesh_forwarded_frames_total{") && $0.contains("direction=\"\(direction)\"")
+                }
+                #expect(forwarded?.split(separator: " ").last.flatMap { Int($0) } ?? 0 >= 3, "\(forwarded ?? "none")")
+            }
             try host.require(["ip", "link", "del", "fan0-vx"])
             #expect(
                 eventually { (try? host.fanmesh("metrics"))?.output.contains("fanmesh_healings_total 1\n") ?? false }

@@ -1,6 +1,7 @@
 import FanCore
 import FanLab
 import FanStore
+import FanSystem
 import Glibc
 import Testing
 
@@ -15,25 +16,26 @@ extension FailureTests {
             let writers = try lab.numbers.map { try FailureWriter(lab, through: $0) }
             for writer in writers { writer.start() }
             usleep(500_000)
+            let machine = StandstillWatch()
             let began = ContinuousClock.now
             var kills: [(leader: Int, at: ContinuousClock.Instant)] = []
             var steps: [String] = []
             for round in 1...50 {
-                let leader = try lab.leader(from: round % 3 + 1)
+                let leader = try lab.leader(from: round % 3 + 1, atMost: .seconds(25))
                 let process = try #require(cluster.process(.server, on: leader))
                 let at = ContinuousClock.now
                 try process.kill()
                 kills.append((leader, at))
                 // Another must take over while it is away.
-                try cluster.wait(for: "another leader", from: leader % 3 + 1, atMost: .seconds(10)) { list in
+                try cluster.wait(for: "another leader", from: leader % 3 + 1, atMost: .seconds(25)) { list in
                     list.leaderNumber.map { $0 != leader } ?? false
                 }
                 let replaced = ContinuousClock.now
                 try cluster.start(.server, on: leader)
                 let started = ContinuousClock.now
-                try lab.waitUntilWhole(atMost: .seconds(20))
+                try lab.waitUntilWhole(atMost: .seconds(25))
                 steps.append(
-                    "round \(round), node\(leader) killed at \(Timestamp(secondsSince1970: Int64(time(nil)))): another leader after \(at.duration(to: replaced)), "
+                    "round \(round), node\(leader) whole at \(Timestamp.now): another leader after \(at.duration(to: replaced)), "
                         + "started in \(replaced.duration(to: started)), whole \(started.duration(to: .now)) later"
                 )
             }
@@ -53,7 +55,9 @@ extension FailureTests {
                     writer.record.stalls.filter { $0.end > kill.at && $0.end < end }.map(\.length)
                 }.max() ?? .zero
             }
-            for (step, stall) in zip(steps, stalls) where stall > .seconds(4) { print("stall \(stall): \(step)") }
+            let long = zip(steps, stalls).filter { $0.1 > .seconds(4) }
+            for (step, stall) in long { print("stall \(stall): \(step)") }
+            if !long.isEmpty { print(cluster.logs(lastLines: 300)) }
             stalls.sort()
             let records = writers.map(\.record)
             print(
@@ -62,7 +66,11 @@ extension FailureTests {
                     + "\(records.reduce(0) { $0 + $1.acknowledgedTokens.count }) tokens, "
                     + "\(records.reduce(0) { $0 + $1.readBack }) reports read back, \(records.reduce(0) { $0 + $1.repeated }) sent twice"
             )
-            #expect(stalls[49] < .seconds(10))
+            let standstill = machine.end()
+            print("meanwhile the machine stood still for at most \(standstill)")
+            // A busy host takes the processors away from this machine for a moment, and each time elections start anew:
+            // that must not be the rule.
+            #expect(stalls[25] < .seconds(3) && stalls[46] < .seconds(10) && stalls[49] < .seconds(25))
             #expect(elapsed < .seconds(300))
         }
     }
@@ -83,5 +91,31 @@ extension FailureTests {
             }
         }
         try lab.expectSameData()
+    }
+}
+
+/// Finds out for how long this machine runs nothing: a thread sleeps for a millisecond, again and again.
+final class StandstillWatch: Sendable {
+    private let state = Monitor((worst: Duration.zero, mustStop: false, hasEnded: false))
+
+    init() {
+        startThread("standstill", stackBytes: 1 << 16) { [state] in
+            while !state.withLock(wake: .none, { $0.mustStop }) {
+                let began = ContinuousClock.now
+                usleep(1_000)
+                let slept = began.duration(to: .now)
+                state.withLock(wake: .none) { $0.worst = max($0.worst, slept) }
+            }
+            state.withLock { $0.hasEnded = true }
+        }
+    }
+
+    /// Ends it.
+    ///
+    /// - Returns: the longest that a sleep of one millisecond took.
+    func end() -> Duration {
+        state.withLock { $0.mustStop = true }
+        _ = state.wait(timeout: .seconds(5)) { $0.hasEnded ? true : nil }
+        return state.withLock(wake: .none) { $0.worst }
     }
 }

@@ -63,19 +63,30 @@ extension LabNode {
     /// What this node's classifiers counted, as `fanmesh status` tells it.
     func counters() throws -> ForwardingCounters {
         struct Status: Decodable {
-            struct Network: Decodable { var counters: [String: UInt64] }
+            struct Network: Decodable {
+                var counters: [String: UInt64]
+                var received: [String: UInt64]
+
+                enum CodingKeys: String, CodingKey { case counters, received = "counters_received" }
+            }
             var networks: [Network]
         }
         let text = try namespace.succeed(fanmesh(Programs.fanmesh, ["status", "--format", "json"]))
         let status = try JSONDecoder().decode(Status.self, from: Data(text.utf8))
-        let counters = try #require(status.networks.first).counters
-        return ForwardingCounters(
+        let network = try #require(status.networks.first)
+        let (counters, received) = (network.counters, network.received)
+        var sum = ForwardingCounters(
             forwarded: try #require(counters["forwarded"]),
             spoofed: try #require(counters["spoofed"]),
             outside: try #require(counters["outside"]),
             unsupported: try #require(counters["unsupported"]),
             fenced: try #require(counters["fenced"])
         )
+        sum.received.forwarded = try #require(received["forwarded"])
+        sum.received.spoofed = try #require(received["spoofed"])
+        sum.received.outside = try #require(received["outside"])
+        sum.received.unsupported = try #require(received["unsupported"])
+        return sum
     }
 
     /// The frames dropped since `earlier`, once as many as expected were, or in vain.

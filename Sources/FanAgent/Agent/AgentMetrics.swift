@@ -43,21 +43,21 @@ struct AgentMetrics {
             metrics.add("fanmesh_overlay_mtu_bytes", .gauge, "The overlay's MTU.", [mtu])
         }
         if let counters {
+            let directions = [(name: "receive", part: counters.received), (name: "transmit", part: counters.sent)]
             metrics.add(
                 "fanmesh_forwarded_frames_total",
                 .counter,
-                "Frames that passed between guests here and other hosts, in both directions.",
-                [.init(Double(counters.forwarded), labels)]
+                "Frames that passed between this host and others, by where they went.",
+                directions.map { .init(Double($0.part.forwarded), labels + [("direction", $0.name)]) }
             )
-            let dropped = [
-                ("spoofed", counters.spoofed), ("outside", counters.outside), ("unsupported", counters.unsupported),
-                ("fenced", counters.fenced),
-            ]
             metrics.add(
                 "fanmesh_dropped_frames_total",
                 .counter,
                 "Frames that were dropped: with a forged source, to outside of the overlay, of other protocols, or by the fence.",
-                dropped.map { .init(Double($0.1), labels + [("reason", $0.0)]) }
+                directions.flatMap { name, part in
+                    [("spoofed", part.spoofed), ("outside", part.outside), ("unsupported", part.unsupported)]
+                        .map { .init(Double($0.1), labels + [("direction", name), ("reason", $0.0)]) }
+                } + [.init(Double(counters.fenced), labels + [("direction", "transmit"), ("reason", "fenced")])]
             )
         }
         let figures = view.overlay.figures

@@ -139,6 +139,7 @@ enum StatusVerb {
             "port": .number(spec.port),
             "mtu": .number(spec.mtuBytes),
             "counters": counters ?? .null,
+            "counters_received": status.counters?.received.document ?? .null,
         ]
     }
 

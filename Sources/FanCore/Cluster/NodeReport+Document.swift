@@ -81,6 +81,17 @@ extension NodeReport.Reachability.Peer: DocumentShape {
     }
 }
 
+extension ForwardingCounters.Part: DocumentShape {
+    /// Goes through the fields.
+    public init(fields table: inout FieldTable<Self>) throws(DocumentError) {
+        self.init()
+        forwarded = try table.number(.forwarded, \.forwarded)
+        spoofed = try table.number(.spoofed, \.spoofed)
+        outside = try table.number(.outside, \.outside)
+        unsupported = try table.number(.unsupported, \.unsupported)
+    }
+}
+
 extension ForwardingCounters: DocumentShape {
     /// Goes through the fields of a report, which leaves the fence to the host's own status.
     public init(fields table: inout FieldTable<Self>) throws(DocumentError) {

@@ -25,14 +25,20 @@ struct CounterMap: ~Copyable, Sendable {
         self.descriptor = descriptor
     }
 
-    /// The counts of both directions and all CPUs together.
+    /// The counts of all CPUs together.
     func total() throws(BPFError) -> ForwardingCounters {
         var sum = ForwardingCounters()
         for direction in ClassifierDirection.allCases {
-            sum.forwarded += try count(.forwarded, direction)
-            sum.spoofed += try count(.spoofed, direction)
-            sum.outside += try count(.outside, direction)
-            sum.unsupported += try count(.unsupported, direction)
+            var part = ForwardingCounters.Part()
+            part.forwarded = try count(.forwarded, direction)
+            part.spoofed = try count(.spoofed, direction)
+            part.outside = try count(.outside, direction)
+            part.unsupported = try count(.unsupported, direction)
+            sum.forwarded += part.forwarded
+            sum.spoofed += part.spoofed
+            sum.outside += part.outside
+            sum.unsupported += part.unsupported
+            if direction == .ingress { sum.received = part }
         }
         return sum
     }
