@@ -16,6 +16,8 @@ public struct PeerLayers: Hashable, Sendable {
     public var underlay: LayerResult
     /// The overlay, up to the peer's bridge address.
     public var vxlan: LayerResult
+    /// The overlay, up to the guest that is asked for.
+    public var guest: LayerResult
     /// TCP over the overlay.
     public var tcp: LayerResult
     /// Whether packets of the overlay's whole MTU pass.
@@ -27,12 +29,14 @@ public struct PeerLayers: Hashable, Sendable {
     public init(
         underlay: LayerResult = .skipped,
         vxlan: LayerResult = .skipped,
+        guest: LayerResult = .skipped,
         tcp: LayerResult = .skipped,
         mtu: LayerResult = .skipped,
         checksum: LayerResult = .skipped
     ) {
         self.underlay = underlay
         self.vxlan = vxlan
+        self.guest = guest
         self.tcp = tcp
         self.mtu = mtu
         self.checksum = checksum
@@ -47,6 +51,8 @@ public struct PeerTarget: Hashable, Sendable {
     public var underlayAddress: IPv4Address
     /// The address of the peer's overlay bridge.
     public var overlayAddress: IPv4Address
+    /// The address of the peer's guest that is asked for; nil when it is the peer itself.
+    public var guestAddress: IPv4Address?
 
     /// Names a peer and its two addresses.
     public init(name: String, underlayAddress: IPv4Address, overlayAddress: IPv4Address) {

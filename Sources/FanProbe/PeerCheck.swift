@@ -43,7 +43,8 @@ public struct PeerCheck: Sendable {
         isClusters ? "the agent makes it; if it does not, see: journalctl -u fanmesh-agent" : "run: fanmesh up"
     }
 
-    /// Checks all peers at once: underlay and overlay echo, and the overlay's path MTU.
+    /// Checks all peers at once: underlay and overlay echo, and the overlay's path MTU; of a guest that is asked for
+    /// both as well.
     ///
     /// Blocks the calling thread, and probes from its network namespace. An own address that this host lacks is a
     /// result, since it is a diagnosis.
@@ -70,6 +71,7 @@ public struct PeerCheck: Sendable {
             if case .success(let source) = overlaySource {
                 let settings = PathMTUSettings(mtuBytes: overlayMTUBytes, echo: echo, timeout: timeout)
                 jobs.append(.pathMTU(from: source, to: target.overlayAddress, settings))
+                if let guest = target.guestAddress { jobs.append(.pathMTU(from: source, to: guest, settings)) }
             }
         }
         var outcomes = try ProbeEngine.run(jobs, isCancelled: isCancelled).makeIterator()
@@ -79,13 +81,15 @@ public struct PeerCheck: Sendable {
             case .failure(let error): underlay = .failed(.local(error.reason))
             case .success: underlay = outcomes.next().flatMap(\.echoOutcome) ?? .failed(.cancelled)
             }
-            let overlay: PathMTUOutcome
-            switch overlaySource {
-            case .failure(let error): overlay = PathMTUOutcome(echo: .failed(.local(error.reason)))
-            case .success:
-                overlay = outcomes.next().flatMap(\.pathMTUOutcome) ?? PathMTUOutcome(echo: .failed(.cancelled))
+            func nextOverlay() -> PathMTUOutcome {
+                switch overlaySource {
+                case .failure(let error): PathMTUOutcome(echo: .failed(.local(error.reason)))
+                case .success: outcomes.next().flatMap(\.pathMTUOutcome) ?? PathMTUOutcome(echo: .failed(.cancelled))
+                }
             }
-            return PeerDiagnosis(check: self, target: target, underlay: underlay, overlay: overlay).result
+            var diagnosis = PeerDiagnosis(check: self, target: target, underlay: underlay, overlay: nextOverlay())
+            if target.guestAddress != nil { diagnosis.guest = nextOverlay() }
+            return diagnosis.result
         }
     }
 

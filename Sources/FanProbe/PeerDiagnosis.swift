@@ -6,6 +6,8 @@ struct PeerDiagnosis {
     var target: PeerTarget
     var underlay: EchoOutcome
     var overlay: PathMTUOutcome
+    /// What the guest said that is asked for; nil when there is none.
+    var guest: PathMTUOutcome?
 
     private typealias Judgement = (verdict: Verdict, diagnosis: String, remedy: String)
 
@@ -13,9 +15,14 @@ struct PeerDiagnosis {
         let judgement = self.judgement
         return PeerResult(
             target: target,
-            layers: PeerLayers(underlay: underlay.layer, vxlan: overlay.echo.layer, mtu: mtuLayer),
-            roundTrip: overlay.echo.roundTrip ?? underlay.roundTrip,
-            pathMTUBytes: overlay.pathMTUBytes,
+            layers: PeerLayers(
+                underlay: underlay.layer,
+                vxlan: overlay.echo.layer,
+                guest: guest?.echo.layer ?? .skipped,
+                mtu: mtuLayer
+            ),
+            roundTrip: farthest.echo.roundTrip ?? underlay.roundTrip,
+            pathMTUBytes: farthest.pathMTUBytes,
             finding: Finding(
                 severity: judgement.verdict,
                 subject: target.name,
@@ -25,17 +32,31 @@ struct PeerDiagnosis {
         )
     }
 
+    /// The farthest that answered over the overlay: the guest, or else the peer.
+    private var farthest: PathMTUOutcome {
+        guard let guest, guest.echo.roundTrip != nil else { return overlay }
+        return guest
+    }
+
     private var mtuLayer: LayerResult {
-        guard overlay.echo.roundTrip != nil else { return .skipped }
-        guard let bytes = overlay.pathMTUBytes else { return .unknown }
+        guard farthest.echo.roundTrip != nil else { return .skipped }
+        guard let bytes = farthest.pathMTUBytes else { return .unknown }
         if bytes >= check.overlayMTUBytes { return .ok }
-        return overlay.isExact ? .fail : .unknown
+        return farthest.isExact ? .fail : .unknown
     }
 
     private var judgement: Judgement {
         switch (underlay, overlay.echo) {
         case (_, .answered):
-            reachable
+            guestJudgement ?? reachable
+        case (_, .failed(.noReply)) where guest?.echo.roundTrip != nil,
+            (_, .failed(.rejected)) where guest?.echo.roundTrip != nil:
+            (
+                .warning,
+                "the guest answers, the bridge of its host, \(target.overlayAddress), does not: its pings are probably "
+                    + "filtered there; harmless",
+                "to silence this, allow ICMP echo to \(target.overlayAddress) on \(target.underlayAddress)"
+            )
         case (.failed(.cancelled), _), (_, .failed(.cancelled)):
             (.error, "the check was interrupted before \(target.name) had answered", "run the check again")
         case (_, .failed(.local(let error))):
@@ -49,9 +70,40 @@ struct PeerDiagnosis {
         }
     }
 
+    /// The overlay works, and the guest that is asked for does not answer; nil when none is, or it does.
+    private var guestJudgement: Judgement? {
+        guard let address = target.guestAddress, case .failed(let failure)? = guest?.echo else { return nil }
+        let host = target.underlayAddress
+        let remedy =
+            "start the guest of \(host) that has \(address), or give one that address; on \(host) see: "
+            + "ip neigh show to \(address)"
+        switch failure {
+        case .cancelled:
+            return (.error, "the check was interrupted before \(address) had answered", "run the check again")
+        case .local(let error):
+            return (
+                .error, "this host could not send to \(address): \(error)", localRemedy(error, destination: address)
+            )
+        case .rejected(let rejection) where rejection.reporter == check.overlayAddress:
+            return (
+                .error, "the overlay to its host works, but nobody answers ARP for \(address): no guest there has it",
+                remedy
+            )
+        case .rejected(let rejection):
+            return (.error, "the overlay to its host works, but \(address) is out of reach: \(rejection)", remedy)
+        case .noReply:
+            return (
+                .error,
+                "the overlay to its host works, but \(address) does not answer: no guest there has it, or the one that "
+                    + "has it is down or drops pings",
+                remedy + "; if it runs, allow ICMP echo in it"
+            )
+        }
+    }
+
     /// The overlay works; what remains are its MTU and the underlay's silence.
     private var reachable: Judgement {
-        let bytes = overlay.pathMTUBytes ?? 0
+        let bytes = farthest.pathMTUBytes ?? 0
         switch mtuLayer {
         case .fail:
             return (
@@ -75,7 +127,7 @@ struct PeerDiagnosis {
         case .answered(_, let attempt) where attempt > 1:
             return (.warning, "reachable, but \(attempt - 1) of \(attempt) underlay pings were lost", "")
         case .answered:
-            if case .answered(_, let attempt) = overlay.echo, attempt > 1 {
+            if case .answered(_, let attempt) = farthest.echo, attempt > 1 {
                 return (.warning, "reachable, but \(attempt - 1) of \(attempt) overlay pings were lost", "")
             }
             return (.healthy, "reachable, full-size packets pass", "")

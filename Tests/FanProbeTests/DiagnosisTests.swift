@@ -244,6 +244,43 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
         #expect(result.pathMTUBytes == row.overlay.pathMTUBytes)
     }
 
+    /// What a guest says goes before what its host says, whichever of them is the worse.
+    @Test(arguments: [
+        (answered, answered, Verdict.healthy, "reachable, full-size packets pass"),
+        (answered, silent, .error, "the overlay to its host works, but 240.17.96.9 does not answer"),
+        (
+            answered, rejected(.hostUnreachable, by: check.overlayAddress), .error,
+            "the overlay to its host works, but nobody answers ARP for 240.17.96.9"
+        ),
+        (
+            answered, rejected(.prohibited, by: IPv4Address(240, 17, 96, 1)), .error,
+            "the overlay to its host works, but 240.17.96.9 is out of reach: prohibited by a firewall, says 240.17.96.1"
+        ),
+        (answered, .failed(.cancelled), .error, "the check was interrupted before 240.17.96.9 had answered"),
+        (answered, local(EPERM), .error, "this host could not send to 240.17.96.9: operation not permitted (EPERM)"),
+        (silent, answered, .warning, "the guest answers, the bridge of its host, 240.17.96.1, does not"),
+        (silent, silent, .error, "UDP 8472 is probably blocked"),
+        (local(EADDRNOTAVAIL), local(EADDRNOTAVAIL), .error, "this host does not have its overlay address 240.0.80.1"),
+    ])
+    func aGuest(_ bridge: EchoOutcome, _ guest: EchoOutcome, _ verdict: Verdict, _ diagnosis: String) {
+        func outcome(_ echo: EchoOutcome) -> PathMTUOutcome {
+            echo == Self.answered ? Self.whole : PathMTUOutcome(echo: echo)
+        }
+        var target = Self.target
+        target.guestAddress = IPv4Address(240, 17, 96, 9)
+        let result = PeerDiagnosis(
+            check: Self.check,
+            target: target,
+            underlay: Self.answered,
+            overlay: outcome(bridge),
+            guest: outcome(guest)
+        ).result
+        #expect(result.finding.severity == verdict && result.finding.message.hasPrefix(diagnosis), "\(result.finding)")
+        #expect(result.finding.remedy.isEmpty == (verdict == .healthy))
+        #expect(result.layers.guest == guest.layer && result.layers.vxlan == bridge.layer)
+        #expect(result.layers.mtu == (bridge == Self.answered || guest == Self.answered ? .ok : .skipped))
+    }
+
     @Test func worstPeerDecides() {
         func peer(_ verdict: Verdict) -> Finding { Finding(severity: verdict, message: "") }
         #expect([Finding]().verdict == .healthy)

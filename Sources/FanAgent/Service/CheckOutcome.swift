@@ -34,9 +34,11 @@ public struct CheckOutcome: Sendable {
             "name": .string(result.target.name),
             "underlay_address": .text(result.target.underlayAddress),
             "overlay_address": .text(result.target.overlayAddress),
+            "guest_address": .text(result.target.guestAddress),
             "layers": [
                 "underlay": .string(result.layers.underlay.rawValue),
                 "vxlan": .string(result.layers.vxlan.rawValue),
+                "guest": .string(result.layers.guest.rawValue),
                 "tcp": .string(result.layers.tcp.rawValue),
                 "mtu": .string(result.layers.mtu.rawValue),
                 "checksum": .string(result.layers.checksum.rawValue),

@@ -8,7 +8,7 @@ enum CheckVerb {
     static let peer = CommandArgument(
         name: "PEER",
         arity: .variadic,
-        help: "a member's name, or a peer's underlay or overlay address; without any, all peers that are known"
+        help: "a member's name, a peer's underlay or overlay address, or its guest's; without any, all known peers"
     )
     static let timeout = CommandOption(
         long: "timeout",
@@ -26,7 +26,7 @@ enum CheckVerb {
         summary: "find out what is broken between this host and its peers, and how to mend it",
         discussion: [
             "Checks this host first. Then, for all peers at once: ping over the underlay, ping over the overlay, and "
-                + "the largest packet that passes the overlay unfragmented.",
+                + "the largest packet that passes the overlay unfragmented. The address of a guest is asked itself, too.",
             "Layers that are not probed yet (tcp, checksum) are shown as skipped.",
         ],
         options: [NetworkOptions.network, timeout, watch],
@@ -34,7 +34,7 @@ enum CheckVerb {
         examples: [
             Example("fanmesh check node2", "one member of the cluster"),
             Example("fanmesh check 172.31.17.6", "one peer, by its underlay address"),
-            Example("fanmesh check 240.17.6.1 --timeout 5s", "by an overlay address that lives on it"),
+            Example("fanmesh check 240.17.6.9 --timeout 5s", "a guest, by its overlay address, and its host"),
             Example("fanmesh check --watch", "all known peers, again and again"),
         ],
         exitNotes: [
@@ -135,8 +135,15 @@ enum CheckVerb {
         do throws(FanMappingError) {
             slice = try mapping.slice(of: mapping.overlay.contains(address) ? mapping.host(of: address) : address)
         } catch { throw CommandFailure(error) }
-        guard slice.host != spec.host else { throw .badInput("peer \(name) is this host itself") }
-        return PeerTarget(name: name, underlayAddress: slice.host, overlayAddress: slice.bridgeAddress.address)
+        let bridge = slice.bridgeAddress.address
+        let isGuest = mapping.overlay.contains(address) && address != bridge
+        guard slice.host != spec.host else {
+            guard isGuest else { throw .badInput("peer \(name) is this host itself") }
+            throw .badInput("\(address) lives on this host itself", remedy: "run: ping \(address)")
+        }
+        var target = PeerTarget(name: name, underlayAddress: slice.host, overlayAddress: bridge)
+        if isGuest { target.guestAddress = address }
+        return target
     }
 
     private static func probe(
@@ -164,8 +171,12 @@ enum CheckVerb {
         let (results, document) = (outcome.peers, outcome.document)
         func rows(_ key: String) -> [Document] { if case .array(let rows) = document[key] { rows } else { [] } }
         let verdict = outcome.verdict.rawValue
-        let columns = ["name", "layers.underlay", "layers.vxlan", "layers.mtu", "rtt_ms", "path_mtu", "diagnosis"]
-        let titles = ["PEER", "UNDERLAY", "VXLAN", "MTU", "RTT MS", "PATH MTU", "DIAGNOSIS"]
+        var columns = ["name", "layers.underlay", "layers.vxlan", "layers.mtu", "rtt_ms", "path_mtu", "diagnosis"]
+        var titles = ["PEER", "UNDERLAY", "VXLAN", "MTU", "RTT MS", "PATH MTU", "DIAGNOSIS"]
+        if results.contains(where: { $0.target.guestAddress != nil }) {
+            columns.insert("layers.guest", at: 3)
+            titles.insert("GUEST", at: 3)
+        }
         let table = Table(
             zip(columns, titles).map { path, title in
                 Table.Column(path, title: title, isNumber: path == "rtt_ms" || path == "path_mtu")
