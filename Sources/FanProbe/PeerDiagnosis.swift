@@ -9,7 +9,7 @@ struct PeerDiagnosis {
     /// What the guest said that is asked for; nil when there is none.
     var guest: PathMTUOutcome?
 
-    private typealias Judgement = (verdict: Verdict, diagnosis: String, remedy: String)
+    private typealias Judgement = (cause: PeerCause, diagnosis: String, remedy: String)
 
     var result: PeerResult {
         let judgement = self.judgement
@@ -24,7 +24,8 @@ struct PeerDiagnosis {
             roundTrip: farthest.echo.roundTrip ?? underlay.roundTrip,
             pathMTUBytes: farthest.pathMTUBytes,
             finding: Finding(
-                severity: judgement.verdict,
+                code: judgement.cause.rawValue,
+                severity: judgement.cause.severity,
                 subject: target.name,
                 message: judgement.diagnosis,
                 remedy: judgement.remedy
@@ -52,13 +53,13 @@ struct PeerDiagnosis {
         case (_, .failed(.noReply)) where guest?.echo.roundTrip != nil,
             (_, .failed(.rejected)) where guest?.echo.roundTrip != nil:
             (
-                .warning,
+                .pingFiltered,
                 "the guest answers, the bridge of its host, \(target.overlayAddress), does not: its pings are probably "
                     + "filtered there; harmless",
                 "to silence this, allow ICMP echo to \(target.overlayAddress) on \(target.underlayAddress)"
             )
         case (.failed(.cancelled), _), (_, .failed(.cancelled)):
-            (.error, "the check was interrupted before \(target.name) had answered", "run the check again")
+            (.interrupted, "the check was interrupted before \(target.name) had answered", "run the check again")
         case (_, .failed(.local(let error))):
             overlayNotSent(error)
         case (.failed(.local(let error)), .failed):
@@ -79,21 +80,24 @@ struct PeerDiagnosis {
             + "ip neigh show to \(address)"
         switch failure {
         case .cancelled:
-            return (.error, "the check was interrupted before \(address) had answered", "run the check again")
+            return (.interrupted, "the check was interrupted before \(address) had answered", "run the check again")
         case .local(let error):
             return (
-                .error, "this host could not send to \(address): \(error)", localRemedy(error, destination: address)
+                .notSent, "this host could not send to \(address): \(error)", localRemedy(error, destination: address)
             )
         case .rejected(let rejection) where rejection.reporter == check.overlayAddress:
             return (
-                .error, "the overlay to its host works, but nobody answers ARP for \(address): no guest there has it",
+                .guestMissing,
+                "the overlay to its host works, but nobody answers ARP for \(address): no guest there has it",
                 remedy
             )
         case .rejected(let rejection):
-            return (.error, "the overlay to its host works, but \(address) is out of reach: \(rejection)", remedy)
+            return (
+                .guestUnreachable, "the overlay to its host works, but \(address) is out of reach: \(rejection)", remedy
+            )
         case .noReply:
             return (
-                .error,
+                .guestSilent,
                 "the overlay to its host works, but \(address) does not answer: no guest there has it, or the one that "
                     + "has it is down or drops pings",
                 remedy + "; if it runs, allow ICMP echo in it"
@@ -107,7 +111,7 @@ struct PeerDiagnosis {
         switch mtuLayer {
         case .fail:
             return (
-                .error,
+                .pathMTU,
                 "path MTU \(bytes) is below the overlay's \(check.overlayMTUBytes): larger packets are lost",
                 "set the MTU of every underlay link to at least \(check.overlayMTUBytes + 50), "
                     + (check.isClusters
@@ -116,7 +120,7 @@ struct PeerDiagnosis {
             )
         case .unknown:
             return (
-                .warning,
+                .pathMTUUnknown,
                 "packets of \(bytes) bytes pass over the overlay, the full \(check.overlayMTUBytes) did not in time",
                 "run the check again with a longer --timeout"
             )
@@ -125,21 +129,21 @@ struct PeerDiagnosis {
         }
         switch underlay {
         case .answered(_, let attempt) where attempt > 1:
-            return (.warning, "reachable, but \(attempt - 1) of \(attempt) underlay pings were lost", "")
+            return (.packetLoss, "reachable, but \(attempt - 1) of \(attempt) underlay pings were lost", "")
         case .answered:
             if case .answered(_, let attempt) = farthest.echo, attempt > 1 {
-                return (.warning, "reachable, but \(attempt - 1) of \(attempt) overlay pings were lost", "")
+                return (.packetLoss, "reachable, but \(attempt - 1) of \(attempt) overlay pings were lost", "")
             }
-            return (.healthy, "reachable, full-size packets pass", "")
+            return (.reachable, "reachable, full-size packets pass", "")
         case .failed(.local(let error)):
             return (
-                .warning,
+                .pingNotSent,
                 "the overlay works, but this host could not ping \(target.underlayAddress): \(error)",
                 localRemedy(error, destination: target.underlayAddress)
             )
         case .failed:
             return (
-                .warning,
+                .pingFiltered,
                 "the underlay does not answer ping, the overlay works: ICMP is probably filtered; harmless",
                 "to silence this, allow ICMP echo to \(target.underlayAddress)"
             )
@@ -152,10 +156,10 @@ struct PeerDiagnosis {
                 error.isMissingAddress
                 ? "this host does not have its overlay address \(check.overlayAddress)"
                 : "this host has no route to \(target.overlayAddress)"
-            return (.error, "\(what): the overlay is not up here", upRemedy)
+            return (.overlayMissing, "\(what): the overlay is not up here", upRemedy)
         }
         let remedy = localRemedy(error, destination: target.overlayAddress)
-        return (.error, "this host could not send to \(target.overlayAddress): \(error)", remedy)
+        return (.notSent, "this host could not send to \(target.overlayAddress): \(error)", remedy)
     }
 
     private var upRemedy: String {
@@ -167,7 +171,8 @@ struct PeerDiagnosis {
             error.isMissingAddress
             ? "this host no longer has its underlay address \(check.underlayAddress)"
             : "this host could not send to \(target.underlayAddress): \(error)"
-        return (.error, what, localRemedy(error, destination: target.underlayAddress))
+        let cause = error.isMissingAddress ? PeerCause.underlayAddressMissing : .notSent
+        return (cause, what, localRemedy(error, destination: target.underlayAddress))
     }
 
     private func localRemedy(_ error: SystemError, destination: IPv4Address) -> String {
@@ -187,10 +192,10 @@ struct PeerDiagnosis {
         let remedy =
             "allow UDP \(check.port) \(from)in both directions; on \(target.name) run: fanmesh status"
         if case .rejected(let rejection) = failure, rejection.reporter != check.overlayAddress {
-            return (.error, "the host answers, but not over the overlay: \(rejection)", remedy)
+            return (.overlayRejected, "the host answers, but not over the overlay: \(rejection)", remedy)
         }
         return (
-            .error,
+            .vxlanBlocked,
             "UDP \(check.port) is probably blocked between \(check.underlayAddress) and \(target.underlayAddress), "
                 + "or fanmesh is not running there or has other overlay or underlay settings",
             remedy
@@ -201,14 +206,14 @@ struct PeerDiagnosis {
         let address = target.underlayAddress
         guard case .rejected(let rejection) = failure else {
             return (
-                .error,
+                .hostSilent,
                 "no answer from the host itself: is \(address) up, and is it on the same network?",
                 "start \(target.name) or mend its network; from here try: ip neigh show to \(address)"
             )
         }
         if rejection.reporter == check.underlayAddress {
             return (
-                .error,
+                .hostMissing,
                 "nobody answers ARP for \(address): the host is down or not on this network",
                 "start \(target.name), or correct its address in the list of peers"
             )
@@ -217,7 +222,7 @@ struct PeerDiagnosis {
             rejection.reason == .prohibited
             ? "allow traffic from \(check.underlayAddress) to \(address) on \(rejection.reporter)"
             : "mend the route to \(address) on \(rejection.reporter)"
-        return (.error, "no way to the host itself: \(rejection)", remedy)
+        return (.hostUnreachable, "no way to the host itself: \(rejection)", remedy)
     }
 }
 

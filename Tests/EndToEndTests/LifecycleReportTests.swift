@@ -117,7 +117,7 @@ struct LifecycleReportTests {
         let result = try host.fanmesh(behind: [], ["check", "--timeout", "500ms", "--format", "json"] + command)
         #expect(result.ending == .exited(1), "\(result.explanation)")
         let check = try LifecycleDocument(result)
-        #expect(check.keys == ["schema", "verdict", "host", "peers"])
+        #expect(check.keys == ["schema", "verdict", "host", "peers", "causes"])
         #expect(check.text("schema") == "fanmesh.check/v1")
         #expect(check.text("verdict") == "error")
         #expect(check.list("host").allSatisfy { Set($0.keys) == ["check", "result", "detail", "remedy"] })
@@ -127,12 +127,13 @@ struct LifecycleReportTests {
         for peer in peers {
             #expect(
                 Set(peer.keys) == [
-                    "name", "underlay_address", "overlay_address", "layers", "rtt_ms", "path_mtu", "diagnosis",
-                    "remedy",
+                    "name", "underlay_address", "overlay_address", "guest_address", "layers", "rtt_ms", "path_mtu",
+                    "code",
+                    "diagnosis", "remedy",
                 ]
             )
             let layers = try #require(peer["layers"] as? [String: String])
-            #expect(Set(layers.keys) == ["underlay", "vxlan", "tcp", "mtu", "checksum"])
+            #expect(Set(layers.keys) == ["underlay", "vxlan", "guest", "tcp", "mtu", "checksum"])
             #expect(layers.values.allSatisfy { ["ok", "fail", "skipped", "unknown"].contains($0) })
         }
         try #require(peers.count == 5)
@@ -165,10 +166,62 @@ struct LifecycleReportTests {
         #expect(peers[4]["rtt_ms"] is NSNull)
         #expect(says(4).contains(dead))
 
+        // Peers with one cause are one group, and that of more peers comes first.
+        #expect(
+            peers.map { $0["code"] as? String }
+                == ["reachable", "vxlan-blocked", "path-mtu", "vxlan-blocked", "host-silent"]
+        )
+        let causes = check.list("causes")
+        #expect(causes.allSatisfy { Set($0.keys) == ["code", "severity", "subjects", "message", "remedy"] })
+        #expect(causes.map { $0["code"] as? String } == ["vxlan-blocked", "path-mtu", "host-silent"])
+        #expect(causes.first?["subjects"] as? [String] == [closed.address, off.address])
+
         let table = try host.fanmesh("check", "--timeout", "500ms", live.address)
         #expect(table.isSuccess, "\(table.explanation)")
         #expect(table.output.hasPrefix("HEALTHY\n"))
         #expect(try host.fanmesh("check", "--timeout", "500ms", dead).output.hasPrefix("ERROR\n"))
+    }
+
+    /// When no peer is reached it is this host, which is said once and before any peer is blamed; what is said mends it.
+    @Test func whenNoPeerIsReachedItIsThisHost() throws {
+        let lab = try LifecycleLab("ownfault", hosts: 4)
+        let host = lab.hosts[0]
+        for each in lab.hosts { try #require(try each.fanmesh("up").isSuccess) }
+        let peers = lab.hosts.dropFirst().map(\.address)
+        for peer in lab.hosts.dropFirst() { try #require(try host.reaches(peer.bridgeAddress)) }
+        let check = ["check", "--timeout", "500ms"] + peers
+        func causes() throws -> [[String: Any]] {
+            try LifecycleDocument(host.fanmesh(behind: [], check + ["--format", "json"])).list("causes")
+        }
+        #expect(try causes().isEmpty)
+
+        // No VXLAN goes out of this host.
+        let rule = ["pref", "1", "ipproto", "udp", "dport", "8472", "blackhole"]
+        try host.node.namespace.succeed(["ip", "rule", "add"] + rule)
+        let found = try causes()
+        #expect(found.count == 1 && found.first?["code"] as? String == "own-vxlan", "\(found)")
+        #expect(found.first?["subjects"] as? [String] == peers)
+        let text = try host.fanmesh(behind: [], check).output
+        #expect(
+            text.contains(
+                "own-vxlan: no peer answers over the overlay, while all answer ping: most likely it is this host"
+            )
+        )
+        #expect(text.split(separator: "\n").count { $0.hasPrefix("fix ") && $0.contains(peers[0]) } == 1, "\(text)")
+        try host.node.namespace.succeed(["ip", "rule", "del"] + rule)
+        #expect(try host.fanmesh(behind: [], check).isSuccess)
+
+        // Nothing comes in.
+        let filter =
+            "table ip cut { chain input { type filter hook input priority 0; iifname eth0 meta l4proto icmp drop; "
+            + "iifname eth0 meta l4proto udp drop; }; }"
+        try host.require("nft", filter)
+        #expect(try causes().map { $0["code"] as? String } == ["own-underlay"])
+        try host.require("nft", "delete table ip cut")
+        #expect(try host.fanmesh(behind: [], check).isSuccess)
+        // Of one peer alone nobody knows whose fault it is.
+        try lab.hosts[1].require("ip", "link", "set", "fan0", "down")
+        #expect(try causes().map { $0["code"] as? String } == ["vxlan-blocked"])
     }
 
     @Test func checkWithoutAnOverlaySaysSo() throws {

@@ -1,3 +1,4 @@
+import FanCore
 import Testing
 
 @testable import FanCommand
@@ -115,6 +116,15 @@ import Testing
         #expect(run("help mop") == misspelt)
         let below = "Error: no help for 'map zebra'\nFix: see 'fanmesh map --help'\n"
         #expect(run("help map zebra") == Outcome(code: .usage, output: "", error: below))
+    }
+
+    @Test func causesAreListedWithWhatToDo() throws {
+        let table = try Node().run(["help", "causes"])
+        #expect(table.code == .success && table.output.contains("own-vxlan"), "\(table)")
+        let document = try Document(json: Node().run(["help", "causes", "--format", "json"]).output.utf8)
+        let causes = try document.list("causes")
+        #expect(try causes.map { try $0.text("code") } == PeerCause.allCases.map(\.rawValue))
+        #expect(try causes.allSatisfy { try !$0.text("meaning").isEmpty })
     }
 
     @Test func headingsAreBoldOnATerminal() {

@@ -11,7 +11,7 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
     var underlay: EchoOutcome
     var overlay: PathMTUOutcome
     var layers: PeerLayers
-    var verdict: Verdict
+    var cause: PeerCause
     var diagnosis: String
     var remedy: String?
     var isDetermined = true
@@ -44,7 +44,7 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
             underlay: answered,
             overlay: whole,
             layers: PeerLayers(underlay: .ok, vxlan: .ok, mtu: .ok),
-            verdict: .healthy,
+            cause: .reachable,
             diagnosis: "reachable, full-size packets pass",
             remedy: nil
         ),
@@ -53,7 +53,7 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
             underlay: .answered(roundTrip: .milliseconds(1), attempt: 3),
             overlay: whole,
             layers: PeerLayers(underlay: .ok, vxlan: .ok, mtu: .ok),
-            verdict: .warning,
+            cause: .packetLoss,
             diagnosis: "reachable, but 2 of 3 underlay pings were lost",
             remedy: nil
         ),
@@ -66,7 +66,7 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
                 isExact: true
             ),
             layers: PeerLayers(underlay: .ok, vxlan: .ok, mtu: .ok),
-            verdict: .warning,
+            cause: .packetLoss,
             diagnosis: "reachable, but 1 of 2 overlay pings were lost",
             remedy: nil
         ),
@@ -75,7 +75,7 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
             underlay: answered,
             overlay: PathMTUOutcome(echo: answered, pathMTUBytes: 1400, isExact: true),
             layers: PeerLayers(underlay: .ok, vxlan: .ok, mtu: .fail),
-            verdict: .error,
+            cause: .pathMTU,
             diagnosis: "path MTU 1400 is below the overlay's 1450: larger packets are lost",
             remedy: "set the MTU of every underlay link to at least 1500, "
                 + "or on every host run: fanmesh up --mtu 1400"
@@ -85,7 +85,7 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
             underlay: answered,
             overlay: PathMTUOutcome(echo: answered, pathMTUBytes: 700),
             layers: PeerLayers(underlay: .ok, vxlan: .ok, mtu: .unknown),
-            verdict: .warning,
+            cause: .pathMTUUnknown,
             diagnosis: "packets of 700 bytes pass over the overlay, the full 1450 did not in time",
             remedy: "run the check again with a longer --timeout"
         ),
@@ -94,7 +94,7 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
             underlay: silent,
             overlay: whole,
             layers: PeerLayers(underlay: .fail, vxlan: .ok, mtu: .ok),
-            verdict: .warning,
+            cause: .pingFiltered,
             diagnosis: "the underlay does not answer ping, the overlay works: ICMP is probably filtered; harmless",
             remedy: "to silence this, allow ICMP echo to 172.31.17.6"
         ),
@@ -103,7 +103,7 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
             underlay: local(EPERM),
             overlay: whole,
             layers: PeerLayers(underlay: .unknown, vxlan: .ok, mtu: .ok),
-            verdict: .warning,
+            cause: .pingNotSent,
             diagnosis: "the overlay works, but this host could not ping 172.31.17.6: operation not permitted (EPERM)",
             remedy: "allow outgoing ICMP in this host's firewall; see: nft list ruleset"
         ),
@@ -112,7 +112,7 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
             underlay: answered,
             overlay: PathMTUOutcome(echo: silent),
             layers: PeerLayers(underlay: .ok, vxlan: .fail, mtu: .skipped),
-            verdict: .error,
+            cause: .vxlanBlocked,
             diagnosis: "UDP 8472 is probably blocked between 172.31.16.5 and 172.31.17.6, "
                 + "or fanmesh is not running there or has other overlay or underlay settings",
             remedy: "allow UDP 8472 from 172.31.16.0/20 in both directions; on b run: fanmesh status"
@@ -122,7 +122,7 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
             underlay: answered,
             overlay: PathMTUOutcome(echo: rejected(.prohibited, by: IPv4Address(240, 9, 9, 1))),
             layers: PeerLayers(underlay: .ok, vxlan: .fail, mtu: .skipped),
-            verdict: .error,
+            cause: .overlayRejected,
             diagnosis: "the host answers, but not over the overlay: prohibited by a firewall, says 240.9.9.1",
             remedy: "allow UDP 8472 from 172.31.16.0/20 in both directions; on b run: fanmesh status"
         ),
@@ -131,7 +131,7 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
             underlay: silent,
             overlay: PathMTUOutcome(echo: silent),
             layers: PeerLayers(underlay: .fail, vxlan: .fail, mtu: .skipped),
-            verdict: .error,
+            cause: .hostSilent,
             diagnosis: "no answer from the host itself: is 172.31.17.6 up, and is it on the same network?",
             remedy: "start b or mend its network; from here try: ip neigh show to 172.31.17.6"
         ),
@@ -140,7 +140,7 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
             underlay: rejected(.hostUnreachable, by: IPv4Address(172, 31, 16, 5)),
             overlay: PathMTUOutcome(echo: silent),
             layers: PeerLayers(underlay: .fail, vxlan: .fail, mtu: .skipped),
-            verdict: .error,
+            cause: .hostMissing,
             diagnosis: "nobody answers ARP for 172.31.17.6: the host is down or not on this network",
             remedy: "start b, or correct its address in the list of peers"
         ),
@@ -149,7 +149,7 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
             underlay: rejected(.networkUnreachable, by: IPv4Address(172, 31, 16, 1)),
             overlay: PathMTUOutcome(echo: silent),
             layers: PeerLayers(underlay: .fail, vxlan: .fail, mtu: .skipped),
-            verdict: .error,
+            cause: .hostUnreachable,
             diagnosis: "no way to the host itself: network unreachable, says 172.31.16.1",
             remedy: "mend the route to 172.31.17.6 on 172.31.16.1"
         ),
@@ -158,7 +158,7 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
             underlay: rejected(.prohibited, by: IPv4Address(172, 31, 16, 1)),
             overlay: PathMTUOutcome(echo: silent),
             layers: PeerLayers(underlay: .fail, vxlan: .fail, mtu: .skipped),
-            verdict: .error,
+            cause: .hostUnreachable,
             diagnosis: "no way to the host itself: prohibited by a firewall, says 172.31.16.1",
             remedy: "allow traffic from 172.31.16.5 to 172.31.17.6 on 172.31.16.1"
         ),
@@ -167,7 +167,7 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
             underlay: answered,
             overlay: PathMTUOutcome(echo: local(EADDRNOTAVAIL)),
             layers: PeerLayers(underlay: .ok, vxlan: .unknown, mtu: .skipped),
-            verdict: .error,
+            cause: .overlayMissing,
             diagnosis: "this host does not have its overlay address 240.0.80.1: the overlay is not up here",
             remedy: "run: fanmesh up"
         ),
@@ -176,7 +176,7 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
             underlay: silent,
             overlay: PathMTUOutcome(echo: local(ENETUNREACH)),
             layers: PeerLayers(underlay: .fail, vxlan: .unknown, mtu: .skipped),
-            verdict: .error,
+            cause: .overlayMissing,
             diagnosis: "this host has no route to 240.17.96.1: the overlay is not up here",
             remedy: "run: fanmesh up"
         ),
@@ -185,7 +185,7 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
             underlay: answered,
             overlay: PathMTUOutcome(echo: local(EPERM)),
             layers: PeerLayers(underlay: .ok, vxlan: .unknown, mtu: .skipped),
-            verdict: .error,
+            cause: .notSent,
             diagnosis: "this host could not send to 240.17.96.1: operation not permitted (EPERM)",
             remedy: "allow outgoing ICMP in this host's firewall; see: nft list ruleset"
         ),
@@ -194,7 +194,7 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
             underlay: local(EADDRNOTAVAIL),
             overlay: PathMTUOutcome(echo: silent),
             layers: PeerLayers(underlay: .unknown, vxlan: .fail, mtu: .skipped),
-            verdict: .error,
+            cause: .underlayAddressMissing,
             diagnosis: "this host no longer has its underlay address 172.31.16.5",
             remedy: "look for the host's present address with: ip -4 address; then run fanmesh up for it"
         ),
@@ -203,7 +203,7 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
             underlay: local(ENETUNREACH),
             overlay: PathMTUOutcome(echo: silent),
             layers: PeerLayers(underlay: .unknown, vxlan: .fail, mtu: .skipped),
-            verdict: .error,
+            cause: .notSent,
             diagnosis: "this host could not send to 172.31.17.6: network is unreachable (ENETUNREACH)",
             remedy: "see: ip route get 172.31.17.6"
         ),
@@ -212,7 +212,7 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
             underlay: .failed(.cancelled),
             overlay: PathMTUOutcome(echo: .failed(.cancelled)),
             layers: PeerLayers(underlay: .unknown, vxlan: .unknown, mtu: .skipped),
-            verdict: .error,
+            cause: .interrupted,
             diagnosis: "the check was interrupted before b had answered",
             remedy: "run the check again",
             isDetermined: false
@@ -222,7 +222,7 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
             underlay: local(ENETUNREACH),
             overlay: PathMTUOutcome(echo: local(EADDRNOTAVAIL)),
             layers: PeerLayers(underlay: .unknown, vxlan: .unknown, mtu: .skipped),
-            verdict: .error,
+            cause: .overlayMissing,
             diagnosis: "this host does not have its overlay address 240.0.80.1: the overlay is not up here",
             remedy: "run: fanmesh up",
             isDetermined: false
@@ -237,7 +237,8 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
             overlay: row.overlay
         ).result
         #expect(result.layers == row.layers)
-        #expect(result.finding.severity == row.verdict && result.finding.subject == Self.target.name)
+        #expect(result.finding.code == row.cause.rawValue && result.finding.subject == Self.target.name)
+        #expect(result.finding.severity == row.cause.severity)
         #expect(result.finding.message == row.diagnosis)
         #expect(result.finding.remedy == row.remedy ?? "")
         #expect(result.isDetermined == row.isDetermined)
@@ -246,23 +247,26 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
 
     /// What a guest says goes before what its host says, whichever of them is the worse.
     @Test(arguments: [
-        (answered, answered, Verdict.healthy, "reachable, full-size packets pass"),
-        (answered, silent, .error, "the overlay to its host works, but 240.17.96.9 does not answer"),
+        (answered, answered, PeerCause.reachable, "reachable, full-size packets pass"),
+        (answered, silent, .guestSilent, "the overlay to its host works, but 240.17.96.9 does not answer"),
         (
-            answered, rejected(.hostUnreachable, by: check.overlayAddress), .error,
+            answered, rejected(.hostUnreachable, by: check.overlayAddress), .guestMissing,
             "the overlay to its host works, but nobody answers ARP for 240.17.96.9"
         ),
         (
-            answered, rejected(.prohibited, by: IPv4Address(240, 17, 96, 1)), .error,
+            answered, rejected(.prohibited, by: IPv4Address(240, 17, 96, 1)), .guestUnreachable,
             "the overlay to its host works, but 240.17.96.9 is out of reach: prohibited by a firewall, says 240.17.96.1"
         ),
-        (answered, .failed(.cancelled), .error, "the check was interrupted before 240.17.96.9 had answered"),
-        (answered, local(EPERM), .error, "this host could not send to 240.17.96.9: operation not permitted (EPERM)"),
-        (silent, answered, .warning, "the guest answers, the bridge of its host, 240.17.96.1, does not"),
-        (silent, silent, .error, "UDP 8472 is probably blocked"),
-        (local(EADDRNOTAVAIL), local(EADDRNOTAVAIL), .error, "this host does not have its overlay address 240.0.80.1"),
+        (answered, .failed(.cancelled), .interrupted, "the check was interrupted before 240.17.96.9 had answered"),
+        (answered, local(EPERM), .notSent, "this host could not send to 240.17.96.9: operation not permitted (EPERM)"),
+        (silent, answered, .pingFiltered, "the guest answers, the bridge of its host, 240.17.96.1, does not"),
+        (silent, silent, .vxlanBlocked, "UDP 8472 is probably blocked"),
+        (
+            local(EADDRNOTAVAIL), local(EADDRNOTAVAIL), .overlayMissing,
+            "this host does not have its overlay address 240.0.80.1"
+        ),
     ])
-    func aGuest(_ bridge: EchoOutcome, _ guest: EchoOutcome, _ verdict: Verdict, _ diagnosis: String) {
+    func aGuest(_ bridge: EchoOutcome, _ guest: EchoOutcome, _ cause: PeerCause, _ diagnosis: String) {
         func outcome(_ echo: EchoOutcome) -> PathMTUOutcome {
             echo == Self.answered ? Self.whole : PathMTUOutcome(echo: echo)
         }
@@ -275,8 +279,11 @@ struct DiagnosisRow: Sendable, CustomTestStringConvertible {
             overlay: outcome(bridge),
             guest: outcome(guest)
         ).result
-        #expect(result.finding.severity == verdict && result.finding.message.hasPrefix(diagnosis), "\(result.finding)")
-        #expect(result.finding.remedy.isEmpty == (verdict == .healthy))
+        #expect(
+            result.finding.code == cause.rawValue && result.finding.message.hasPrefix(diagnosis),
+            "\(result.finding)"
+        )
+        #expect(result.finding.remedy.isEmpty == (cause == .reachable))
         #expect(result.layers.guest == guest.layer && result.layers.vxlan == bridge.layer)
         #expect(result.layers.mtu == (bridge == Self.answered || guest == Self.answered ? .ok : .skipped))
     }

@@ -19,6 +19,9 @@ public struct CheckOutcome: Sendable {
     /// What was found out about each, the host's side first.
     public var findings: [Finding] { checks.map(\.finding) + peers.map(\.finding) }
 
+    /// Why peers are not well, the most probable first.
+    public var causes: [CauseGroup] { CauseGroup.groups(of: peers) }
+
     /// The outcome as an object.
     public var document: Document {
         [
@@ -26,6 +29,17 @@ public struct CheckOutcome: Sendable {
             "verdict": .string(verdict.rawValue),
             "host": .array(checks.map(\.document)),
             "peers": .array(peers.map(Self.document)),
+            "causes": .array(causes.map(Self.document)),
+        ]
+    }
+
+    private static func document(_ group: CauseGroup) -> Document {
+        [
+            "code": .string(group.cause.rawValue),
+            "severity": .string(group.cause.severity.rawValue),
+            "subjects": .array(group.subjects.map { .string($0) }),
+            "message": .string(group.message),
+            "remedy": .string(group.remedy),
         ]
     }
 
@@ -45,6 +59,7 @@ public struct CheckOutcome: Sendable {
             ],
             "rtt_ms": .milliseconds(result.roundTrip),
             "path_mtu": .number(result.pathMTUBytes),
+            "code": .string(result.finding.code),
             "diagnosis": .string(result.finding.message),
             "remedy": .string(result.finding.remedy),
         ]

@@ -27,6 +27,8 @@ enum CheckVerb {
         discussion: [
             "Checks this host first. Then, for all peers at once: ping over the underlay, ping over the overlay, and "
                 + "the largest packet that passes the overlay unfragmented. The address of a guest is asked itself, too.",
+            "Peers with the same cause are told together, the most probable cause first; 'fanmesh help causes' lists the "
+                + "codes.",
             "Layers that are not probed yet (tcp, checksum) are shown as skipped.",
         ],
         options: [NetworkOptions.network, timeout, watch],
@@ -167,6 +169,17 @@ enum CheckVerb {
 
     // MARK: - Rendering
 
+    /// What is to be done about a cause; of several peers' also what it is, since no row says it.
+    private static func lines(_ group: CauseGroup) -> [Report.Line] {
+        guard group.subjects.count > 1 else {
+            return group.remedy.isEmpty ? [] : [Report.Line("fix \(group.subjects[0]): \(group.remedy)")]
+        }
+        let some = group.subjects.prefix(5).joined(separator: ", ")
+        let more = group.subjects.count > 5 ? " and \(group.subjects.count - 5) more" : ""
+        let what = "\(group.cause.rawValue): \(group.message) (\(some)\(more))"
+        return [Report.Line(what)] + (group.remedy.isEmpty ? [] : [Report.Line("fix \(some)\(more): \(group.remedy)")])
+    }
+
     private static func report(_ outcome: CheckOutcome) -> Report {
         let (results, document) = (outcome.peers, outcome.document)
         func rows(_ key: String) -> [Document] { if case .array(let rows) = document[key] { rows } else { [] } }
@@ -189,7 +202,7 @@ enum CheckVerb {
             .table(hostTable),
         ]
         if !results.isEmpty { sections.append(.table(table)) }
-        var fixes = Report.Line.fixes(outcome.findings)
+        var fixes = Report.Line.fixes(outcome.checks.map(\.finding)) + outcome.causes.flatMap(lines)
         if results.isEmpty {
             fixes.append(Report.Line("no peer was checked: name one, or 'fanmesh up --peer ADDRESS'"))
         }

@@ -8,11 +8,30 @@ enum HelpVerb {
         name: "help",
         summary: "show help for a command",
         arguments: [words],
-        examples: [Example("fanmesh help map", "the same as fanmesh map --help")],
+        examples: [
+            Example("fanmesh help map", "the same as fanmesh map --help"),
+            Example("fanmesh help causes", "the causes that check names, by their codes"),
+        ],
         handler: run
     )
 
+    /// Every cause of ``PeerCause``.
+    private static var causes: Report {
+        let rows: [Document] = PeerCause.allCases.map { cause in
+            [
+                "code": .string(cause.rawValue), "severity": .string(cause.severity.rawValue),
+                "meaning": .string(cause.meaning), "remedy": .string(cause.remedy),
+            ]
+        }
+        let table = Table(["code", "severity", "meaning", "remedy"], rows)
+        return Report(["schema": "fanmesh.causes/v1", "causes": .array(rows)], sections: [.table(table)], rows: table)
+    }
+
     @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
+        if invocation.arguments(words) == ["causes"] {
+            invocation.show(causes)
+            return .success
+        }
         var path = [invocation.root]
         for word in invocation.arguments(words) {
             let siblings = path.last?.subcommands ?? []
