@@ -21,7 +21,8 @@ struct GuestCheckTests {
         var peers: [Peer]
     }
 
-    private static func check(_ words: String..., from node: LabNode) throws -> (code: ProcessResult.Ending, peer: Peer) {
+    private static func check(_ words: String..., from node: LabNode) throws -> (code: ProcessResult.Ending, peer: Peer)
+    {
         let arguments = ["check", "--format", "json"] + words
         let result = try node.namespace.run(ProcessRequest(node.fanmesh(Programs.fanmesh, arguments)))
         let checked = try JSONDecoder().decode(Checked.self, from: Data(result.output.utf8))
