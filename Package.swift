@@ -78,7 +78,7 @@ let package = Package(
         .target(name: "FanCore", swiftSettings: settings),
         .target(
             name: "FanSystem",
-            dependencies: ["CLinux"],
+            dependencies: ["FanCore", "CLinux"],
             path: "Sources/System/FanSystem",
             swiftSettings: settings
         ),
