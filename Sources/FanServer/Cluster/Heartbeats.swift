@@ -8,11 +8,14 @@ internal import FanTLS
 struct Heartbeats {
     let node: ClusterNode
 
+    /// How often a member is heard when all is quiet.
+    static func interval(_ config: ClusterConfig) -> Duration { min(.seconds(5), config.offlineAfter / 4) }
+
     /// Works until the member ends.
     func run() {
         while !node.mustStop {
             let state = node.state
-            let interval = min(.seconds(5), state.config.offlineAfter / 4)
+            let interval = Self.interval(state.config)
             let heartbeat = heartbeat(wait: interval)
             if let leadership = node.leadership {
                 node.beats.withLock { $0.isAccepted = true }

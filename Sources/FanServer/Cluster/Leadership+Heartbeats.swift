@@ -42,8 +42,11 @@ extension Leadership {
                 clockOffset: skew,
                 hasAgent: heartbeat.hasAgent,
                 isJoining: heartbeat.isJoining,
-                // Who wants its answer at once says nothing of when it comes again: another one is on its way.
-                interval: isLasting ? heartbeat.wait : $0.presence.heartbeat(of: heartbeat.name)?.interval
+                // Who wants its answer at once says nothing of when it comes again: another one is on its way. One that
+                // stands still before that was sent is missed all the same.
+                interval: isLasting
+                    ? heartbeat.wait
+                    : $0.presence.heartbeat(of: heartbeat.name)?.interval ?? Heartbeats.interval($0.state.config)
             )
             if heartbeat.hasOtherVoters { $0.renewedFor[member.id] = nil }
             if isLasting { $0.isAwaited[heartbeat.name] = isAwaited }
