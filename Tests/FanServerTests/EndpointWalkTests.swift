@@ -359,7 +359,7 @@ import Testing
         for (key, value): (String, Document) in [
             ("underlay_address", .text(founder.address.address)), ("network", "fan0"), ("vni", 15_728_640),
             ("port", 8472), ("mtu", 1400), ("forwarder", "ebpf"), ("failure_domain", "rack3"), ("voters", 3),
-            ("standbys", 2), ("token_expiry_s", 600), ("metrics", "127.0.0.1:9473"), ("metrics_file", "/run/a.prom"),
+            ("standbys", 2), ("token_expiry_s", 600),
         ] {
             body = body.with(key, value)
         }
