@@ -17,26 +17,31 @@ public struct ForwardingCounters: Hashable, Sendable {
     /// What the classifiers counted in one direction.
     public struct Part: Hashable, Sendable {
         /// See ``ForwardingCounters/forwarded``.
-        public var forwarded: UInt64 = 0
+        public var forwarded: UInt64
         /// See ``ForwardingCounters/spoofed``.
-        public var spoofed: UInt64 = 0
+        public var spoofed: UInt64
         /// See ``ForwardingCounters/outside``.
-        public var outside: UInt64 = 0
+        public var outside: UInt64
         /// See ``ForwardingCounters/unsupported``.
-        public var unsupported: UInt64 = 0
+        public var unsupported: UInt64
 
-        /// Counts nothing.
-        public init() {}
+        /// Collects the counts.
+        public init(forwarded: UInt64 = 0, spoofed: UInt64 = 0, outside: UInt64 = 0, unsupported: UInt64 = 0) {
+            self.forwarded = forwarded
+            self.spoofed = spoofed
+            self.outside = outside
+            self.unsupported = unsupported
+        }
     }
 
     /// What was counted of frames on their way to other hosts.
     public var sent: Part {
-        var part = Part()
-        part.forwarded = forwarded &- received.forwarded
-        part.spoofed = spoofed &- received.spoofed
-        part.outside = outside &- received.outside
-        part.unsupported = unsupported &- received.unsupported
-        return part
+        Part(
+            forwarded: forwarded &- received.forwarded,
+            spoofed: spoofed &- received.spoofed,
+            outside: outside &- received.outside,
+            unsupported: unsupported &- received.unsupported
+        )
     }
 
     /// Collects the counts.

@@ -59,7 +59,7 @@ struct PeerDiagnosis {
                 "to silence this, allow ICMP echo to \(target.overlayAddress) on \(target.underlayAddress)"
             )
         case (.failed(.cancelled), _), (_, .failed(.cancelled)):
-            (.interrupted, "the check was interrupted before \(target.name) had answered", "run the check again")
+            interrupted(before: target.name)
         case (_, .failed(.local(let error))):
             overlayNotSent(error)
         case (.failed(.local(let error)), .failed):
@@ -71,6 +71,10 @@ struct PeerDiagnosis {
         }
     }
 
+    private func interrupted(before name: String) -> Judgement {
+        (.interrupted, "the check was interrupted before \(name) had answered", PeerCause.interrupted.remedy)
+    }
+
     /// The overlay works, and the guest that is asked for does not answer; nil when none is, or it does.
     private var guestJudgement: Judgement? {
         guard let address = target.guestAddress, case .failed(let failure)? = guest?.echo else { return nil }
@@ -80,7 +84,7 @@ struct PeerDiagnosis {
             + "ip neigh show to \(address)"
         switch failure {
         case .cancelled:
-            return (.interrupted, "the check was interrupted before \(address) had answered", "run the check again")
+            return interrupted(before: address.description)
         case .local(let error):
             return (
                 .notSent, "this host could not send to \(address): \(error)", localRemedy(error, destination: address)
@@ -122,7 +126,7 @@ struct PeerDiagnosis {
             return (
                 .pathMTUUnknown,
                 "packets of \(bytes) bytes pass over the overlay, the full \(check.overlayMTUBytes) did not in time",
-                "run the check again with a longer --timeout"
+                PeerCause.pathMTUUnknown.remedy
             )
         case .ok, .skipped:
             break
@@ -156,14 +160,11 @@ struct PeerDiagnosis {
                 error.isMissingAddress
                 ? "this host does not have its overlay address \(check.overlayAddress)"
                 : "this host has no route to \(target.overlayAddress)"
-            return (.overlayMissing, "\(what): the overlay is not up here", upRemedy)
+            let remedy = PeerCheck.upRemedy(isClusters: check.isClusters)
+            return (.overlayMissing, "\(what): the overlay is not up here", remedy)
         }
         let remedy = localRemedy(error, destination: target.overlayAddress)
         return (.notSent, "this host could not send to \(target.overlayAddress): \(error)", remedy)
-    }
-
-    private var upRemedy: String {
-        PeerCheck.upRemedy(isClusters: check.isClusters)
     }
 
     private func underlayNotSent(_ error: SystemError) -> Judgement {

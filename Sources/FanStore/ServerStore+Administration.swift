@@ -4,7 +4,7 @@ extension ServerStore: ClusterAdministration {
     /// Makes a cluster of this one node.
     public func bootstrap(_ preseed: Preseed, underlayAddress: IPv4Address) throws(StoreError) {
         let address = Document.Field(key: "underlay_address", value: .text(underlayAddress))
-        let body = Document.object(preseed.forServer.document.fields + [address])
+        let body = Document.object(preseed.forServer.fields + [address])
         try asking.call(.bootstrap, body: body, timeout: .seconds(60))
     }
 

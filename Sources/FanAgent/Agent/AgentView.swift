@@ -93,9 +93,7 @@ struct AgentView {
     var unreachable: String? {
         let names = probes.peers.filter { !$0.isReachable }.map(\.name)
         guard !names.isEmpty else { return nil }
-        let shown = names.prefix(5).joined(separator: ", ")
-        let more = names.count > 5 ? " and \(names.count - 5) more" : ""
-        return "\(names.count) of \(probes.count) peers do not answer over the overlay: \(shown)\(more)"
+        return "\(names.count) of \(probes.count) peers do not answer over the overlay: \(names.listed())"
     }
 
     /// The report on this node, nil while it is in no cluster.

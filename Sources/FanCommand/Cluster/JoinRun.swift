@@ -206,10 +206,7 @@ struct JoinRun {
 
 extension RehearsalAnswer {
     /// The members in a few words.
-    var who: String {
-        let names = members.map { "\($0.name) (\($0.address))" }.prefix(3).joined(separator: ", ")
-        return names + (members.count > 3 ? " and \(members.count - 3) more" : "")
-    }
+    var who: String { members.map { "\($0.name) (\($0.address))" }.listed(atMost: 3) }
 
     /// Refuses to go on when a check failed; each is named with the host it is about.
     func refuseFailures(joiner: String, at address: SocketAddress) throws(CommandFailure) {

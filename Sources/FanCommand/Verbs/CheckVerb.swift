@@ -171,13 +171,16 @@ enum CheckVerb {
 
     /// What is to be done about a cause; of several peers' also what it is, since no row says it.
     private static func lines(_ group: CauseGroup) -> [Report.Line] {
-        guard group.subjects.count > 1 else {
-            return group.remedy.isEmpty ? [] : [Report.Line("fix \(group.subjects[0]): \(group.remedy)")]
-        }
-        let some = group.subjects.prefix(5).joined(separator: ", ")
-        let more = group.subjects.count > 5 ? " and \(group.subjects.count - 5) more" : ""
-        let what = "\(group.cause.rawValue): \(group.message) (\(some)\(more))"
-        return [Report.Line(what)] + (group.remedy.isEmpty ? [] : [Report.Line("fix \(some)\(more): \(group.remedy)")])
+        let finding = Finding(
+            code: group.cause.rawValue,
+            severity: group.cause.severity,
+            subject: group.subjects.listed(),
+            message: group.message,
+            remedy: group.remedy
+        )
+        let fixes = Report.Line.fixes([finding])
+        guard group.subjects.count > 1 else { return fixes }
+        return [Report.Line("\(finding.code): \(finding.message) (\(finding.subject))")] + fixes
     }
 
     private static func report(_ outcome: CheckOutcome) -> Report {

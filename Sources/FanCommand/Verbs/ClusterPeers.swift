@@ -38,9 +38,5 @@ struct ClusterPeers {
     var ownName: String? { cluster?.name }
 
     /// The names of all members, shortened for a message.
-    var names: String? {
-        guard let members = cluster?.members else { return nil }
-        let shown = members.prefix(10).map(\.name).joined(separator: ", ")
-        return members.count > 10 ? "\(shown) and \(members.count - 10) more" : shown
-    }
+    var names: String? { cluster?.members.map(\.name).listed(atMost: 10) }
 }

@@ -155,7 +155,7 @@ extension OpenAPI {
         request(
             "Init",
             .object(
-                Preseed.properties.filter { !Preseed.hostKeys.union(["mtu", "cluster_token"]).contains($0.key) }
+                Preseed.properties.filter { !Preseed.unservedKeys.union(["mtu"]).contains($0.key) }
                     + some(["mtu", "token_expiry_s"], of: ClusterConfig.self)
                     + some(["underlay_address"], of: Member.self)
             ),

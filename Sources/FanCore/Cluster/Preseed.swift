@@ -34,6 +34,9 @@ public struct Preseed: Hashable, Sendable {
     /// What the host keeps for itself; the cluster does not know of it.
     static let hostKeys: Set = ["on_address_change", "metrics", "metrics_file"]
 
+    /// What the server is not told.
+    static let unservedKeys = hostKeys.union(["cluster_token"])
+
     /// What a joiner does choose; the cluster has everything else already.
     public static let joinerKeys = hostKeys.union(["name", "address", "failure_domain", "cluster_token"])
 
@@ -80,13 +83,7 @@ public struct Preseed: Hashable, Sendable {
     }
 
     /// What the server is told: neither the token nor what the host keeps for itself.
-    public var forServer: Preseed {
-        var preseed = withoutSecrets
-        preseed.onAddressChange = nil
-        preseed.metrics = nil
-        preseed.metricsFile = nil
-        return preseed
-    }
+    public var forServer: Document { .object(document.fields.filter { !Self.unservedKeys.contains($0.key) }) }
 
     /// The answers that would make a node's cluster again.
     public init(config: ClusterConfig, member: Member) {

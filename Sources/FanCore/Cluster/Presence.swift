@@ -220,17 +220,11 @@ public struct SchemaVersions: Hashable, Sendable {
         let newest = max(member.schema, current)
         let behind = member.schema < current ? [member.name] : names[current, default: []]
         return "runs schema \(member.schema), but \(list(names.keys.filter { $0 != member.schema })); "
-            + "update \(Self.some(behind)) to schema \(newest); changes are refused until all agree, forwarding goes on"
+            + "update \(behind.listed()) to schema \(newest); changes are refused until all agree, forwarding goes on"
     }
 
     private func list(_ versions: some Sequence<Int>) -> String {
-        versions.sorted().map { "\(Self.some(names[$0, default: []])) schema \($0)" }.joined(separator: ", ")
-    }
-
-    /// At most five names.
-    private static func some(_ names: [String]) -> String {
-        let shown = names.prefix(5).joined(separator: ", ")
-        return names.count > 5 ? shown + " and \(names.count - 5) more" : shown
+        versions.sorted().map { "\(names[$0, default: []].listed()) schema \($0)" }.joined(separator: ", ")
     }
 }
 

@@ -29,11 +29,12 @@ struct CounterMap: ~Copyable, Sendable {
     func total() throws(BPFError) -> ForwardingCounters {
         var sum = ForwardingCounters()
         for direction in ClassifierDirection.allCases {
-            var part = ForwardingCounters.Part()
-            part.forwarded = try count(.forwarded, direction)
-            part.spoofed = try count(.spoofed, direction)
-            part.outside = try count(.outside, direction)
-            part.unsupported = try count(.unsupported, direction)
+            let part = ForwardingCounters.Part(
+                forwarded: try count(.forwarded, direction),
+                spoofed: try count(.spoofed, direction),
+                outside: try count(.outside, direction),
+                unsupported: try count(.unsupported, direction)
+            )
             sum.forwarded += part.forwarded
             sum.spoofed += part.spoofed
             sum.outside += part.outside

@@ -30,8 +30,8 @@ public struct OpenAPIValidator: Sendable {
     /// - Returns: the problems, each with its place.
     public func problems(_ method: String, _ target: String, status: Int, _ document: Document) -> [String] {
         guard let operation = operation(method, target) else {
-            // Of what is not described only the refusal is.
-            guard [400, 403, 404].contains(status) else { return ["\(method) \(target) is not described"] }
+            // Of what is not described only the refusal is, and that nobody can say whether to refuse.
+            guard [400, 403, 404, 503].contains(status) else { return ["\(method) \(target) is not described"] }
             return problems(document, schema: "Error\(status)")
         }
         guard let response = field("\(status)", of: field("responses", of: operation)) else {
