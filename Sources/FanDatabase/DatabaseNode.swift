@@ -64,7 +64,7 @@ public final class DatabaseNode: Sendable {
         address: String,
         directory: String,
         mayBeEmpty: Bool = false,
-        latencyMilliseconds: Int = 20,
+        latencyMilliseconds: Int = 33,
         failureDomain: UInt64 = 0,
         log: LogLength = LogLength(),
         connect: @escaping @Sendable (String) -> Int32

@@ -4,7 +4,7 @@ internal import FanSystem
 ///
 /// A read is linearizable when this server led at some moment between its beginning and its end. A write that a majority
 /// confirmed proves that for the moment when it began, and for ``duration`` after it: a voter that has just heard from
-/// its leader votes for nobody else until the shortest election timeout is over (300 ms: 15 times the latency of 20 ms
+/// its leader votes for nobody else until the shortest election timeout is over (495 ms: 15 times the latency of 33 ms
 /// that ``DatabaseNode`` sets), and the majority that confirmed has a member in common with every other. Who reads
 /// later asks the majority first, one write for all that wait, so that an idle cluster writes nothing and a busy one at
 /// most ten small rows a second.
@@ -16,7 +16,7 @@ internal import FanSystem
 final class ReadLease: Sendable {
     typealias Instant = ContinuousClock.Instant
 
-    /// How long after its beginning a confirmed write allows reads: a third of the shortest election timeout.
+    /// How long after its beginning a confirmed write allows reads: a fifth of the shortest election timeout.
     static let duration: Duration = .milliseconds(100)
     /// How long there is no lease after an attempt to hand over, which may still take effect.
     static let holdOff: Duration = .seconds(10)
