@@ -5,6 +5,11 @@ public enum PeerCause: String, CaseIterable, Sendable {
     /// See ``meaning``.
     case ownUnderlay = "own-underlay"
     case ownVXLAN = "own-vxlan"
+    case ownFirewall = "own-firewall"
+    case ownBridge = "own-bridge-drops"
+    case peerFirewall = "peer-firewall"
+    case peerBridge = "peer-bridge-drops"
+    case peerOverlayMissing = "peer-overlay-missing"
     case overlayMissing = "overlay-missing-here"
     case underlayAddressMissing = "underlay-address-missing"
     case notSent = "not-sent"
@@ -46,6 +51,28 @@ public enum PeerCause: String, CaseIterable, Sendable {
                 "allow UDP of the overlay's port to and from this host: in its own firewall (nft list ruleset), and in its "
                     + "security group"
             )
+        case .ownFirewall:
+            (
+                .error, "this host's own packet filter drops the overlay's UDP port",
+                "allow it in the chain that the diagnosis names; see: nft -a list ruleset"
+            )
+        case .ownBridge:
+            (
+                .error, "frames of the overlay stay between this host's bridge and its VXLAN port",
+                "run: fanmesh status; see: nft list table bridge fanmesh-fan0; bridge link"
+            )
+        case .peerFirewall:
+            (
+                .error, "the peer's own packet filter drops the overlay's UDP port",
+                "on the peer allow it in the chain that the diagnosis names; see there: nft -a list ruleset"
+            )
+        case .peerBridge:
+            (
+                .error, "frames of the overlay stay between the peer's bridge and its VXLAN port",
+                "on the peer run: fanmesh status; see there: nft list table bridge fanmesh-fan0; bridge link"
+            )
+        case .peerOverlayMissing:
+            (.error, "the peer's overlay is not up, says its agent", "on the peer run: fanmesh status")
         case .overlayMissing:
             (
                 .error, "this host's own overlay is not up",

@@ -74,6 +74,8 @@ public struct PeerResult: Hashable, Sendable {
     public var pathMTUBytes: Int?
     /// What is so, in one sentence, how bad it is and what to do about it; its subject is the peer.
     public var finding: Finding
+    /// Where packets stay, as both ends counted them; nil when that was not asked.
+    public var proof: PeerProof?
 
     /// Collects what a check found out.
     public init(
@@ -88,6 +90,22 @@ public struct PeerResult: Hashable, Sendable {
         self.roundTrip = roundTrip
         self.pathMTUBytes = pathMTUBytes
         self.finding = finding
+    }
+
+    /// The result with what both ends counted, which says more than what one end can tell.
+    public func with(_ proof: PeerProof) -> PeerResult {
+        var result = self
+        result.proof = proof
+        // Of a host that does not answer at all one end knows no more than before.
+        guard let proven = proof.finding, proof.isTwoEnded || layers.underlay == .ok else { return result }
+        if proven.code == PeerCause.pathMTU.rawValue, proven.code == finding.code {
+            // One end knows how large packets may be, both know which way and where.
+            result.finding.message += "; \(proven.message)"
+            return result
+        }
+        if proven.code == PeerCause.pingFiltered.rawValue { result.layers.vxlan = .ok }
+        result.finding = proven
+        return result
     }
 
     /// Whether the check found out anything about the peer: false when this host itself stood in the way.

@@ -151,7 +151,17 @@ import Testing
         ("make a link", { unsafe result(symlink("/etc/passwd", "/proc/nowhere/x")) }),
         ("change the root", { unsafe result(chroot("/")) }),
         ("open a socket over IPv6", { result(socket(AF_INET6, Int32(SOCK_DGRAM.rawValue), 0)) }),
-        ("open a packet socket", { result(socket(AF_PACKET, Int32(SOCK_RAW.rawValue), 0)) }),
+        ("open a socket over Bluetooth", { result(socket(AF_BLUETOOTH, Int32(SOCK_DGRAM.rawValue), 0)) }),
+        (
+            "share memory with a packet socket",
+            {
+                let number = socket(AF_PACKET, Int32(SOCK_DGRAM.rawValue), 0)
+                guard number >= 0 else { return 0 }
+                defer { close(number) }
+                // SOL_PACKET and PACKET_VERSION of linux/if_packet.h, which comes before every ring.
+                return fan_set_option(number, 263, 10, 2)
+            }
+        ),
         (
             "write what is executed",
             {

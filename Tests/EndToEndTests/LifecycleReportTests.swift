@@ -128,8 +128,7 @@ struct LifecycleReportTests {
             #expect(
                 Set(peer.keys) == [
                     "name", "underlay_address", "overlay_address", "guest_address", "layers", "rtt_ms", "path_mtu",
-                    "code",
-                    "diagnosis", "remedy",
+                    "code", "diagnosis", "remedy", "legs",
                 ]
             )
             let layers = try #require(peer["layers"] as? [String: String])

@@ -18,6 +18,8 @@ final class AgentBench {
     private(set) var status: AgentStatus?
     private(set) var states: [AgentState] = []
     private(set) var answers: [AgentAnswer] = []
+    /// What proofs were taken part in, and what was said about own ones.
+    var proofs: [String] = []
     private(set) var rounds: [(second: Double, peers: [String])] = []
     /// What was said to other agents, such as `10.0 question node3`.
     private(set) var sent: [String] = []
@@ -158,9 +160,12 @@ final class AgentBench {
                     switch message {
                     case .question: "question"
                     case .answer(let isReachable): "answer \(isReachable ? "yes" : "no")"
+                    case .proof(let message): "proof \(message.content)"
                     }
                 sent += peers.map { "\(second) \(word) \($0)" }
                 for peer in peers { try? store?.send(message.text, to: peer) }
+            case .prove(let call): proofs.append("\(call.target.name) \(call.target.underlayAddress)")
+            case .hear(let message, let name): proofs.append("\(name) says \(message.content)")
             case .probe(_, let peers):
                 rounds.append((second, peers.map(\.name)))
                 answers.append(.probed(peers.map { Self.result($0, answers: !silent.contains($0.name)) }))

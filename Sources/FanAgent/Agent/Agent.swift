@@ -42,6 +42,8 @@ final class Agent {
     private var inquiries = PeerInquiries()
     /// Each peer's questions; what one asks costs this host a probe.
     private var questions = RateLimiter(burst: 2, interval: .seconds(5))
+    /// Each peer's proofs.
+    private var calls = RateLimiter(burst: 3, interval: .seconds(2))
     private var reports = ReportSchedule()
     private var move = AddressMove()
     private var listings = ListingSchedule()
@@ -224,6 +226,12 @@ final class Agent {
                     return .refused(question, status: 404, "no peer is called '\(unknown.prefix(64))'")
                 }
                 return .check(checks, check, names.isEmpty ? peers : peers.filter { names.contains($0.name) })
+            case .proof(let names):
+                guard !isLeaving, let spec = overlay.status?.spec, let own = cluster?.name else {
+                    return .refused(question, status: 409, "no overlay is up on this host")
+                }
+                let peers = overlay.target?.peers ?? []
+                return .proof(Prover.Task(spec: spec, name: own, targets: peers.filter { names.contains($0.name) }))
             }
         } catch { return .refused(question, status: 409, "\(error)") }
     }
@@ -358,8 +366,24 @@ final class Agent {
         case .question:
             if questions.take(message.sender, at: now) == nil { probes.ask(for: message.sender, at: now) }
         case .answer(let isReachable): inquiries.note(isReachable, from: message.sender, at: now)
+        case .proof(let proof): hear(proof, from: message.sender, at: now)
         case nil: break
         }
+    }
+
+    /// Takes what belongs to a proof: a member can have this host count its packets, and send as few to it.
+    private func hear(_ message: ProofMessage, from name: String, at now: Instant) {
+        guard case .call(let token, let mac) = message.content else {
+            actions.append(.hear(message, from: name))
+            return
+        }
+        guard calls.take(name, at: now) == nil, let target = overlay.target?.peers.first(where: { $0.name == name })
+        else { return }
+        guard !isLeaving, let spec = overlay.status?.spec else {
+            actions.append(.send(.proof(ProofMessage(message.id, .noOverlay)), [name]))
+            return
+        }
+        actions.append(.prove(Prover.Call(id: message.id, token: token, mac: mac, target: target, spec: spec)))
     }
 
     private func logPeers() {

@@ -42,6 +42,8 @@ enum AgentQuestion: Hashable, Sendable {
     case plan
     /// How this host and these peers stand; no names for all peers.
     case check(peers: [String])
+    /// Where packets to and from these peers stay.
+    case proof(peers: [String])
 }
 
 /// What is answered to an ``AgentQuestion``.
@@ -54,6 +56,8 @@ enum AgentAnswer: Sendable {
     case plan([Change])
     /// This host's side; the peers are still to be probed.
     case check([HostCheck], PeerCheck, [PeerTarget])
+    /// What is to be proven together with the peers.
+    case proof(Prover.Task)
     /// It cannot be answered, with the status of HTTP that says so.
     case refused(AgentQuestion, status: Int, String)
 }
@@ -66,6 +70,10 @@ enum AgentAction: Sendable {
     case probe(PeerCheck, [PeerTarget])
     /// Say something to the agents of other members, if that is possible.
     case send(PeerMessage, [String])
+    /// Take part in another member's proof.
+    case prove(Prover.Call)
+    /// Take what a member says about a proof that this host asked for.
+    case hear(ProofMessage, from: String)
     /// Have the cluster take this host's new address; ``AgentEvent/readdressed`` or
     /// ``AgentEvent/readdressFailed(_:)`` follows.
     case readdress(IPv4Address)

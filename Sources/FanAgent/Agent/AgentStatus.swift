@@ -99,10 +99,42 @@ public struct AgentStatus: Hashable, Sendable {
         runtimeDirectory: String,
         timeout: Duration
     ) throws(HTTPError) -> HTTPResponse {
+        try ask("GET", target, nil, runtimeDirectory: runtimeDirectory, timeout: timeout)
+    }
+
+    /// Has the agent of a runtime directory prove, together with those of peers, where packets between them stay.
+    ///
+    /// Blocks the calling thread for some seconds.
+    ///
+    /// - Parameters:
+    ///   - peers: the peers' names; of more than the agent asks at once the first.
+    ///   - runtimeDirectory: the runtime directory.
+    /// - Returns: the proofs by name; none for a peer of which nothing more is known.
+    /// - Throws: ``HTTPError`` when the agent does not answer, or refuses; ``DocumentError`` for another answer.
+    public static func proofs(of peers: [String], runtimeDirectory: String) throws -> [String: PeerProof] {
+        let body: Document = ["peers": .array(peers.map { .string($0) })]
+        let answer = try ask(
+            "POST",
+            "/1.0/proof",
+            body.compactJSON,
+            runtimeDirectory: runtimeDirectory,
+            timeout: .seconds(15)
+        )
+        let proofs = try answer.document()["proofs"].fields
+        return try proofs.reduce(into: [:]) { $0[$1.key] = try PeerProof($1.value, subject: $1.key) }
+    }
+
+    private static func ask(
+        _ method: String,
+        _ target: String,
+        _ body: [UInt8]?,
+        runtimeDirectory: String,
+        timeout: Duration
+    ) throws(HTTPError) -> HTTPResponse {
         let path = socket(in: runtimeDirectory)
         let connection = try HTTPConnection.unix(path: path, timeout: .seconds(2))
         defer { connection.close() }
-        let response = try connection.request("GET", target, timeout: timeout)
+        let response = try connection.request(method, target, body: body, timeout: timeout)
         guard response.status == 200 else { throw HTTPError(.status(response), peer: path) }
         return response
     }

@@ -7,6 +7,8 @@ enum PeerMessage: Hashable, Sendable {
     case question
     /// What the other end's next probe of the one who asks found.
     case answer(isReachable: Bool)
+    /// What belongs to a proof by both ends.
+    case proof(ProofMessage)
 
     private static let questionSchema: Document = "fanmesh.peer-question/v1"
     private static let answerSchema: Document = "fanmesh.peer-answer/v1"
@@ -19,6 +21,9 @@ enum PeerMessage: Hashable, Sendable {
         case Self.answerSchema:
             guard let isReachable = try? document.flag("reachable") else { return nil }
             self = .answer(isReachable: isReachable)
+        case ProofMessage.schema:
+            guard let message = try? ProofMessage(document) else { return nil }
+            self = .proof(message)
         default: return nil
         }
     }
@@ -29,6 +34,7 @@ enum PeerMessage: Hashable, Sendable {
             switch self {
             case .question: ["schema": Self.questionSchema]
             case .answer(let isReachable): ["schema": Self.answerSchema, "reachable": .bool(isReachable)]
+            case .proof(let message): message.document
             }
         return document.compactJSONText
     }

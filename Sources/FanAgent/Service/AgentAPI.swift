@@ -25,6 +25,9 @@ internal import FanSystem
 /// - `POST /1.0/check` → 200 `fanmesh.check/v1`: ``CheckOutcome``, as `fanmesh check` answers. Body: none for all
 ///   peers, or `{"peers": [NAME…]}`. 404 `failed`: no such peer; 409
 ///   `failed`: no overlay is up, or this host cannot probe; 503 `busy`: another check is running.
+/// - `POST /1.0/proof` with `{"peers": [NAME…]}` → 200 `fanmesh.proof/v1`: `{proofs: {NAME: {there, back, finding}}}`, where
+///   packets to and from these peers stay, as both ends counted them; 8 at most, and none of whom nothing is known. 409
+///   `failed`: no overlay is up; 503 `busy`: other proofs are being made.
 /// - `GET /1.0/events` → 200, a body without end of one object per line (`application/x-ndjson`),
 ///   `fanmesh.agent-event/v1`: `{type: "status", status, warnings}` first and after each change, and
 ///   `{type: "log", severity, code, message}` for each line of the log. A client that lets 256 KiB wait is cut off.
@@ -43,6 +46,7 @@ final class AgentAPI: Sendable {
         case check
         case metrics
         case peers
+        case proof
 
         /// How many may wait for one answer.
         var room: Int { [.metrics, .peers].contains(self) ? 16 : 1 }
@@ -69,6 +73,7 @@ final class AgentAPI: Sendable {
     private let ask: @Sendable (AgentQuestion) -> Void
     /// What happened; nil where nothing is kept.
     let history: EventHistory?
+    private let prover: Prover?
     private let checking = WorkerPool(name: "check", threads: 1, queueLimit: 1)
 
     /// Answers from nothing yet.
@@ -76,8 +81,15 @@ final class AgentAPI: Sendable {
     /// - Parameters:
     ///   - status: how the agent stands before it has done anything.
     ///   - history: what happened; nil where nothing is kept.
+    ///   - prover: proves where packets stay; nil where nobody can be asked.
     ///   - ask: brings a question to the agent, which answers by ``answer(_:)``; it must not block.
-    init(_ status: AgentStatus, history: EventHistory? = nil, ask: @escaping @Sendable (AgentQuestion) -> Void) {
+    init(
+        _ status: AgentStatus,
+        history: EventHistory? = nil,
+        prover: Prover? = nil,
+        ask: @escaping @Sendable (AgentQuestion) -> Void
+    ) {
+        self.prover = prover
         state = Lock(State(published: AgentState(status: status, warnings: [])))
         self.history = history
         self.ask = ask
@@ -160,6 +172,15 @@ final class AgentAPI: Sendable {
                 } catch { finish(.check, Self.failure(409, "\(error)")) }
             }
             if !isTaken { finish(.check, Self.busy) }
+        case .refused(.proof, let status, let message): finish(.proof, Self.failure(status, message))
+        case .proof(let task):
+            let isTaken = checking.submit { [self] in
+                let proofs = (prover?.prove(task) ?? [:]).sorted { $0.key < $1.key }
+                let fields = proofs.map { Document.Field(key: $0.key, value: $0.value.document) }
+                let document: Document = ["schema": "fanmesh.proof/v1", "proofs": .object(fields)]
+                finish(.proof, HTTPResponse(status: 200, document: document))
+            }
+            if !isTaken { finish(.proof, Self.busy) }
         }
     }
 
@@ -182,7 +203,8 @@ final class AgentAPI: Sendable {
             case ("GET", "/1.0/plan"):
                 try expect(request)
                 put(.plan, .plan, responder)
-            case ("POST", "/1.0/check"): put(try check(request), .check, responder)
+            case ("POST", "/1.0/check"): put(.check(peers: try peers(request)), .check, responder)
+            case ("POST", "/1.0/proof"): put(.proof(peers: try peers(request)), .proof, responder)
             case ("GET", "/1.0/history"): try answerHistory(request, responder)
             case ("GET", "/1.0/metrics"):
                 try expect(request)
@@ -199,8 +221,7 @@ final class AgentAPI: Sendable {
                     if stream.send(Self.line(Self.event(state.published))) { state.streams.append(stream) }
                 }
             case (_, "/1.0/status"), (_, "/1.0/warnings"), (_, "/1.0/cluster"), (_, "/1.0/plan"), (_, "/1.0/check"),
-                (_, "/1.0/events"), (_, "/1.0/history"), (_, "/1.0/metrics"),
-                (_, "/1.0/peers"):
+                (_, "/1.0/proof"), (_, "/1.0/events"), (_, "/1.0/history"), (_, "/1.0/metrics"), (_, "/1.0/peers"):
                 throw APIError(status: 405, code: "method_not_allowed", "\(request.path) is not asked for so")
             default: throw APIError(status: 404, code: "not_found", "the agent has no such thing")
             }
@@ -234,21 +255,19 @@ final class AgentAPI: Sendable {
         if isKept { signal.raise() } else { responder.respond(status) }
     }
 
-    private func check(_ request: HTTPRequest) throws(APIError) -> AgentQuestion {
+    private func peers(_ request: HTTPRequest) throws(APIError) -> [String] {
         try expect(request)
-        guard !request.body.isEmpty else { return .check(peers: []) }
+        guard !request.body.isEmpty else { return [] }
         guard let document = try? Document(json: request.body), case .object(let fields) = document,
             let list = try? document.list("peers")
         else { throw .badRequest("the body is no object with a list of 'peers'") }
         if let other = fields.first(where: { $0.key != "peers" }) {
             throw .badRequest("there is no key '\(other.key.prefix(64))'")
         }
-        return .check(
-            peers: try list.map { name throws(APIError) in
-                guard case .string(let name) = name else { throw .badRequest("'peers' is a list of names") }
-                return name
-            }
-        )
+        return try list.map { name throws(APIError) in
+            guard case .string(let name) = name else { throw .badRequest("'peers' is a list of names") }
+            return name
+        }
     }
 
     /// Keeps somebody who waits for an event until there is one; false when there is one already.

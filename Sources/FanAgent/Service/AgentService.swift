@@ -61,6 +61,7 @@ public struct AgentService {
     private let reporting: WorkerPool
     private let probing: WorkerPool
     private let sending: WorkerPool
+    private let prover: Prover
 
     private static let watchBackoff = Duration.milliseconds(100)...Duration.seconds(1)
     private static let longestPoll = Duration.seconds(60)
@@ -77,7 +78,10 @@ public struct AgentService {
         sending = WorkerPool(name: "send", threads: 1, queueLimit: 4)
         let history = EventHistory(stateDirectory: settings.stateDirectory)
         self.history = history
-        api = AgentAPI(status, history: history) { [inbox] in Self.post(.event(.asked($0)), to: inbox) }
+        prover = Prover(store)
+        api = AgentAPI(status, history: history, prover: prover) { [inbox] in
+            Self.post(.event(.asked($0)), to: inbox)
+        }
     }
 
     /// Runs an agent until SIGTERM or SIGINT; the overlay stays up then.
@@ -206,6 +210,8 @@ public struct AgentService {
             case .report(let report): send(report)
             case .probe(let check, let peers): probe(check, peers)
             case .send(let message, let peers): send(message, to: peers)
+            case .prove(let call): prover.answer(call)
+            case .hear(let message, let name): prover.take(message, from: name)
             case .readdress(let address): readdress(to: address)
             case .answer(let answer): api.answer(answer)
             }
@@ -367,15 +373,15 @@ public struct AgentService {
 
     private static func watchMessages(_ store: any ClusterStore, _ inbox: Monitor<[Message]>) {
         var backoff = Backoff(.seconds(1)...Duration.seconds(5))
+        var pace = RateLimiter(burst: 8, interval: .milliseconds(200))
         while true {
             do throws(StoreError) {
-                let asked = ContinuousClock.now
                 let messages = try store.messages(wait: longestPoll)
                 let room = inboxLimit - inbox.withLock(wake: .none, { $0.count })
                 for message in messages.prefix(max(0, room)) { post(.event(.message(message)), to: inbox) }
                 backoff.reset()
                 // Who sends without end, and a store that does not wait, must not keep this one busy.
-                if ContinuousClock.now - asked < .milliseconds(200) { sleepThread(for: .milliseconds(200)) }
+                if let pause = pace.take("", at: .now) { sleepThread(for: pause) }
             } catch { sleepThread(for: backoff.next()) }
         }
     }

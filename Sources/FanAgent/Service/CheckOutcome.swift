@@ -62,6 +62,7 @@ public struct CheckOutcome: Sendable {
             "code": .string(result.finding.code),
             "diagnosis": .string(result.finding.message),
             "remedy": .string(result.finding.remedy),
+            "legs": result.proof?.legs ?? .null,
         ]
     }
 }

@@ -27,6 +27,8 @@ enum CheckVerb {
         discussion: [
             "Checks this host first. Then, for all peers at once: ping over the underlay, ping over the overlay, and "
                 + "the largest packet that passes the overlay unfragmented. The address of a guest is asked itself, too.",
+            "Where members do not answer, the agents at both ends count at each device what the other sends, and so prove "
+                + "where packets stay.",
             "Peers with the same cause are told together, the most probable cause first; 'fanmesh help causes' lists the "
                 + "codes.",
             "Layers that are not probed yet (tcp, checksum) are shown as skipped.",
@@ -88,7 +90,8 @@ enum CheckVerb {
             let cluster = ClusterPeers(invocation)
             let targets = try self.targets(invocation.arguments(peer), spec, cluster)
             checks = try manager.hostChecks(of: spec, isClusters: cluster.owns(spec))
-            results = try probe(spec, targets, timeout, isClusters: cluster.owns(spec))
+            let found = try probe(spec, targets, timeout, isClusters: cluster.owns(spec))
+            results = cluster.owns(spec) ? prove(found, cluster, invocation.runtimeDirectory) : found
         } catch {
             var failure = CommandFailure(error)
             if !(error is CommandFailure) { failure.exitCode = .undetermined }
@@ -165,6 +168,22 @@ enum CheckVerb {
         )
         check.isClusters = isClusters
         return try check.checkPeers(targets)
+    }
+
+    /// Has the agents at both ends say where the packets stay that do not come to members, or from them; without this
+    /// host's agent one end has to do.
+    private static func prove(_ found: [PeerResult], _ cluster: ClusterPeers, _ runtime: String) -> [PeerResult] {
+        let broken = found.filter { $0.layers.vxlan == .fail && $0.layers.guest != .ok || $0.layers.mtu == .fail }
+        let names = broken.compactMap { cluster.name(of: $0.target.underlayAddress) }
+        guard !names.isEmpty, let proofs = try? AgentStatus.proofs(of: names, runtimeDirectory: runtime) else {
+            return found
+        }
+        return found.map { result in
+            guard let name = cluster.name(of: result.target.underlayAddress), let proof = proofs[name] else {
+                return result
+            }
+            return result.with(proof)
+        }
     }
 
     // MARK: - Rendering

@@ -60,7 +60,7 @@ static const int allowed[] = {
     SYS_fchmod, SYS_umask, SYS_statfs, SYS_fstatfs, SYS_dup, SYS_dup3, SYS_pipe2,
     // sockets; those that are made, and ioctl, are looked at below
     SYS_bind, SYS_connect, SYS_listen, SYS_accept, SYS_accept4, SYS_getsockname, SYS_getpeername, SYS_getsockopt,
-    SYS_setsockopt, SYS_sendto, SYS_recvfrom, SYS_sendmsg, SYS_recvmsg, SYS_sendmmsg, SYS_recvmmsg, SYS_shutdown,
+    SYS_sendto, SYS_recvfrom, SYS_sendmsg, SYS_recvmsg, SYS_sendmmsg, SYS_recvmmsg, SYS_shutdown,
     // eBPF: what may be done with it, the capabilities say
     SYS_bpf,
     // waiting
@@ -155,9 +155,15 @@ static void write_program(struct program *it) {
         allow(it);
     }
     // Sockets of the kinds that an agent speaks.
-    const uint32_t families[] = {AF_UNIX, AF_INET, AF_NETLINK};
+    const uint32_t families[] = {AF_UNIX, AF_INET, AF_NETLINK, AF_PACKET};
     allow_one_of(it, SYS_socket, 0, families, COUNT(families));
     allow_masked(it, SYS_socketpair, 0, UINT32_MAX, AF_UNIX);
+    // Packet sockets count probes, and have none of their own options: the rings of memory that they may share.
+    when(it, SYS_setsockopt, 4);
+    load_argument(it, 1);
+    add(it, BPF_JMP | BPF_JEQ | BPF_K, SOL_PACKET, 0, 1);
+    refuse(it, EPERM);
+    allow(it);
     // What sockets and devices are asked, and whether something is a terminal; typing into one is not among it.
     when(it, SYS_ioctl, 8);
     load_argument(it, 1);

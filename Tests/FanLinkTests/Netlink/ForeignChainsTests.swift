@@ -59,6 +59,50 @@ import Testing
         Rules(text: firewalld.replacing("INTERFACES", "iifname fan0 goto trusted;")),
     ]
 
+    /// Rules for packets of the host itself, the way that they go, and the chains and rules that may drop UDP 8472.
+    static let own: [(rules: String, isIncoming: Bool, suspects: [String])] = [
+        ("table inet a { chain b { type filter hook input priority 0; udp dport 8472 drop; }; }", true, ["inet a b#"]),
+        ("table inet a { chain b { type filter hook input priority 0; udp dport 8472 drop; }; }", false, []),
+        ("table ip a { chain b { type filter hook output priority 0; udp dport 8472 reject; }; }", false, ["ip a b#"]),
+        ("table ip a { chain b { type route hook output priority 0; udp dport 8473 drop; }; }", false, []),
+        (
+            "table inet a { chain b { type filter hook prerouting priority -300; udp dport 8472 counter drop; }; }",
+            true, ["inet a b#"]
+        ),
+        ("table inet a { chain b { type filter hook input priority 0; policy drop; }; }", true, ["inet a b"]),
+        (
+            "table inet a { chain b { type filter hook input priority 0; tcp dport 22 accept; drop; }; }", true,
+            ["inet a b"]
+        ),
+        (
+            "table inet a { chain b { type filter hook input priority 0; policy drop; udp dport 8472 accept; }; }",
+            true, []
+        ),
+        (
+            "table inet a { chain c { udp dport 8472 drop; }; chain b { type filter hook input priority 0; jump c; }; }",
+            true, ["inet a c#"]
+        ),
+        ("table bridge a { chain b { type filter hook input priority 0; policy drop; }; }", true, []),
+        ("table ip fanmesh-fan0 { chain b { type filter hook input priority 0; policy drop; }; }", true, []),
+    ]
+
+    @Test(arguments: own.indices) func whatMayDropTheOverlayIsNamed(_ index: Int) throws {
+        let (rules, isIncoming, suspects) = Self.own[index]
+        try inFreshNamespace {
+            let result = try RunningProcess(ProcessRequest(["nft", rules])).wait()
+            try #require(result.isSuccess, "\(rules): \(result.explanation)")
+            let found = try ForeignChains.suspects(port: 8472, isIncoming: isIncoming)
+            let names = found.map { "\($0.family) \($0.table) \($0.chain)\($0.handle == nil ? "" : "#")" }
+            #expect(names == suspects, "\(rules)")
+            // What is said to let it through does.
+            for suspect in found {
+                let words = suspect.remedy(port: 8472).split(separator: " ").map(String.init)
+                let mended = try RunningProcess(ProcessRequest(words)).wait()
+                #expect(mended.isSuccess, "\(suspect): \(mended.explanation)")
+            }
+        }
+    }
+
     @Test(arguments: all.indices) func dropsAreFoundAndNoOthers(_ index: Int) throws {
         let rules = Self.all[index]
         let found = try inFreshNamespace {

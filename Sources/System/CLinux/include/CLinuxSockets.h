@@ -55,6 +55,20 @@ struct fan_ready {
 
 uint64_t fan_monotonic_nanoseconds(void);
 
+// Opens a packet socket that sees the echo messages of IPv4 with one of two 8-byte tokens on a device, on their way out
+// too: those inside VXLAN to a UDP port, or, for port 0, those that pass as they are.
+int fan_tap_open(unsigned device, uint16_t port, uint64_t token, uint64_t other);
+
+// Reads the beginning of a packet from its IP header on, and whether it was on its way out: its length, or a negative
+// errno.
+int fan_tap_read(int fd, uint8_t *buffer, uint32_t size, int *is_leaving);
+
+// Sends an Ethernet frame of IPv4 from a device, by any packet socket.
+int fan_frame_send(int fd, unsigned device, const uint8_t *frame, uint32_t length);
+
+// Opens a packet socket that receives nothing.
+int fan_frame_socket(void);
+
 // Gives up every capability of the calling thread, and of no other.
 int fan_drop_capabilities(void);
 
