@@ -96,8 +96,10 @@ public struct PeerResult: Hashable, Sendable {
     public func with(_ proof: PeerProof) -> PeerResult {
         var result = self
         result.proof = proof
-        // Of a host that does not answer at all one end knows no more than before.
-        guard let proven = proof.finding, proof.isTwoEnded || layers.underlay == .ok else { return result }
+        // Where a ping passed it is well; and of a host that does not answer at all one end knows no more than before.
+        guard finding.severity == .error, let proven = proof.finding, proof.isTwoEnded || layers.underlay == .ok else {
+            return result
+        }
         if proven.code == PeerCause.pathMTU.rawValue, proven.code == finding.code {
             // One end knows how large packets may be, both know which way and where.
             result.finding.message += "; \(proven.message)"

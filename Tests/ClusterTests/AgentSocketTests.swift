@@ -128,7 +128,7 @@ import Testing
             ] as [(String, uid_t, gid_t, Bool)] {
                 for (method, name) in [
                     ("GET", "status"), ("GET", "warnings"), ("GET", "cluster"), ("GET", "plan"), ("POST", "check"),
-                    ("GET", "events"),
+                    ("POST", "proof"), ("GET", "events"),
                 ] {
                     let outcome = Monitor<String?>(nil)
                     // The ids by which the kernel lets a thread at files are that thread's own.

@@ -52,6 +52,55 @@ import Testing
         #expect(isHealthy, "after '\(fault)': \(last)")
     }
 
+    private struct Traced: Decodable {
+        var address: String
+        var host: String
+        var member: String?
+        var slice: String
+        var verdict: String
+        var peer: Peer
+    }
+
+    private static func trace(_ bench: FormationBench, _ word: String) throws -> (ProcessResult, Traced) {
+        let node = bench.cluster.node(1)
+        let words = node.fanmesh(Programs.fanmesh, ["trace", "--format", "json", word])
+        let result = try node.namespace.run(ProcessRequest(words))
+        return (result, try JSONDecoder().decode(Traced.self, from: Data(result.output.utf8)))
+    }
+
+    @Test(.timeLimit(.minutes(3))) func aTraceNamesTheHostAndEachPlace() throws {
+        try FormationBench.run("trace", nodes: 2) { bench in
+            try bench.cluster.waitUntilOnline()
+            let node = bench.cluster.node(2)
+            let bridge = "\(node.slice.bridgeAddress.address)"
+            for word in ["node2", "\(node.address)", bridge] {
+                let (result, traced) = try Self.trace(bench, word)
+                #expect(result.isSuccess && traced.verdict == "healthy" && traced.member == "node2", "\(result)")
+                #expect(traced.address == bridge && traced.host == "\(node.address)")
+                #expect(traced.slice == "\(node.slice.prefix)" && traced.peer.code == "reachable")
+                let legs = try #require(traced.peer.legs)
+                #expect((legs.there + legs.back).map(\.small) == Array(repeating: 10, count: 14), "\(legs)")
+                #expect(
+                    legs.there.map { $0.device ?? "-" } == [
+                        "-", "bridge", "vxlan", "underlay", "underlay", "vxlan", "bridge",
+                    ]
+                )
+                #expect(legs.there.map(\.direction) == ["out", "out", "out", "out", "in", "in", "in"])
+            }
+            // A port that was taken out of the bridge is put back by the agent; rules of the bridge family are not.
+            let rules = "table bridge other { chain f { type filter hook output priority 0; oifname fan0-vx drop; }; }"
+            try bench.require(on: 1, "nft", rules)
+            let (result, traced) = try Self.trace(bench, "node2")
+            #expect(result.ending == .exited(1) && traced.peer.code == "own-bridge-drops", "\(result)")
+            #expect(traced.peer.legs?.there.map(\.small) == [10, 10, 0, 0, 0, 0, 0])
+            let refused = try bench.run(on: 1, bench.cluster.node(1).fanmesh(Programs.fanmesh, ["trace", "192.0.2.1"]))
+            #expect(
+                refused.ending == .exited(2) && refused.errorOutput.contains("is in neither underlay"),
+                "\(refused)"
+            )
+        }
+    }
+
     /// Rules of a host's own, where they stand, and the words with which they are told.
     private static let filters: [(number: Int, rules: String, code: String, told: String)] = [
         (

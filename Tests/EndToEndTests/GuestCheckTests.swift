@@ -42,6 +42,12 @@ struct GuestCheckTests {
         #expect(healthy.guest_address == address && healthy.underlay_address == "\(far.address)")
         #expect(healthy.layers["guest"] == "ok" && healthy.layers["vxlan"] == "ok" && healthy.path_mtu == 1450)
 
+        // Without a cluster nobody counts, and the arithmetic is the same.
+        let words = near.fanmesh(Programs.fanmesh, ["trace", address])
+        let traced = try near.namespace.run(ProcessRequest(words))
+        #expect(traced.isSuccess && traced.output.contains("\(address) lives on \(far.address), which owns "))
+        #expect(!traced.output.contains("DEVICE"))
+
         // An address that nobody has: its host answers, and that is not enough.
         let unused = "\(IPv4Address(rawValue: guest.overlayAddress.rawValue + 100))"
         let (missingCode, missing) = try Self.check(unused, from: near)

@@ -21,6 +21,7 @@ extension Command {
             DownVerb.command,
             StatusVerb.command,
             CheckVerb.command,
+            TraceVerb.command,
             EventsVerb.command,
             MetricsVerb.command,
             InitVerb.command,

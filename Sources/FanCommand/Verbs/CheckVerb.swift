@@ -116,15 +116,22 @@ enum CheckVerb {
                 try target(cluster.name(of: peer) ?? peer.description, address: peer, spec)
             }
         }
-        return try words.map { word throws(CommandFailure) in
-            if let address = cluster.address(of: word) { return try target(word, address: address, spec) }
-            let address: IPv4Address
-            do throws(FanMappingError) { address = try IPv4Address(parsing: word) } catch {
-                guard let names = cluster.names, !word.contains(".") else { throw CommandFailure(error) }
-                throw .badInput("no member is called '\(word.prefix(64))'", remedy: "the members are: \(names)")
-            }
-            return try target(word, address: address, spec)
+        return try words.map { word throws(CommandFailure) in try target(word, spec, cluster) }
+    }
+
+    /// What is to be asked for a word: a member's name, or an address.
+    static func target(
+        _ word: String,
+        _ spec: NetworkSpec,
+        _ cluster: ClusterPeers
+    ) throws(CommandFailure) -> PeerTarget {
+        if let address = cluster.address(of: word) { return try target(word, address: address, spec) }
+        let address: IPv4Address
+        do throws(FanMappingError) { address = try IPv4Address(parsing: word) } catch {
+            guard let names = cluster.names, !word.contains(".") else { throw CommandFailure(error) }
+            throw .badInput("no member is called '\(word.prefix(64))'", remedy: "the members are: \(names)")
         }
+        return try target(word, address: address, spec)
     }
 
     private static func target(
@@ -151,7 +158,8 @@ enum CheckVerb {
         return target
     }
 
-    private static func probe(
+    /// Asks peers, from this end.
+    static func probe(
         _ spec: NetworkSpec,
         _ targets: [PeerTarget],
         _ timeout: Duration,
@@ -172,8 +180,22 @@ enum CheckVerb {
 
     /// Has the agents at both ends say where the packets stay that do not come to members, or from them; without this
     /// host's agent one end has to do.
-    private static func prove(_ found: [PeerResult], _ cluster: ClusterPeers, _ runtime: String) -> [PeerResult] {
-        let broken = found.filter { $0.layers.vxlan == .fail && $0.layers.guest != .ok || $0.layers.mtu == .fail }
+    ///
+    /// - Parameters:
+    ///   - found: what one end found.
+    ///   - cluster: who they are.
+    ///   - runtime: the agent's runtime directory.
+    ///   - isAsked: whether to prove it for members that are well, too.
+    /// - Returns: the results, with proofs where there are any.
+    static func prove(
+        _ found: [PeerResult],
+        _ cluster: ClusterPeers,
+        _ runtime: String,
+        isAsked: Bool = false
+    ) -> [PeerResult] {
+        let broken = found.filter {
+            isAsked || $0.layers.vxlan == .fail && $0.layers.guest != .ok || $0.layers.mtu == .fail
+        }
         let names = broken.compactMap { cluster.name(of: $0.target.underlayAddress) }
         guard !names.isEmpty, let proofs = try? AgentStatus.proofs(of: names, runtimeDirectory: runtime) else {
             return found
