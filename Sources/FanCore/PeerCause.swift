@@ -7,6 +7,7 @@ public enum PeerCause: String, CaseIterable, Sendable {
     case ownVXLAN = "own-vxlan"
     case ownFirewall = "own-firewall"
     case ownBridge = "own-bridge-drops"
+    case staleNeighbour = "stale-neighbour"
     case peerFirewall = "peer-firewall"
     case peerBridge = "peer-bridge-drops"
     case peerOverlayMissing = "peer-overlay-missing"
@@ -60,6 +61,11 @@ public enum PeerCause: String, CaseIterable, Sendable {
             (
                 .error, "frames of the overlay stay between this host's bridge and its VXLAN port",
                 "run: fanmesh status; see: nft list table bridge fanmesh-fan0; bridge link"
+            )
+        case .staleNeighbour:
+            (
+                .error, "this host holds a wrong Ethernet address for the peer's bridge",
+                "run: ip neigh del ADDRESS dev fan0"
             )
         case .peerFirewall:
             (

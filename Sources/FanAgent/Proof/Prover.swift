@@ -106,7 +106,13 @@ struct Prover: Sendable {
             incoming: Self.suspects(port, isIncoming: true),
             outgoing: Self.suspects(port, isIncoming: false)
         )
-        return ProofJudge(own: own, peer: peer, spec: task.spec, silence: silence).proof
+        return ProofJudge(
+            own: own,
+            peer: peer,
+            spec: task.spec,
+            silence: silence,
+            wrongNeighbour: answer?.mac.flatMap { Self.wrongNeighbour(target.overlayAddress, $0, task.spec) }
+        ).proof
     }
 
     // MARK: - Answering
@@ -168,6 +174,26 @@ struct Prover: Sendable {
             address: slice.bridgeAddress.address,
             mtuBytes: spec.mtuBytes
         )
+    }
+
+    /// What this host's neighbour table has for a peer's bridge, if that is not where the bridge is.
+    private static func wrongNeighbour(
+        _ address: IPv4Address,
+        _ mac: MACAddress,
+        _ spec: NetworkSpec
+    ) -> ProofJudge.WrongNeighbour? {
+        // With the classifiers all that is on other hosts has one address.
+        let expected = spec.forwarder == .ebpf ? ClassifierSpec.farAddress : mac
+        let table = ((try? File.read("/proc/thread-self/net/arp")) ?? nil) ?? ""
+        for line in table.split(separator: "\n").dropFirst() {
+            let fields = line.split(separator: " ")
+            // Address, type, flags (0 while it is being asked for), Ethernet address, mask, device.
+            guard fields.count >= 6, fields[0] == "\(address)", fields[5] == spec.bridgeName, fields[2] != "0x0",
+                fields[3] != expected.description
+            else { continue }
+            return ProofJudge.WrongNeighbour(address: address, found: String(fields[3]), expected: expected)
+        }
+        return nil
     }
 
     private static func suspects(_ port: UInt16, isIncoming: Bool) -> [FilterSuspect] {

@@ -14,7 +14,9 @@ enum LabVerb {
                 + "namespace.",
             "A host's state, sockets and logs are in /run/fanmesh-lab/LAB/HOST.",
         ],
-        subcommands: [runCommand, upCommand, executeCommand, downCommand]
+        subcommands: [
+            runCommand, upCommand, executeCommand, LabFaultVerb.command, LabFaultVerb.selfTestCommand, downCommand,
+        ]
     )
 
     static let runCommand = Command(
@@ -187,7 +189,7 @@ enum LabVerb {
     }
 
     /// Runs work that a signal stops: when it does, the work has cleaned up, and the process ends by that signal.
-    private static func guarded(_ body: (SignalWatch) throws -> ExitCode) throws -> ExitCode {
+    static func guarded(_ body: (SignalWatch) throws -> ExitCode) throws -> ExitCode {
         do { return try body(SignalWatch()) } catch LabError.interrupted(let signal) {
             SignalWatch.endProcess(bySignal: signal)
             throw LabError.interrupted(signal: signal)

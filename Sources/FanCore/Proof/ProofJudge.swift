@@ -34,12 +34,28 @@ public struct ProofJudge: Sendable {
         case unheard(String)
     }
 
+    /// An entry of this host's neighbour table that is not as it should be.
+    public struct WrongNeighbour: Hashable, Sendable {
+        /// The address of the peer's bridge.
+        public var address: IPv4Address
+        /// What the table has for it, as it stands there.
+        public var found: String
+        /// What it is.
+        public var expected: MACAddress
+
+        /// Describes an entry.
+        public init(address: IPv4Address, found: String, expected: MACAddress) {
+            (self.address, self.found, self.expected) = (address, found, expected)
+        }
+    }
+
     private var own: End
     private var peer: End
     private var underlay: IPv4Prefix
     private var port: UInt16
     private var overlayMTUBytes: Int
     private var network: String
+    private var wrongNeighbour: WrongNeighbour?
     private var silence: Silence?
 
     /// Takes what both ends say.
@@ -49,7 +65,15 @@ public struct ProofJudge: Sendable {
     ///   - peer: the other.
     ///   - spec: the overlay.
     ///   - silence: why the peer counted nothing; nil when it did.
-    public init(own: End, peer: End, spec: NetworkSpec, silence: Silence? = nil) {
+    ///   - wrongNeighbour: what is wrong with this host's entry for the peer's bridge; nil when nothing is.
+    public init(
+        own: End,
+        peer: End,
+        spec: NetworkSpec,
+        silence: Silence? = nil,
+        wrongNeighbour: WrongNeighbour? = nil
+    ) {
+        self.wrongNeighbour = wrongNeighbour
         (self.own, self.peer, self.silence, network) = (own, peer, silence, spec.name)
         (underlay, port, overlayMTUBytes) = (spec.mapping.underlay, spec.port, spec.mtuBytes)
     }
@@ -133,6 +157,16 @@ public struct ProofJudge: Sendable {
         let passed =
             "packets of the overlay pass both ways: \(arrived) of \(own.sent) there, \(back.last?.small ?? 0) of "
             + "\(theirs.sent) back"
+        if let wrong = wrongNeighbour {
+            return Finding(
+                code: PeerCause.staleNeighbour.rawValue,
+                severity: .error,
+                subject: peer.name,
+                message: "\(passed); but this host sends to \(wrong.found) what is for \(wrong.address), which is at "
+                    + "\(wrong.expected)",
+                remedy: "run: ip neigh del \(wrong.address) dev \(network)"
+            )
+        }
         guard theirs[.bridge, .replyOut] == 0 || own[.bridge, .replyIn] == 0 else {
             return Finding(
                 code: PeerCause.packetLoss.rawValue,

@@ -2,6 +2,8 @@
 public struct LabTarget: Hashable, Sendable {
     /// The place's name, `node1` or `node1-guest1`.
     public let name: String
+    /// The lab's name.
+    public let lab: String
     /// Its namespace.
     public let namespace: NetworkNamespace
     /// The variables that make fanmesh use the directories of the node.
@@ -25,6 +27,7 @@ public struct LabTarget: Hashable, Sendable {
             throw .noNode(name, lab: lab, known: order)
         }
         self.name = name
+        self.lab = lab
         namespace = NetworkNamespace(prefix + name)
         let node = name.prefix { $0 != "-" }
         let directory = "\(LabPlan.directory)/\(lab)/\(node)"
