@@ -186,10 +186,11 @@ public struct CauseGroup: Hashable, Sendable {
     private init(_ cause: PeerCause, _ peers: [PeerResult]) {
         self.cause = cause
         subjects = peers.map(\.target.name)
-        let isOne = Set(peers.map(\.finding.code)) == [cause.rawValue]
-        func common(_ texts: [String]) -> String? { isOne && Set(texts).count == 1 ? texts.first : nil }
-        message = common(peers.map(\.finding.message)) ?? cause.meaning
-        remedy = common(peers.map(\.finding.remedy)) ?? cause.remedy
+        // Of this host's own causes some peers were asked, and the others fail for the same.
+        let asked = peers.map(\.finding).filter { $0.code == cause.rawValue }
+        func common(_ texts: [String]) -> String? { Set(texts).count == 1 ? texts.first : nil }
+        message = common(asked.map(\.message)) ?? cause.meaning
+        remedy = common(asked.map(\.remedy)) ?? cause.remedy
     }
 
     /// What is wrong with this host when no peer of several is reached in the same way.
@@ -197,6 +198,8 @@ public struct CauseGroup: Hashable, Sendable {
         guard peers.count >= 2, peers.allSatisfy({ $0.layers.vxlan == .fail && $0.layers.guest != .ok }) else {
             return nil
         }
+        let proven = [PeerCause.ownFirewall, .ownBridge]
+        if let own = proven.first(where: { own in peers.contains { $0.finding.code == own.rawValue } }) { return own }
         if peers.allSatisfy({ $0.layers.underlay == .ok }) { return .ownVXLAN }
         return peers.allSatisfy { $0.layers.underlay == .fail } ? .ownUnderlay : nil
     }

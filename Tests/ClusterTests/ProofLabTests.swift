@@ -88,11 +88,35 @@ import Testing
                 #expect(legs.there.map(\.direction) == ["out", "out", "out", "out", "in", "in", "in"])
             }
             // A port that was taken out of the bridge is put back by the agent; rules of the bridge family are not.
+            let node1 = bench.cluster.node(1)
+            func ping(_ words: String...) -> ProcessRequest {
+                ProcessRequest(node1.fanmesh(Programs.fanmesh, ["ping", "node2", "--timeout", "500ms"] + words))
+            }
+            let pinged = try node1.namespace.run(ping("--count", "3"))
+            #expect(
+                pinged.isSuccess && pinged.output.split(separator: "\n").count == 1,
+                "one answer is enough: \(pinged)"
+            )
+            #expect(pinged.output.contains("underlay ok, vxlan ok, mtu ok: reachable"), "\(pinged)")
             let rules = "table bridge other { chain f { type filter hook output priority 0; oifname fan0-vx drop; }; }"
             try bench.require(on: 1, "nft", rules)
             let (result, traced) = try Self.trace(bench, "node2")
             #expect(result.ending == .exited(1) && traced.peer.code == "own-bridge-drops", "\(result)")
             #expect(traced.peer.legs?.there.map(\.small) == [10, 10, 0, 0, 0, 0, 0])
+            try bench.require(on: 1, "ip", "neigh", "flush", "dev", "fan0")
+            let silent = try node1.namespace.run(ping("--count", "2"))
+            #expect(silent.ending == .exited(1) && silent.output.split(separator: "\n").count == 2, "\(silent)")
+            // Without a count until it works.
+            let waiting = try RunningProcess(ping(), in: node1.namespace)
+            usleep(1_500_000)
+            try bench.require(on: 1, "nft", "delete table bridge other")
+            let answered = try waiting.wait()
+            #expect(answered.isSuccess && answered.output.contains("reachable"), "\(answered)")
+            let odd = try node1.namespace.run(ping("--count", "0"))
+            #expect(
+                odd.ending == .exited(2) && odd.errorOutput.contains("--count: '0' is not a number from 1"),
+                "\(odd)"
+            )
             let refused = try bench.run(on: 1, bench.cluster.node(1).fanmesh(Programs.fanmesh, ["trace", "192.0.2.1"]))
             #expect(
                 refused.ending == .exited(2) && refused.errorOutput.contains("is in neither underlay"),

@@ -69,5 +69,12 @@ import Testing
             Self.peer("a", .vxlanBlocked, Self.blocked), Self.peer("b", .vxlanBlocked, Self.blocked),
         ])
         #expect(own.first?.subjects == ["a", "b"] && own.first?.message == PeerCause.ownVXLAN.meaning)
+        // What both ends of one proved holds for all of them.
+        let proven = CauseGroup.groups(of: [
+            Self.peer("a", .vxlanBlocked, Self.blocked), Self.peer("b", .ownFirewall, Self.blocked, remedy: "allow it"),
+            Self.peer("c", .hostSilent, Self.dead),
+        ])
+        #expect(proven.map(\.cause) == [.ownFirewall] && proven[0].subjects == ["a", "b", "c"])
+        #expect(proven[0].message == "found at b" && proven[0].remedy == "allow it")
     }
 }

@@ -21,6 +21,7 @@ extension Command {
             DownVerb.command,
             StatusVerb.command,
             CheckVerb.command,
+            PingVerb.command,
             TraceVerb.command,
             EventsVerb.command,
             MetricsVerb.command,

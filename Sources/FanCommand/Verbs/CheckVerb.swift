@@ -10,12 +10,6 @@ enum CheckVerb {
         arity: .variadic,
         help: "a member's name, a peer's underlay or overlay address, or its guest's; without any, all known peers"
     )
-    static let timeout = CommandOption(
-        long: "timeout",
-        kind: .value("DURATION"),
-        help: "how long a peer may take to answer",
-        defaultValue: "2s"
-    )
     static let watch = CommandOption.flag(
         "watch",
         help: "check again every 5 s and whenever the host's network changes"
@@ -33,7 +27,7 @@ enum CheckVerb {
                 + "codes.",
             "Layers that are not probed yet (tcp, checksum) are shown as skipped.",
         ],
-        options: [NetworkOptions.network, timeout, watch],
+        options: [NetworkOptions.network, PeerInspection.timeout, watch],
         arguments: [peer],
         examples: [
             Example("fanmesh check node2", "one member of the cluster"),
@@ -53,14 +47,13 @@ enum CheckVerb {
     private static let watchInterval = Duration.seconds(5)
 
     @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
-        let network = try NetworkOptions.networkName(invocation)
-        let timeout = try invocation.duration(timeout) ?? .seconds(2)
-        let manager = try invocation.overlayManager()
-        guard invocation.flag(watch) else { return try check(invocation, manager, network, timeout) }
+        guard invocation.flag(watch) else { return try check(invocation) }
+        // What is wrong with the options stays so, and is no reason to go on.
+        try PeerInspection.requireOptions(invocation)
         var last = ExitCode.success
         var monitor = try EventMonitor()
         while !invocation.output.isClosed {
-            do throws(CommandFailure) { last = try check(invocation, manager, network, timeout) } catch {
+            do throws(CommandFailure) { last = try check(invocation) } catch {
                 invocation.output.explain(error)
                 last = error.exitCode
             }
@@ -72,31 +65,11 @@ enum CheckVerb {
         return last
     }
 
-    private static func check(
-        _ invocation: Invocation,
-        _ manager: OverlayManager,
-        _ network: String,
-        _ timeout: Duration
-    ) throws(CommandFailure) -> ExitCode {
-        let checks: [HostCheck]
-        let results: [PeerResult]
-        do {
-            guard let spec = try manager.record(of: network) else {
-                throw CommandFailure(
-                    "overlay '\(network)' is not up on this host",
-                    remedy: PeerCheck.upRemedy(isClusters: ClusterPeers(invocation).names != nil)
-                )
-            }
-            let cluster = ClusterPeers(invocation)
-            let targets = try self.targets(invocation.arguments(peer), spec, cluster)
-            checks = try manager.hostChecks(of: spec, isClusters: cluster.owns(spec))
-            let found = try probe(spec, targets, timeout, isClusters: cluster.owns(spec))
-            results = cluster.owns(spec) ? prove(found, cluster, invocation.runtimeDirectory) : found
-        } catch {
-            var failure = CommandFailure(error)
-            if !(error is CommandFailure) { failure.exitCode = .undetermined }
-            throw failure
-        }
+    private static func check(_ invocation: Invocation) throws(CommandFailure) -> ExitCode {
+        let inspection = try PeerInspection(invocation)
+        let targets = try inspection.targets(invocation.arguments(peer))
+        let checks = try inspection.hostChecks()
+        let results = inspection.prove(try inspection.probe(targets))
         let outcome = CheckOutcome(checks: checks, peers: results)
         let verdict = outcome.verdict
         invocation.show(report(outcome))
@@ -104,108 +77,6 @@ enum CheckVerb {
             return .undetermined
         }
         return verdict == .error ? .problem : .success
-    }
-
-    private static func targets(
-        _ words: [String],
-        _ spec: NetworkSpec,
-        _ cluster: ClusterPeers
-    ) throws(CommandFailure) -> [PeerTarget] {
-        guard !words.isEmpty else {
-            return try spec.peers.map { peer throws(CommandFailure) in
-                try target(cluster.name(of: peer) ?? peer.description, address: peer, spec)
-            }
-        }
-        return try words.map { word throws(CommandFailure) in try target(word, spec, cluster) }
-    }
-
-    /// What is to be asked for a word: a member's name, or an address.
-    static func target(
-        _ word: String,
-        _ spec: NetworkSpec,
-        _ cluster: ClusterPeers
-    ) throws(CommandFailure) -> PeerTarget {
-        if let address = cluster.address(of: word) { return try target(word, address: address, spec) }
-        let address: IPv4Address
-        do throws(FanMappingError) { address = try IPv4Address(parsing: word) } catch {
-            guard let names = cluster.names, !word.contains(".") else { throw CommandFailure(error) }
-            throw .badInput("no member is called '\(word.prefix(64))'", remedy: "the members are: \(names)")
-        }
-        return try target(word, address: address, spec)
-    }
-
-    private static func target(
-        _ name: String,
-        address: IPv4Address,
-        _ spec: NetworkSpec
-    ) throws(CommandFailure) -> PeerTarget {
-        let mapping = spec.mapping
-        guard mapping.underlay.contains(address) || mapping.overlay.contains(address) else {
-            throw .badInput("peer \(address) is in neither underlay \(mapping.underlay) nor overlay \(mapping.overlay)")
-        }
-        let slice: FanSlice
-        do throws(FanMappingError) {
-            slice = try mapping.slice(of: mapping.overlay.contains(address) ? mapping.host(of: address) : address)
-        } catch { throw CommandFailure(error) }
-        let bridge = slice.bridgeAddress.address
-        let isGuest = mapping.overlay.contains(address) && address != bridge
-        guard slice.host != spec.host else {
-            guard isGuest else { throw .badInput("peer \(name) is this host itself") }
-            throw .badInput("\(address) lives on this host itself", remedy: "run: ping \(address)")
-        }
-        var target = PeerTarget(name: name, underlayAddress: slice.host, overlayAddress: bridge)
-        if isGuest { target.guestAddress = address }
-        return target
-    }
-
-    /// Asks peers, from this end.
-    static func probe(
-        _ spec: NetworkSpec,
-        _ targets: [PeerTarget],
-        _ timeout: Duration,
-        isClusters: Bool
-    ) throws -> [PeerResult] {
-        guard !targets.isEmpty else { return [] }
-        var check = PeerCheck(
-            underlayAddress: spec.host,
-            overlayAddress: try spec.mapping.slice(of: spec.host).bridgeAddress.address,
-            underlay: spec.mapping.underlay,
-            overlayMTUBytes: spec.mtuBytes,
-            port: spec.port,
-            timeout: timeout
-        )
-        check.isClusters = isClusters
-        return try check.checkPeers(targets)
-    }
-
-    /// Has the agents at both ends say where the packets stay that do not come to members, or from them; without this
-    /// host's agent one end has to do.
-    ///
-    /// - Parameters:
-    ///   - found: what one end found.
-    ///   - cluster: who they are.
-    ///   - runtime: the agent's runtime directory.
-    ///   - isAsked: whether to prove it for members that are well, too.
-    /// - Returns: the results, with proofs where there are any.
-    static func prove(
-        _ found: [PeerResult],
-        _ cluster: ClusterPeers,
-        _ runtime: String,
-        isAsked: Bool = false
-    ) -> [PeerResult] {
-        let broken = found.filter {
-            isAsked || $0.layers.vxlan == .fail && $0.layers.guest != .ok || $0.layers.mtu == .fail
-        }
-        let names = broken.compactMap { cluster.name(of: $0.target.underlayAddress) }
-        guard !names.isEmpty, let proofs = try? AgentStatus.proofs(of: names, runtimeDirectory: runtime) else {
-            return found
-        }
-        return found.map { result in
-            guard let name = cluster.name(of: result.target.underlayAddress), let proof = proofs[name] else {
-                return result
-            }
-            return result.with(proof)
-        }
     }
 
     // MARK: - Rendering

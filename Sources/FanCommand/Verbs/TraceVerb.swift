@@ -20,7 +20,7 @@ enum TraceVerb {
             "What is behind the other host's bridge is not counted: a guest is asked by ping. Without agents at both ends "
                 + "there are no counts.",
         ],
-        options: [NetworkOptions.network, CheckVerb.timeout],
+        options: [NetworkOptions.network, PeerInspection.timeout],
         arguments: [address],
         examples: [
             Example("fanmesh trace 240.17.6.9", "to a guest, and its host"),
@@ -35,28 +35,11 @@ enum TraceVerb {
     )
 
     @Sendable private static func run(_ invocation: Invocation) throws -> ExitCode {
-        let network = try NetworkOptions.networkName(invocation)
-        let timeout = try invocation.duration(CheckVerb.timeout) ?? .seconds(2)
-        let manager = try invocation.overlayManager()
-        let cluster = ClusterPeers(invocation)
-        guard let spec = try manager.record(of: network) else {
-            throw CommandFailure(
-                "overlay '\(network)' is not up on this host",
-                remedy: PeerCheck.upRemedy(isClusters: cluster.names != nil)
-            )
-        }
         guard let word = invocation.argument(address) else { return .usage }
-        let target = try CheckVerb.target(word, spec, cluster)
-        let isClusters = cluster.owns(spec)
-        var results: [PeerResult]
-        do { results = try CheckVerb.probe(spec, [target], timeout, isClusters: isClusters) } catch {
-            var failure = CommandFailure(error)
-            failure.exitCode = .undetermined
-            throw failure
-        }
-        if isClusters { results = CheckVerb.prove(results, cluster, invocation.runtimeDirectory, isAsked: true) }
-        guard let result = results.first else { return .undetermined }
-        invocation.show(try report(result, spec, cluster))
+        let inspection = try PeerInspection(invocation)
+        let found = try inspection.probe([try inspection.target(word)])
+        guard let result = inspection.prove(found, isAsked: true).first else { return .undetermined }
+        invocation.show(try report(result, inspection.spec, inspection.cluster))
         guard result.isDetermined else { return .undetermined }
         return result.finding.severity == .error ? .problem : .success
     }
